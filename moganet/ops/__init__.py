@@ -1,0 +1,5 @@
+"""What computes. ``reference`` defines each operation; faster versions stand beside it and must agree with it."""
+
+from .reference import aggregate_channels, decompose_features, gate, multi_order_dwconv, split_channels
+
+__all__ = ['aggregate_channels', 'decompose_features', 'gate', 'multi_order_dwconv', 'split_channels']
