@@ -303,6 +303,8 @@ class MogaNet(BaseModule):
 
     @staticmethod
     def _recomputed(block: nn.Module, x: Tensor) -> Tensor:
+        if torch.compiler.is_compiling():  # the compiler updates buffers once, after the graph, and takes no context
+            return checkpoint(block, x, use_reentrant=False)
         return checkpoint(
             block, x, use_reentrant=False, context_fn=lambda: (contextlib.nullcontext(), _statistics_kept(block))
         )
