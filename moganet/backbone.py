@@ -19,11 +19,11 @@ Where the paper and the released code disagree, this follows the code, since the
 """
 
 import contextlib
+import copy
 import math
 from collections.abc import Iterator, Sequence
 
 import torch
-from mmengine.model import BaseModule
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -227,7 +227,7 @@ def resolve_arch(arch: str | dict) -> dict:
 
 
 @MODELS.register_module()
-class MogaNet(BaseModule):
+class MogaNet(nn.Module):
     """MogaNet without a head. Returns a tuple of maps, one per entry of ``out_indices``.
 
     Stage i returns (B, embed_dims[i], H / 2^(i+2), W / 2^(i+2)), sides rounded up, after the stage's norm.
@@ -265,7 +265,10 @@ class MogaNet(BaseModule):
         gate: str = 'single',
         init_cfg: dict | list | None = None,
     ):
-        super().__init__(init_cfg)
+        super().__init__()
+        # All that MMEngine's BaseModule would add is init_weights(), and importing it takes longer than the whole core.
+        self.init_cfg = copy.deepcopy(init_cfg)
+        self.is_init = False
         settings = resolve_arch(arch)
         self.out_indices = _check_options(in_channels, drop_path_rate, out_indices, frozen_stages, gate)
         self.embed_dims = tuple(settings['embed_dims'])
@@ -289,6 +292,25 @@ class MogaNet(BaseModule):
             setattr(self, f'norm{i + 1}', nn.BatchNorm2d(channels))
         self.apply(_init_conv)
         self._freeze_stages()
+
+    def init_weights(self) -> None:
+        """What MMEngine calls once the whole model is built: follow ``init_cfg``, type 'Pretrained' last and strictly.
+
+        See ``moganet.checkpoint.load_backbone``, which takes the other keys of such an ``init_cfg``.
+        """
+        if self.is_init:
+            return
+        cfgs = [self.init_cfg] if isinstance(self.init_cfg, dict) else list(self.init_cfg or ())
+        # Imported only now: they take longer than all of the core.
+        from mmengine.model import PretrainedInit, initialize
+
+        from .checkpoint import load_backbone
+
+        pretrained = [cfg for cfg in cfgs if cfg['type'] in ('Pretrained', PretrainedInit)]
+        initialize(self, [cfg for cfg in cfgs if cfg not in pretrained])
+        for cfg in pretrained:
+            load_backbone(self, **{key: value for key, value in cfg.items() if key != 'type'})
+        self.is_init = True
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         outs = []
