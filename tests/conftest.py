@@ -1,13 +1,16 @@
 """What every test may rely on: one thread, restored random states, skips for hardware and files that are not there."""
 
+import itertools
 import os
 import random
 
 import numpy as np
 import pytest
+import tool_runs
 import torch
 
 torch.set_num_threads(1)
+_names = itertools.count()
 
 
 @pytest.fixture(autouse=True)
@@ -28,3 +31,27 @@ def pytest_runtest_setup(item):
         pytest.skip('needs a CUDA device')
     if item.get_closest_marker('weights') and 'MOGANET_WEIGHTS' not in os.environ:
         pytest.skip('needs published weights: set MOGANET_WEIGHTS to the folder that holds them')
+
+
+@pytest.fixture(scope='session')
+def mini_cls(tmp_path_factory):
+    """Folder with the mini data of classification."""
+    from mogacls import mini
+
+    root = tmp_path_factory.mktemp('data') / 'cls'
+    mini.make(root)
+    return root
+
+
+@pytest.fixture
+def tiny_config(tmp_path, mini_cls):
+    """Path of the config; lines given override it, as a child's do."""
+
+    def write(*lines):
+        base = tmp_path / 'tiny.py'
+        base.write_text(tool_runs.TINY.format(root=tool_runs.ROOT, data=mini_cls))
+        path = tmp_path / f'tiny{next(_names)}.py'
+        path.write_text('\n'.join(["_base_ = 'tiny.py'", *lines]) + '\n')
+        return path
+
+    return write

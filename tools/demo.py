@@ -1,0 +1,28 @@
+"""See MogaNet learn something real in minutes, without a GPU or data of your own.
+
+python tools/demo.py --task cls
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from moganet import cli, engine
+from moganet.config import load_config
+from moganet.tasks import PACKAGES, task_module
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('--task', choices=sorted(PACKAGES), default='cls')
+    cli.add_config_arguments(parser)
+    args = parser.parse_args(argv)
+    demo = task_module(args.task, 'demo')
+    cfg = load_config(demo.CONFIG, args.cfg_options)
+    cfg.launcher = args.launcher
+    engine.set_work_dir(cfg, demo.CONFIG, args.work_dir)
+    demo.run(cfg)
+
+
+if __name__ == '__main__':
+    sys.exit(cli.run(main))

@@ -1,0 +1,24 @@
+"""Write a task's mini data, in the layout that its real data have.
+
+python tools/make_mini_data.py --task cls
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from moganet import cli
+from moganet.tasks import PACKAGES, task_module
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('--task', choices=sorted(PACKAGES), default='cls')
+    parser.add_argument('--out', metavar='DIR', help='default: data/mini/TASK, where the mini configs look')
+    args = parser.parse_args(argv)
+    mini = task_module(args.task, 'mini')
+    print(mini.make(args.out or mini.ROOT))
+
+
+if __name__ == '__main__':
+    sys.exit(cli.run(main))
