@@ -1,0 +1,96 @@
+"""Pictures for people: predictions beside images, grids of them, the confusion matrix."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+from matplotlib.figure import Figure
+from PIL import Image
+
+GOOD, BAD, BAR = '#2a7f3f', '#c0392b', '#3b6ea5'
+
+
+def _figure(width: float, height: float) -> Figure:
+    # A figure of its own, without pyplot: no window, no global state.
+    return Figure(figsize=(width, height), layout='constrained')
+
+
+def _save(figure: Figure, path: str | Path) -> Path:
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=110)
+    return path
+
+
+def draw_top5(image: str | Path, scores: Sequence[float], classes: Sequence[str], path: str | Path) -> Path:
+    """The image and, beside it, bars of its five likeliest classes. ``scores`` are probabilities, one per class."""
+    scores = np.asarray(scores)
+    top = np.argsort(-scores)[:5]
+    figure = _figure(8, 3.4)
+    picture, bars = figure.subplots(1, 2, width_ratios=(1, 1.3))
+    with Image.open(image) as file:
+        picture.imshow(np.asarray(file.convert('RGB')), interpolation='nearest')
+    picture.set_axis_off()
+    picture.set_title(Path(image).name, fontsize=9)
+    bars.barh(range(len(top)), scores[top], color=BAR)
+    bars.set_yticks(range(len(top)), [classes[i] for i in top])
+    bars.invert_yaxis()
+    bars.set_xlim(0, 1)
+    for row, index in enumerate(top):
+        bars.text(min(scores[index] + 0.02, 0.86), row, f'{scores[index]:.1%}', va='center', fontsize=9)
+    bars.set_xlabel('probability')
+    for side in ('top', 'right'):
+        bars.spines[side].set_visible(False)
+    return _save(figure, path)
+
+
+def draw_grid(
+    images: Sequence[str | Path],
+    predicted: Sequence[int],
+    truth: Sequence[int],
+    scores: Sequence[float],
+    classes: Sequence[str],
+    path: str | Path,
+    columns: int = 8,
+) -> Path:
+    """Images in a grid, each titled with the predicted class and its probability; wrong ones are red and say both."""
+    rows = -(-len(images) // columns)
+    figure = _figure(columns * 1.3, rows * 1.6)
+    cells = figure.subplots(rows, columns, squeeze=False).flat
+    for cell in cells:
+        cell.set_axis_off()
+    for cell, image, guess, true, score in zip(cells, images, predicted, truth, scores, strict=False):
+        with Image.open(image) as file:
+            cell.imshow(np.asarray(file.convert('RGB')), interpolation='nearest')
+        right = guess == true
+        title = f'{classes[guess]}  {score:.0%}' if right else f'{classes[guess]}, is {classes[true]}  {score:.0%}'
+        cell.set_title(title, fontsize=9, color=GOOD if right else BAD)
+    return _save(figure, path)
+
+
+def draw_confusion(matrix: np.ndarray, classes: Sequence[str], path: str | Path) -> Path:
+    """The confusion matrix, rows true and columns predicted, with its counts.
+
+    Args:
+        matrix: (classes, classes), counts.
+        classes: Names in the order of ``matrix``.
+        path: Where the picture goes.
+    """
+    matrix = np.asarray(matrix)
+    side = max(4.0, 0.5 * len(classes) + 1.2)
+    figure = _figure(side, side)
+    axes = figure.subplots()
+    shares = matrix / np.maximum(matrix.sum(1, keepdims=True), 1)
+    axes.imshow(shares, cmap=matplotlib.colormaps['Blues'], vmin=0, vmax=1)
+    axes.set_xticks(range(len(classes)), classes)
+    axes.set_yticks(range(len(classes)), classes)
+    axes.set_xlabel('predicted')
+    axes.set_ylabel('true')
+    for (row, column), value in np.ndenumerate(matrix):
+        if value:
+            color = 'white' if shares[row, column] > 0.5 else BAD if row != column else 'black'
+            axes.text(column, row, str(int(value)), ha='center', va='center', color=color, fontsize=9)
+    right = np.trace(matrix)
+    axes.set_title(f'{right:.0f} of {matrix.sum():.0f} right ({right / max(matrix.sum(), 1):.1%})', fontsize=10)
+    return _save(figure, path)

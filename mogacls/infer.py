@@ -1,0 +1,52 @@
+"""Predictions for single images, without a data set."""
+
+from pathlib import Path
+
+import torch
+from mmengine.config import Config
+from mmengine.dataset import Compose, pseudo_collate
+from mmengine.device import get_device
+from mmpretrain.datasets.categories import IMAGENET_CATEGORIES
+from mmpretrain.registry import MODELS, TRANSFORMS
+
+from moganet.checkpoint import load_checkpoint, load_model
+
+from .datasets import require_readable
+from .draw import draw_top5
+
+
+class Predictor:
+    """A classifier with the weights of a checkpoint and the test pipeline of its config.
+
+    Args:
+        cfg: A classification config.
+        checkpoint: A file, an address or moganet://NAME.
+
+    Raises:
+        ValueError, FileNotFoundError: the checkpoint cannot be loaded whole.
+    """
+
+    def __init__(self, cfg: Config, checkpoint: str):
+        preprocessor = dict(cfg.get('data_preprocessor') or {})
+        self.model = MODELS.build(dict(cfg.model, data_preprocessor=preprocessor)).to(get_device()).eval()
+        load_model(self.model, checkpoint)
+        meta = load_checkpoint(checkpoint).get('meta') or {}
+        num_classes = cfg.model.head.num_classes
+        named = (meta.get('dataset_meta') or {}).get('classes') or meta.get('CLASSES')
+        named = named or (IMAGENET_CATEGORIES if num_classes == len(IMAGENET_CATEGORIES) else range(num_classes))
+        self.classes = [str(name) for name in named]
+        self.pipeline = Compose([TRANSFORMS.build(step) for step in cfg.test_dataloader.dataset.pipeline])
+
+    @torch.no_grad()
+    def __call__(self, image: str | Path) -> torch.Tensor:
+        """Probabilities of the classes, (classes,), for an image file. ValueError if it cannot be read."""
+        require_readable(image)
+        data = self.pipeline(dict(img_path=str(image)))
+        return self.model.test_step(pseudo_collate([data]))[0].pred_score.cpu()
+
+    def draw(self, image: str | Path, path: str | Path) -> str:
+        """Write the picture of a prediction and return it in words."""
+        scores = self(image)
+        draw_top5(image, scores.tolist(), self.classes, path)
+        best = int(scores.argmax())
+        return f'{self.classes[best]} ({scores[best]:.1%})'

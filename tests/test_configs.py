@@ -1,0 +1,258 @@
+"""Every config under configs/: it loads, builds, keeps the house's form and agrees with itself.
+
+A new config is found by itself. A task whose configs have top-level variables of its own adds them to VARIABLES, and
+MM packages' own configs that take the backbone to HOSTS.
+"""
+
+import ast
+import re
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.registry import MODELS, DefaultScope
+
+from moganet import engine, smoke
+from moganet.config import CONVENTIONS, RUNNER_KEYS, load_config
+
+ROOT = Path(__file__).parents[1]
+CONFIGS = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / 'configs').rglob('*.py'))
+SIZES = dict(xt='xtiny', t='tiny', s='small', b='base', l='large', xl='xlarge')
+# Top-level variables of the MM packages' bases and of ours, beside those that MMEngine and the tools read.
+VARIABLES = {
+    *CONVENTIONS,
+    *('dataset_type', 'data_preprocessor', 'bgr_mean', 'bgr_std'),  # mmpretrain's data sets
+    'mini_pipeline',
+}
+# The last part of the name of a config that is no row of a table: it may differ from its parent in any number of lines.
+EXAMPLES = ('mini', 'own_data')
+TINY = dict(embed_dims=(8, 16, 24, 32), depths=(1, 1, 1, 1), ffn_ratios=(2, 2, 2, 2))
+
+every_config = pytest.mark.parametrize('path', CONFIGS)
+
+
+@cache
+def loaded(path: str) -> Config:
+    """The config, shared by the tests: not to be changed."""
+    return load_config(ROOT / path)
+
+
+@cache
+def statements(path: str) -> tuple[str, list[ast.stmt]]:
+    """The docstring of a config and what follows it."""
+    tree = ast.parse((ROOT / path).read_text())
+    return ast.get_docstring(tree) or '', tree.body[1 if ast.get_docstring(tree) else 0 :]
+
+
+def names_assigned(path: str) -> set[str]:
+    """Top-level names that a config sets, wholly or in part."""
+    targets = [target for statement in statements(path)[1] for target in getattr(statement, 'targets', [])]
+    for i, target in enumerate(targets):
+        while isinstance(target, ast.Subscript | ast.Attribute):
+            target = target.value
+        targets[i] = target.id
+    return set(targets)
+
+
+def local_parent(path: str) -> str | None:
+    """The config of this repository that a config inherits from, or None."""
+    bases = [s.value for s in statements(path)[1] if ast.unparse(s).startswith('_base_ =')]
+    if not bases or not isinstance(bases[0], ast.Constant) or '::' in bases[0].value:
+        return None
+    return ((ROOT / path).parent / bases[0].value).resolve().relative_to(ROOT).as_posix()
+
+
+CHILDREN = [path for path in CONFIGS if local_parent(path)]
+ROWS = [path for path in CHILDREN if not path.removesuffix('.py').endswith(EXAMPLES)]
+PARENTS = {local_parent(path) for path in ROWS}
+LEAVES = [path for path in ROWS if path not in PARENTS]
+
+
+def backbones(node: object) -> list[dict]:
+    """Every MogaNet in a model's config."""
+    if isinstance(node, dict):
+        here = [node] if node.get('type') == 'MogaNet' else []
+        return here + [found for value in node.values() for found in backbones(value)]
+    return [found for value in node for found in backbones(value)] if isinstance(node, list | tuple) else []
+
+
+def build_on_meta(cfg: Config) -> torch.nn.Module:
+    """The model as the Runner builds it, without memory and without weights."""
+    model = dict(cfg.model)
+    if cfg.get('data_preprocessor'):
+        model.setdefault('data_preprocessor', cfg.data_preprocessor)
+    with DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmengine')), torch.device('meta'):
+        return MODELS.build(model)
+
+
+def heads(model: Config) -> list[dict]:
+    """The parts of a model that read the backbone: the neck if it has channels, else every head."""
+    necks = model.get('neck') or {}
+    necks = [part for part in ([necks] if isinstance(necks, dict) else necks) if 'in_channels' in part]
+    found = necks[:1]
+    if not found:
+        for name in ('head', 'decode_head', 'auxiliary_head', 'keypoint_head'):
+            part = model.get(name) or []
+            found += [p for p in ([part] if isinstance(part, dict) else part) if 'in_channels' in p]
+    return found
+
+
+def expected_channels(part: dict, maps: list[int]) -> int | list[int]:
+    """What ``in_channels`` of a part must be if the backbone returns maps of these widths."""
+    index = part.get('in_index', -1)
+    if isinstance(part['in_channels'], int):
+        return maps[index]
+    return [maps[i] for i in index] if isinstance(index, list | tuple) else maps
+
+
+def shrink_backbone(cfg: Config) -> None:
+    """Give every MogaNet of a config four stages of one narrow block, and its neck and heads their channels."""
+    for part in heads(cfg.model):
+        index = cfg.model.backbone.get('out_indices', (3,))
+        part['in_channels'] = expected_channels(part, [TINY['embed_dims'][i] for i in index])
+    for backbone in backbones(cfg.model):
+        backbone['arch'] = TINY
+
+
+def test_configs_are_found():
+    assert 'configs/cls/moganet_xt.py' in CONFIGS
+    assert 'configs/cls/moganet_t.py' in LEAVES
+    assert 'configs/cls/moganet_s.py' in PARENTS
+
+
+@every_config
+def test_config_builds_and_its_channels_fit(path):
+    cfg = loaded(path)
+    model = build_on_meta(cfg)
+    assert sum(p.numel() for p in model.parameters()) > 0
+    if not backbones(cfg.model):
+        return
+    backbone = model.backbone
+    maps = [backbone.embed_dims[i] for i in backbone.out_indices]
+    parts = heads(cfg.model)
+    assert parts, 'neither neck nor head says how many channels it reads'
+    for part in parts:
+        assert part['in_channels'] == expected_channels(part, maps), part['type']
+
+
+@every_config
+def test_size_in_the_name_is_the_arch(path):
+    sizes = [SIZES[token] for token in Path(path).stem.split('_') if token in SIZES]
+    archs = [backbone['arch'] for backbone in backbones(loaded(path).model)]
+    assert archs == sizes
+
+
+@every_config
+def test_top_level_keys_are_known(path):
+    assert set(loaded(path)) - RUNNER_KEYS - VARIABLES == set()
+
+
+@every_config
+def test_config_only_assigns(path):
+    docstring, body = statements(path)
+    assert docstring
+    assert {type(statement) for statement in body} == {ast.Assign}
+    calls = {node.func for statement in body for node in ast.walk(statement) if isinstance(node, ast.Call)}
+    assert {ast.unparse(call) for call in calls} <= {'dict'}
+    forbidden = (ast.Lambda, ast.comprehension, ast.IfExp, ast.NamedExpr)
+    assert not [node for statement in body for node in ast.walk(statement) if isinstance(node, forbidden)]
+
+
+@every_config
+def test_docstring_gives_the_command_of_this_file(path):
+    commands = re.findall(r'^ *(?:python )?(tools/\S+) (configs/\S+)', statements(path)[0], re.MULTILINE)
+    assert commands
+    assert {config for _, config in commands} == {path}
+    assert all((ROOT / tool).is_file() for tool, _ in commands)
+
+
+@pytest.mark.parametrize('path', sorted(PARENTS | set(CONFIGS) - set(CHILDREN)))
+def test_parent_says_what_to_expect_and_on_what_hardware(path):
+    docstring = statements(path)[0]
+    assert 'GPU' in docstring
+    assert re.search(r'Expected: \S+|[Rr]eports no number|a number is published for', docstring)
+
+
+@pytest.mark.parametrize('path', CHILDREN)
+def test_child_changes_every_key_that_it_names(path):
+    child, parent = loaded(path), loaded(local_parent(path))
+    same = [name for name in names_assigned(path) - {'_base_'} if name in parent and child[name] == parent[name]]
+    assert same == []
+
+
+@pytest.mark.parametrize('path', LEAVES)
+def test_leaf_is_a_small_difference(path):
+    lines = {line for s in statements(path)[1] for line in range(s.lineno, s.end_lineno + 1)}
+    text = (ROOT / path).read_text().splitlines()
+    significant = [text[line - 1] for line in lines if re.search(r'\w', text[line - 1].partition('#')[0])]
+    assert 2 <= len(significant) <= 6
+
+
+def test_no_two_configs_are_the_same():
+    seen = {}
+    for path in CONFIGS:
+        seen.setdefault(repr(sorted(loaded(path)._cfg_dict.items())), []).append(path)
+    assert [paths for paths in seen.values() if len(paths) > 1] == []
+
+
+@pytest.fixture(scope='module')
+def mini_root(tmp_path_factory):
+    """A folder where the mini data of the tasks are written once."""
+    return tmp_path_factory.mktemp('mini')
+
+
+@every_config
+def test_config_trains_two_iterations(path, mini_root, tmp_path, monkeypatch):
+    monkeypatch.chdir(mini_root)
+    # MMEngine formats the config for every log and checkpoint: most of the time of so short a run.
+    monkeypatch.setattr(Config, 'pretty_text', '')
+    cfg = load_config(ROOT / path)
+    smoke.prepare(cfg)
+    shrink_backbone(cfg)
+    cfg.work_dir = str(tmp_path)
+    runner = engine.build_runner(cfg, ('train_dataloader', 'val_dataloader'))
+    before = {name: p.detach().clone() for name, p in runner.model.named_parameters()}
+    runner.train()
+    assert runner.iter == 2
+    losses, _ = runner.message_hub.get_scalar('train/loss').data
+    assert len(losses) == 2 and np.isfinite(losses).all()
+    changed = [name for name, p in runner.model.named_parameters() if not torch.equal(p, before[name])]
+    # Stochastic depth of 0.8 leaves some blocks without a gradient.
+    assert len(changed) > 0.5 * len(before)
+
+
+# Configs of the MM packages that take the backbone as a user would: base, its stages, what else changes in the model.
+ALL_STAGES = (0, 1, 2, 3)
+HOSTS = [
+    ('mmpretrain::resnet/resnet50_8xb32_in1k.py', (3,), 'head=dict(in_channels=256)'),
+    ('mmdet::mask_rcnn/mask-rcnn_r50_fpn_1x_coco.py', ALL_STAGES, 'neck=dict(in_channels=[32, 64, 128, 256])'),
+    ('mmdet::retinanet/retinanet_r50_fpn_1x_coco.py', ALL_STAGES, 'neck=dict(in_channels=[32, 64, 128, 256])'),
+    (
+        'mmseg::upernet/upernet_r50_4xb4-160k_ade20k-512x512.py',
+        ALL_STAGES,
+        'pretrained=None, decode_head=dict(in_channels=[32, 64, 128, 256]), auxiliary_head=dict(in_channels=128)',
+    ),
+    (
+        'mmpose::body_2d_keypoint/topdown_heatmap/coco/td-hm_res50_8xb64-210e_coco-256x192.py',
+        (3,),
+        'head=dict(in_channels=256)',
+    ),
+]
+
+
+@pytest.mark.parametrize('base, stages, changes', HOSTS, ids=[base for base, _, _ in HOSTS])
+def test_users_own_config_takes_the_backbone(base, stages, changes, tmp_path):
+    path = tmp_path / 'own.py'
+    path.write_text(
+        f"_base_ = '{base}'\n"
+        "custom_imports = dict(imports=['moganet'])\n"
+        f"backbone = dict(_delete_=True, type='MogaNet', arch='tiny', out_indices={stages})\n"
+        f'model = dict(backbone=backbone, {changes})\n'
+    )
+    model = build_on_meta(load_config(path))
+    assert type(model.backbone).__module__ == 'moganet.backbone'
+    assert model.backbone.out_indices == stages
+    assert sum(p.numel() for p in model.backbone.parameters()) == 4940332
