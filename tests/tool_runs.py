@@ -30,9 +30,9 @@ default_hooks = dict(checkpoint=dict(max_keep_ckpts=-1, save_best=None))
 """
 
 
-def call(tool, *args) -> None:
-    """Run the ``main`` of tools/<tool>.py in this process."""
-    runpy.run_path(str(ROOT / 'tools' / f'{tool}.py'))['main']([str(arg) for arg in args])
+def call(tool, *args):
+    """Run the ``main`` of tools/<tool>.py in this process and return what it returns."""
+    return runpy.run_path(str(ROOT / 'tools' / f'{tool}.py'))['main']([str(arg) for arg in args])
 
 
 def weights(path) -> dict:

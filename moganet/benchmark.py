@@ -1,0 +1,91 @@
+"""Speed as ratios: ours and a named rival by turns in one process, medians over the rounds."""
+
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+
+import torch
+from torch import nn
+
+from .backbone import MogaNet
+from .transcription import PlainMogaNet
+
+
+@dataclass(frozen=True)
+class Result:
+    """Medians in milliseconds. ``ratio`` is ours over the rival's, below 1 is faster; ``goal`` is its upper bound."""
+
+    name: str
+    rival: str
+    ours_ms: float
+    rival_ms: float
+    ratio: float
+    goal: float
+
+    def line(self) -> str:
+        mark = 'ok' if self.ratio <= self.goal else 'MISSED'
+        return (f'{self.name:44} {self.ours_ms:9.1f} ms   {self.rival:34} {self.rival_ms:9.1f} ms   '
+                f'ratio {self.ratio:.3f}  goal {self.goal:.2f}  {mark}')  # fmt: skip
+
+    def as_dict(self) -> dict:
+        return asdict(self)
+
+
+def compare(
+    name: str, ours: Callable[[], object], rival_name: str, rival: Callable[[], object], goal: float, rounds: int = 9
+) -> Result:
+    """Call both by turns, the order swapped every round, after one warm-up each."""
+    times = {ours: [], rival: []}
+    for call in (ours, rival):
+        call()
+    for i in range(rounds):
+        for call in (ours, rival) if i % 2 else (rival, ours):
+            start = time.perf_counter()
+            call()
+            times[call].append(1e3 * (time.perf_counter() - start))
+    # The ratio is taken per round, so that a machine that slows down slows both sides of each.
+    ratio = statistics.median(a / b for a, b in zip(times[ours], times[rival], strict=True))
+    return Result(name, rival_name, statistics.median(times[ours]), statistics.median(times[rival]), ratio, goal)
+
+
+def _training_step(model: nn.Module, x: torch.Tensor) -> Callable[[], None]:
+    def step() -> None:
+        out = model(x)
+        (out[-1] if isinstance(out, tuple) else out).square().mean().backward()
+        model.zero_grad(set_to_none=True)
+
+    return step
+
+
+def reference_path(arch: str = 'xtiny', side: int = 64, batch: int = 16, rounds: int = 15) -> list[Result]:
+    """Our reference path beside the transcription in plain layers: inference and a training step, float32, NCHW."""
+    torch.manual_seed(0)
+    ours, plain = MogaNet(arch), PlainMogaNet(arch)
+    plain.load_state_dict(ours.state_dict())
+    x = torch.randn(batch, 3, side, side)
+    title = f'{arch} {side}x{side} batch {batch}'
+    train = compare(f'training step, {title}', _training_step(ours.train(), x), 'transcription in plain layers',
+                    _training_step(plain.train(), x), 1.05, rounds)  # fmt: skip
+    ours.eval(), plain.eval()
+    with torch.inference_mode():
+        infer = compare(f'inference, {title}', lambda: ours(x), 'transcription in plain layers', lambda: plain(x),
+                        1.05, rounds)  # fmt: skip
+    return [train, infer]
+
+
+def import_time(rounds: int = 5, goal_s: float = 0.3) -> Result:
+    """What ``import moganet`` adds to ``import torch, mmengine``, in fresh interpreters."""
+    script = 'import time, torch, mmengine; a = time.perf_counter(); import moganet; print(time.perf_counter() - a)'
+    added = [float(_python(script)) for _ in range(rounds)]
+    base = 'import time; a = time.perf_counter(); import torch, mmengine; print(time.perf_counter() - a)'
+    before = [float(_python(base)) for _ in range(rounds)]
+    ours, rival = 1e3 * statistics.median(added), 1e3 * statistics.median(before)
+    # Beside the others this is no ratio of two times for the same work, but the share that our import adds.
+    return Result('import moganet, added', 'import torch, mmengine', ours, rival, ours / rival, 1e3 * goal_s / rival)
+
+
+def _python(script: str) -> str:
+    return subprocess.run([sys.executable, '-c', script], capture_output=True, text=True, check=True).stdout

@@ -1,0 +1,51 @@
+"""The benchmark compares what it says it compares. How fast things are is no test."""
+
+import json
+
+import torch
+from tool_runs import call
+
+from mogacls.benchmark import BareLoopByTurns, ImagesInMemory
+from moganet import benchmark
+
+
+def test_compare_takes_turns_and_divides_ours_by_the_rival(monkeypatch):
+    clock = iter(range(10_000))
+    calls = []
+    durations = dict(ours=3, rival=2)
+
+    def work(name):
+        def run():
+            calls.append(name)
+            for _ in range(durations[name] - 1):
+                next(clock)
+
+        return run
+
+    monkeypatch.setattr(benchmark.time, 'perf_counter', lambda: next(clock))
+    result = benchmark.compare('a', work('ours'), 'b', work('rival'), goal=1.6, rounds=4)
+    assert calls[2:] == ['rival', 'ours', 'ours', 'rival'] * 2
+    assert (result.ours_ms, result.rival_ms, result.ratio) == (3000, 2000, 1.5)
+    assert result.line().endswith('ok')
+
+
+def test_a_missed_goal_is_marked_and_ends_in_exit_code_1(monkeypatch, tmp_path, capsys):
+    slow = benchmark.Result('x', 'y', 2.0, 1.0, 2.0, 1.5)
+    fast = benchmark.Result('x', 'y', 1.0, 1.0, 1.0, 1.5)
+    monkeypatch.setattr(benchmark, 'import_time', lambda: slow)
+    monkeypatch.setattr(benchmark, 'reference_path', lambda rounds: [fast])
+    monkeypatch.setattr('mogacls.benchmark.training_overhead', lambda epochs: fast)
+    assert call('benchmark', '--out', tmp_path / 'speed.json') == 1
+    out = capsys.readouterr().out
+    assert out.count('MISSED') == 1 and out.count('  ok') == 2
+    assert [row['ratio'] for row in json.loads((tmp_path / 'speed.json').read_text())] == [2.0, 1.0, 1.0]
+    monkeypatch.setattr(benchmark, 'import_time', lambda: fast)
+    assert call('benchmark') == 0
+
+
+def test_the_bare_loop_trains_on_the_same_images():
+    data = ImagesInMemory(64)
+    item = data[3]
+    assert torch.equal(item['inputs'], data.images[3])
+    assert item['data_samples'].gt_label.item() == data.labels[3]
+    assert BareLoopByTurns.priority == 'LOWEST'
