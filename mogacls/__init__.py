@@ -1,6 +1,13 @@
 """Image classification: what MogaNet's recipes need beside mmpretrain. Importing it registers all of it."""
 
+import contextlib
+import io
+
 import moganet  # noqa: F401  registers the backbone
+
+# mmpretrain prints a line about a package that it can do without.
+with contextlib.redirect_stdout(io.StringIO()):
+    import mmpretrain.datasets  # noqa: F401
 
 from .datasets import ImageFolder
 from .ema import WarmupEMA

@@ -89,7 +89,7 @@ def config(iterations: int, epochs: int, work_dir: str) -> Config:
 
 
 def training_overhead(iterations: int = 4, epochs: int = 8, goal: float = 1.10) -> Result:
-    """Time per iteration of tools/train.py over that of the bare loop: XT, 64x64, batch 64. The first epoch warms up."""
+    """Time per iteration of tools/train.py over the bare loop's: XT, 64x64, batch 64. The first epoch warms up."""
     with tempfile.TemporaryDirectory() as work_dir:
         runner = engine.build_runner(config(iterations, epochs, work_dir), ('train_dataloader',))
         runner.train()

@@ -25,7 +25,7 @@ Next:
 def run(cfg: Config) -> float:
     """Write the mini data, train ``cfg`` on them, draw, and print what there is to see. Returns top-1 in percent."""
     print(mini.make(cfg.train_dataloader.dataset.data_root), flush=True)
-    cfg.log_level = 'WARNING'
+    cfg.log_level = 'ERROR'  # PrintProgress says what is worth saying
     cfg.custom_hooks = [*cfg.get('custom_hooks', []), dict(type='PrintProgress', metric='accuracy/top1')]
     runner = engine.build_runner(cfg, ('train_dataloader', 'val_dataloader'))
     runner.train()

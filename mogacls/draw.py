@@ -57,7 +57,7 @@ def draw_grid(
     """Images in a grid, each titled with the predicted class and its probability; wrong ones are red and say both."""
     rows = -(-len(images) // columns)
     figure = _figure(columns * 1.3, rows * 1.6)
-    cells = figure.subplots(rows, columns, squeeze=False).flat
+    cells = list(figure.subplots(rows, columns, squeeze=False).flat)
     for cell in cells:
         cell.set_axis_off()
     for cell, image, guess, true, score in zip(cells, images, predicted, truth, scores, strict=False):

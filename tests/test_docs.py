@@ -1,0 +1,160 @@
+"""The documents are true: paths exist, links lead somewhere, commands run, tables are those of the metafiles."""
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tool_runs import ROOT, call, run_tool
+
+from moganet import MogaNet
+from moganet.config import load_config
+
+DOCUMENTS = (
+    'README.md',
+    'ARCHITECTURE.md',
+    'CONTRIBUTING.md',
+    'CHANGELOG.md',
+    'configs/README.md',
+    'configs/cls/README.md',
+)
+# Files that a document tells its reader to write.
+TO_BE_WRITTEN = ('configs/cls/moganet_xl_fsdp.py',)
+README = (ROOT / 'README.md').read_text()
+
+
+def blocks(language):
+    return re.findall(rf'^```{language}\n(.*?)^```', README, re.M | re.S)
+
+
+COMMANDS = [line for block in blocks('bash') for line in block.strip().splitlines()]
+
+
+@pytest.mark.parametrize('document', DOCUMENTS)
+def test_paths_and_links_exist(document):
+    text = (ROOT / document).read_text()
+    names = re.findall(r'`((?:moganet|mogacls|configs|tools|tests|requirements)/[\w./*-]*)`', text)
+    links = [link for link in re.findall(r'\]\(([^)#\s]+)\)', text) if '://' not in link]
+    assert names or links
+    missing = [name for name in names if name not in TO_BE_WRITTEN and not list(ROOT.glob(name.rstrip('/')))]
+    missing += [link for link in links if not ((ROOT / document).parent / link).exists()]
+    assert missing == []
+
+
+@pytest.mark.parametrize('command', [c for c in COMMANDS if c.startswith('make ')])
+def test_make_targets_of_the_readme_exist_and_do_what_is_said(command):
+    target = command.split()[1]
+    done = subprocess.run(['make', '-n', target], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    expected = dict(env='tools/setup_env.py', doctor='moganet/doctor.py', demo='tools/demo.py --task cls')
+    assert expected[target] in done.stdout
+
+
+def test_every_command_of_the_readme_is_run_by_a_test():
+    seen = {
+        'make env', 'make doctor', 'make demo', 'pip install -e .', 'moganet weights',
+        'python tools/get_flops.py small',
+        'python tools/train.py configs/cls/moganet_xt_mini.py', 'python tools/paper_tables.py --task cls',
+        'python tools/test.py configs/cls/moganet_xt_mini.py work_dirs/moganet_xt_mini/epoch_8.pth',
+        'tools/dist_train.sh configs/cls/moganet_s.py 8',
+        'tools/dist_test.sh configs/cls/moganet_s.py moganet://small_1k 8',
+        'python tools/train.py configs/cls/moganet_t_own_data.py --cfg-options data_root=DIR model.head.num_classes=17',
+        'python tools/infer.py configs/cls/moganet_t_own_data.py work_dirs/moganet_t_own_data/epoch_30.pth PHOTO.jpg '
+        '--cfg-options model.head.num_classes=17',
+    }  # fmt: skip
+    assert set(COMMANDS) == seen
+
+
+def test_training_and_testing_as_in_the_readme(tmp_path, mini_cls):
+    small = ['--work-dir', tmp_path, '--cfg-options', f'data_root={mini_cls}',
+             'train_dataloader.dataset.indices=64',
+             'val_dataloader.dataset.indices=8', 'test_dataloader.dataset.indices=8',
+             'train_cfg.max_epochs=1']  # fmt: skip
+    call('train', ROOT / 'configs/cls/moganet_xt_mini.py', *small)
+    call('test', ROOT / 'configs/cls/moganet_xt_mini.py', tmp_path / 'epoch_1.pth', *small)
+
+
+def test_own_data_as_in_the_readme(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    train, infer = (shlex.split(c)[2:] for c in COMMANDS if 'own_data' in c)
+    # Nothing there yet: both say what is missing, and that they understood the options.
+    assert run_tool('train', str(ROOT / train[0]), *train[1:]) == 1
+    assert "data_root 'DIR' of train_dataloader does not exist" in capsys.readouterr().err
+    assert run_tool('infer', str(ROOT / infer[0]), *infer[1:]) == 1
+    assert 'PHOTO.jpg does not exist' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize('command', [c for c in COMMANDS if c.startswith('tools/dist_')])
+def test_launchers_as_in_the_readme(command, tmp_path):
+    fake = tmp_path / 'python'
+    fake.write_text('#!/usr/bin/env bash\necho "$@"\n')
+    fake.chmod(0o755)
+    done = subprocess.run(['bash', *shlex.split(command)], cwd=ROOT, env=dict(PYTHON=str(fake), PATH='/usr/bin:/bin'),
+                          capture_output=True, text=True)  # fmt: skip
+    words = done.stdout.split()
+    assert words[:4] == ['-m', 'torch.distributed.run', '--standalone', '--nproc-per-node']
+    assert words[4] == '8' and words[6] == 'configs/cls/moganet_s.py'
+    assert Path(words[5]).is_file() and Path(words[6]).name == 'moganet_s.py'
+
+
+def test_the_config_of_own_data_loads(tmp_path):
+    text = next(block for block in blocks('python') if 'moganet_t_own_data' in block)
+    assert len(text.strip().splitlines()) <= 10
+    path = tmp_path / 'pets.py'
+    path.write_text(text.replace("'moganet_t_own_data.py'", repr(str(ROOT / 'configs/cls/moganet_t_own_data.py'))))
+    cfg = load_config(path)
+    assert {cfg[f'{split}_dataloader'].dataset.data_root for split in ('train', 'val', 'test')} == {'data/pets'}
+    assert cfg.model.head.num_classes == 37
+
+
+def test_the_backbone_swap_builds_in_a_detector(tmp_path):
+    from mmdet.registry import MODELS
+    from mmengine.registry import init_default_scope
+
+    text = next(block for block in blocks('python') if '_delete_' in block)
+    path = tmp_path / 'swapped.py'
+    path.write_text("_base_ = 'mmdet::retinanet/retinanet_r50_fpn_1x_coco.py'\n" + text)
+    cfg = load_config(path)
+    init_default_scope('mmdet')
+    detector = MODELS.build(cfg.model)
+    assert isinstance(detector.backbone, MogaNet)
+    assert detector.backbone.init_cfg['checkpoint'] == 'moganet://tiny_1k'
+    assert [conv.conv.in_channels for conv in detector.neck.lateral_convs] == [64, 128, 256]
+
+
+def test_the_bare_backbone_loads_weights_as_in_the_readme(tmp_path, monkeypatch):
+    import official
+    import torch
+
+    torch.save(dict(state_dict=official.state_dict('tiny')), tmp_path / 'moganet_tiny_sz224_8xbs128_ep300.pth.tar')
+    monkeypatch.setenv('MOGANET_WEIGHTS', str(tmp_path))
+    text = next(block for block in blocks('python') if 'from moganet import' in block)
+    scope = {}
+    exec(compile(text, 'README.md', 'exec'), scope)  # noqa: S102  the README's own example
+    expected = official.state_dict('tiny')
+    assert all(torch.equal(value, expected[name]) for name, value in scope['model'].state_dict().items())
+
+
+def test_the_console_script_lists_the_weights(capsys):
+    from moganet import cli
+
+    assert cli.main(['weights']) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert any(re.match(r'moganet://small_1k +small +gate=single', line) for line in lines)
+    assert any(re.match(r'moganet://openmixup_small_1k +small +gate=double', line) for line in lines)
+
+
+def test_the_core_installs_as_in_the_readme():
+    command = shlex.split(next(c for c in COMMANDS if c.startswith('pip ')))
+    done = subprocess.run([sys.executable, '-m', *command, '--dry-run', '--no-deps', '--no-build-isolation'], cwd=ROOT,
+                          capture_output=True, text=True)  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert 'Would install moganet-' in done.stdout
+
+
+def test_the_core_asks_for_torch_and_mmengine_only():
+    text = (ROOT / 'setup.py').read_text()
+    required = re.search(r'install_requires=\[(.*?)\]', text)[1]
+    assert sorted(re.findall(r"'([\w-]+)", required)) == ['onedl-mmengine', 'torch']
