@@ -8,6 +8,7 @@ import torch
 from fvcore.nn import FlopCountAnalysis
 from mmcv.cnn import get_model_complexity_info
 from mmengine.config import Config
+from mmengine.registry import DefaultScope
 from mmpretrain.registry import MODELS
 
 from moganet.backbone import resolve_arch
@@ -56,7 +57,8 @@ def count(cfg: Config, shape: tuple[int, int] | None = None, counter: str = PAPE
     settings = {key: value for key, value in cfg.model.items() if key != 'train_cfg'}
     # mmcv's counter needs shapes only. fvcore traces, which fails on the meta device: sizes become tensors there.
     with torch.device('meta' if counter == 'mmcv' else 'cpu'):
-        model = MODELS.build(settings).eval()
+        with DefaultScope.overwrite_default_scope('mmpretrain'):  # whatever ran before in this process
+            model = MODELS.build(settings).eval()
     channels = cfg.model.backbone.get('in_channels', 3)
     with torch.no_grad():
         macs = _COUNT[counter](model, (channels, *shape))

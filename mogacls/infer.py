@@ -6,6 +6,7 @@ import torch
 from mmengine.config import Config
 from mmengine.dataset import Compose, pseudo_collate
 from mmengine.device import get_device
+from mmengine.registry import DefaultScope
 from mmpretrain.datasets.categories import IMAGENET_CATEGORIES
 from mmpretrain.registry import MODELS, TRANSFORMS
 
@@ -28,14 +29,16 @@ class Predictor:
 
     def __init__(self, cfg: Config, checkpoint: str):
         preprocessor = dict(cfg.get('data_preprocessor') or {})
-        self.model = MODELS.build(dict(cfg.model, data_preprocessor=preprocessor)).to(get_device()).eval()
+        with DefaultScope.overwrite_default_scope('mmpretrain'):
+            model = MODELS.build(dict(cfg.model, data_preprocessor=preprocessor))
+            self.pipeline = Compose([TRANSFORMS.build(step) for step in cfg.test_dataloader.dataset.pipeline])
+        self.model = model.to(get_device()).eval()
         load_model(self.model, checkpoint)
         meta = load_checkpoint(checkpoint).get('meta') or {}
         num_classes = cfg.model.head.num_classes
         named = (meta.get('dataset_meta') or {}).get('classes') or meta.get('CLASSES')
         named = named or (IMAGENET_CATEGORIES if num_classes == len(IMAGENET_CATEGORIES) else range(num_classes))
         self.classes = [str(name) for name in named]
-        self.pipeline = Compose([TRANSFORMS.build(step) for step in cfg.test_dataloader.dataset.pipeline])
 
     @torch.no_grad()
     def __call__(self, image: str | Path) -> torch.Tensor:

@@ -111,14 +111,14 @@ def test_the_config_of_own_data_loads(tmp_path):
 
 def test_the_backbone_swap_builds_in_a_detector(tmp_path):
     from mmdet.registry import MODELS
-    from mmengine.registry import init_default_scope
+    from mmengine.registry import DefaultScope
 
     text = next(block for block in blocks('python') if '_delete_' in block)
     path = tmp_path / 'swapped.py'
     path.write_text("_base_ = 'mmdet::retinanet/retinanet_r50_fpn_1x_coco.py'\n" + text)
     cfg = load_config(path)
-    init_default_scope('mmdet')
-    detector = MODELS.build(cfg.model)
+    with DefaultScope.overwrite_default_scope('mmdet'):
+        detector = MODELS.build(cfg.model)
     assert isinstance(detector.backbone, MogaNet)
     assert detector.backbone.init_cfg['checkpoint'] == 'moganet://tiny_1k'
     assert [conv.conv.in_channels for conv in detector.neck.lateral_convs] == [64, 128, 256]

@@ -134,3 +134,11 @@ def test_metafile_is_a_model_index_that_openmmlab_reads():
     assert small.results[0].metrics == {'Top 1 Accuracy': 83.4, 'Top 5 Accuracy': 96.9}
     assert small.full_model.paper['URL'] == 'https://arxiv.org/abs/2211.03295'
     assert not [error for model in index.models for error in model.check_errors]
+
+
+def test_count_does_not_depend_on_the_scope_of_what_ran_before():
+    from mmengine.registry import DefaultScope
+
+    cfg = size_config('xtiny')
+    with DefaultScope.overwrite_default_scope('mmdet'):
+        assert count(cfg, (64, 64)).parameters == 2_956_066

@@ -23,14 +23,14 @@ def run(tiny_config, tmp_path):
 
 def predict(config, checkpoint):
     """Labels and scores of the test images by the model alone, without Runner, hooks or evaluator."""
-    from mmengine.registry import init_default_scope
+    from mmengine.registry import DefaultScope
     from mmpretrain.registry import DATASETS, MODELS
 
     cfg = load_config(config)
-    init_default_scope('mmpretrain')
-    model = MODELS.build(dict(cfg.model, data_preprocessor=dict(cfg.data_preprocessor))).eval()
+    with DefaultScope.overwrite_default_scope('mmpretrain'):
+        model = MODELS.build(dict(cfg.model, data_preprocessor=dict(cfg.data_preprocessor))).eval()
+        dataset = DATASETS.build(cfg.test_dataloader.dataset)
     model.load_state_dict(read_checkpoint(checkpoint)['state_dict'])
-    dataset = DATASETS.build(cfg.test_dataloader.dataset)
     samples = [dataset[i] for i in range(len(dataset))]
     batch = dict(inputs=[s['inputs'] for s in samples], data_samples=[s['data_samples'] for s in samples])
     with torch.no_grad():
