@@ -1,0 +1,49 @@
+# Where commands are spelled. Every target sets the environment up by itself; `make` lists them.
+
+# The first Python that will do: that of .venv, so that a later call keeps it. Another one: make env PYTHON=/path/to/python3.12
+PYTHON ?= $(shell for python in .venv/bin/python python3 python3.11 python3.12 python3.10; do \
+	$$python -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null && echo $$python && break; done)
+PY := .venv/bin/python
+TASK ?= cls
+FROM ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help env doctor test test-all check demo mini-data tables benchmark clean
+
+help:  ## list the targets
+	@sed -n 's/^\([a-z-]*\):[^#]*## */\1\t/p' Makefile | while IFS="$$(printf '\t')" read -r name text; do printf '  make %-10s %s\n' "$$name" "$$text"; done
+
+env:  ## set up .venv, or go on where an earlier call stopped (FROM=step repeats from there)
+	@test -n "$(PYTHON)" || { echo 'No Python 3.10, 3.11 or 3.12 found: install one, or call make env PYTHON=/path/to/python3.11' >&2; exit 1; }
+	@$(PYTHON) tools/setup_env.py $(if $(FROM),--from $(FROM))
+
+doctor:  ## versions, mmcv's ops, CPU or GPU, and what mends what is wrong
+	@$(or $(wildcard $(PY)),$(PYTHON)) moganet/doctor.py
+
+test: env  ## the tests that CI runs
+	OMP_NUM_THREADS=2 $(PY) -m pytest
+
+test-all: env  ## and the slow ones
+	OMP_NUM_THREADS=2 $(PY) -m pytest -m ''
+
+check: env  ## seconds: lint, format, spelling, shape of the code, every config loads
+	$(PY) -m ruff check
+	$(PY) -m ruff format --check
+	$(PY) -m codespell_lib
+	OMP_NUM_THREADS=2 $(PY) -m pytest -q $(wildcard tests/test_shape.py) tests/test_configs.py -k 'not builds and not trains and not users'
+
+demo: env mini-data  ## train MogaNet on scanned digits and show what it learnt: minutes
+	$(PY) tools/demo.py --task $(TASK)
+
+mini-data: env  ## write the small data set of TASK=cls
+	$(PY) tools/make_mini_data.py --task $(TASK)
+
+tables: env  ## the paper's tables beside what the code measures
+	$(PY) tools/paper_tables.py
+
+benchmark: env  ## speed, as ratios within one run
+	$(PY) tools/benchmark.py
+
+clean:  ## remove work_dirs and caches, never data or .venv
+	rm -rf work_dirs build dist .pytest_cache .ruff_cache
+	find . -name __pycache__ -not -path './.venv/*' -not -path './data/*' -prune -exec rm -rf {} +
