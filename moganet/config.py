@@ -19,6 +19,7 @@ RUNNER_KEYS = {
     *inspect.signature(Runner.__init__).parameters,
     *('custom_imports', 'runner_type', 'strategy', 'compile', 'tta_model', 'tta_pipeline', 'data_root'),
     *('activation_checkpointing', 'efficient_conv_bn_eval', 'vis_backends', 'work_dir'),
+    *('model_wrapper_cfg', 'find_unused_parameters', 'sync_bn'),
 } - {'self', 'cfg'}
 # Variables that the MM packages' own configs name so near to a key that they would pass for a misspelling.
 CONVENTIONS = ('train_pipeline', 'val_pipeline', 'test_pipeline', 'train_dataset', 'val_dataset', 'test_dataset')

@@ -5,6 +5,8 @@ from types import ModuleType
 
 from mmengine.config import Config
 
+from .config import task_package
+
 # Folder of configs/: package.
 PACKAGES = {
     'cls': 'mogacls',
@@ -39,12 +41,11 @@ def task_of(cfg: Config) -> str:
     Raises:
         ValueError: neither says which task it is.
     """
-    imports = cfg.get('custom_imports', {}).get('imports', [])
-    imports = [imports] if isinstance(imports, str) else imports
+    imported = task_package(cfg)
     for task, package in PACKAGES.items():
-        if package in imports or cfg.get('default_scope') == SCOPES.get(task):
+        if imported == package or (imported is None and cfg.get('default_scope') == SCOPES.get(task, package)):
             return task
     raise ValueError(
-        f'{cfg.filename}: which task it is remains open: expected one of {", ".join(PACKAGES.values())} among its '
-        f'custom_imports, or one of {", ".join(SCOPES.values())} as default_scope'
+        f'{cfg.filename} imports no task package and its default_scope is {cfg.get("default_scope")!r}: expected '
+        f'custom_imports with one of {", ".join(PACKAGES.values())}, or one of the scopes {", ".join(SCOPES.values())}'
     )

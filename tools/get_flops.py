@@ -11,9 +11,9 @@ from pathlib import Path
 
 from moganet.backbone import ARCHS
 from moganet.cli import run
-from moganet.complexity import COUNTERS, task_of
+from moganet.complexity import COUNTERS
 from moganet.config import load_config
-from moganet.tasks import task_module
+from moganet.tasks import task_module, task_of
 
 
 def main(argv: Sequence[str] | None = None) -> None:

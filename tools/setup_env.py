@@ -376,8 +376,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return refuse(
             f'this is Python {THIS_PYTHON}, supported are {", ".join(PYTHONS)}: make env PYTHON=/path/to/python3.11'
         )
-    # A job that is told to end takes its compiler and pip with it, as with Ctrl-C.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # Told to end, also where a script's background job ignores Ctrl-C, this takes pip and the compilers with it.
+    for sign in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(sign, signal.default_int_handler)
     lock(ROOT)
     try:
         if first:
