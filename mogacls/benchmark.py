@@ -1,7 +1,6 @@
 """What training through the tools costs beside a bare PyTorch loop on the same model and data in memory."""
 
 import copy
-import statistics
 import tempfile
 import time
 
@@ -15,7 +14,7 @@ from mmpretrain.structures import DataSample
 from torch.nn import functional as F
 
 from moganet import engine
-from moganet.benchmark import Result
+from moganet.benchmark import Result, result
 from moganet.config import load_config
 
 CONFIG = 'configs/cls/moganet_xt_mini.py'
@@ -95,6 +94,10 @@ def training_overhead(iterations: int = 4, epochs: int = 8, goal: float = 1.10) 
         runner.train()
     hook = next(hook for hook in runner.hooks if isinstance(hook, BareLoopByTurns))
     ours, bare = ([1e3 * t / iterations for t in times[1:]] for times in (hook.runner_times, hook.bare_times))
-    ratio = statistics.median(a / b for a, b in zip(ours, bare, strict=True))
-    return Result(f'an iteration of tools/train.py, xtiny {SIDE}x{SIDE} batch {BATCH}', 'bare PyTorch loop',
-                  statistics.median(ours), statistics.median(bare), ratio, goal)  # fmt: skip
+    name = f'an iteration of tools/train.py, xtiny {SIDE}x{SIDE} batch {BATCH}'
+    return result(name, ours, 'bare PyTorch loop', bare, goal)
+
+
+def measure(rounds: int) -> list[Result]:
+    """What concerns classification: the overhead of training through the tools."""
+    return [training_overhead(epochs=max(2, rounds // 2))]

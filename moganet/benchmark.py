@@ -23,32 +23,45 @@ class Result:
     ours_ms: float
     rival_ms: float
     ratio: float
-    goal: float
+    goal: float | None = None
+
+    @property
+    def missed(self) -> bool:
+        return self.goal is not None and self.ratio > self.goal
 
     def line(self) -> str:
-        mark = 'ok' if self.ratio <= self.goal else 'MISSED'
-        return (f'{self.name:44} {self.ours_ms:9.1f} ms   {self.rival:34} {self.rival_ms:9.1f} ms   '
-                f'ratio {self.ratio:.3f}  goal {self.goal:.2f}  {mark}')  # fmt: skip
+        goal = '' if self.goal is None else f'  goal {self.goal:.2f}  {"MISSED" if self.missed else "ok"}'
+        return (f'{self.name:52} {self.ours_ms:9.1f} ms   {self.rival:34} {self.rival_ms:9.1f} ms   '
+                f'ratio {self.ratio:.3f}{goal}')  # fmt: skip
 
     def as_dict(self) -> dict:
         return asdict(self)
 
 
-def compare(
-    name: str, ours: Callable[[], object], rival_name: str, rival: Callable[[], object], goal: float, rounds: int = 9
-) -> Result:
-    """Call both by turns, the order swapped every round, after one warm-up each."""
-    times = {ours: [], rival: []}
-    for call in (ours, rival):
+def take_turns(calls: dict[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
+    """Milliseconds of each call in each round, after one warm-up each; the order is turned round every round."""
+    for call in calls.values():
         call()
+    times = {name: [] for name in calls}
     for i in range(rounds):
-        for call in (ours, rival) if i % 2 else (rival, ours):
+        for name in list(calls) if i % 2 else list(calls)[::-1]:
             start = time.perf_counter()
-            call()
-            times[call].append(1e3 * (time.perf_counter() - start))
-    # The ratio is taken per round, so that a machine that slows down slows both sides of each.
-    ratio = statistics.median(a / b for a, b in zip(times[ours], times[rival], strict=True))
-    return Result(name, rival_name, statistics.median(times[ours]), statistics.median(times[rival]), ratio, goal)
+            calls[name]()
+            times[name].append(1e3 * (time.perf_counter() - start))
+    return times
+
+
+def result(name: str, ours: list[float], rival_name: str, rival: list[float], goal: float | None = None) -> Result:
+    """Compare times of the same rounds: the ratio is per round, so that a machine that slows down slows both sides."""
+    ratio = statistics.median(a / b for a, b in zip(ours, rival, strict=True))
+    return Result(name, rival_name, statistics.median(ours), statistics.median(rival), ratio, goal)
+
+
+def compare(name: str, ours: Callable[[], object], rival_name: str, rival: Callable[[], object], goal: float,
+            rounds: int = 9) -> Result:  # fmt: skip
+    """Ours and one rival by turns."""
+    times = take_turns(dict(ours=ours, rival=rival), rounds)
+    return result(name, times['ours'], rival_name, times['rival'], goal)
 
 
 def _training_step(model: nn.Module, x: torch.Tensor) -> Callable[[], None]:
@@ -58,6 +71,11 @@ def _training_step(model: nn.Module, x: torch.Tensor) -> Callable[[], None]:
         model.zero_grad(set_to_none=True)
 
     return step
+
+
+def measure(rounds: int) -> list[Result]:
+    """What concerns the core: the import, and the reference path."""
+    return [import_time(), *reference_path(rounds=rounds)]
 
 
 def reference_path(arch: str = 'xtiny', side: int = 64, batch: int = 16, rounds: int = 15) -> list[Result]:

@@ -29,18 +29,22 @@ def test_compare_takes_turns_and_divides_ours_by_the_rival(monkeypatch):
     assert result.line().endswith('ok')
 
 
+def test_the_ratio_is_taken_within_each_round():
+    # The machine halves its speed after the first round, which slows both sides.
+    result = benchmark.result('a', [3.0, 6.0, 6.0], 'b', [2.0, 4.0, 4.0])
+    assert result.ratio == 1.5 and not result.missed and 'goal' not in result.line()
+
+
 def test_a_missed_goal_is_marked_and_ends_in_exit_code_1(monkeypatch, tmp_path, capsys):
     slow = benchmark.Result('x', 'y', 2.0, 1.0, 2.0, 1.5)
     fast = benchmark.Result('x', 'y', 1.0, 1.0, 1.0, 1.5)
-    monkeypatch.setattr(benchmark, 'import_time', lambda: slow)
-    monkeypatch.setattr(benchmark, 'reference_path', lambda rounds: [fast])
-    monkeypatch.setattr('mogacls.benchmark.training_overhead', lambda epochs: fast)
+    monkeypatch.setattr(benchmark, 'measure', lambda rounds: [slow, fast])
+    monkeypatch.setattr('mogacls.benchmark.measure', lambda rounds: [fast])
     assert call('benchmark', '--out', tmp_path / 'speed.json') == 1
     out = capsys.readouterr().out
     assert out.count('MISSED') == 1 and out.count('  ok') == 2
     assert [row['ratio'] for row in json.loads((tmp_path / 'speed.json').read_text())] == [2.0, 1.0, 1.0]
-    monkeypatch.setattr(benchmark, 'import_time', lambda: fast)
-    assert call('benchmark') == 0
+    assert call('benchmark', '--task', 'cls') == 0
 
 
 def test_the_bare_loop_trains_on_the_same_images():
