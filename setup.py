@@ -14,7 +14,8 @@ VERSION = next(
 CLS = ['onedl-mmcv>=2.3.6', 'onedl-mmpretrain>=1.3.6', 'torchvision', 'matplotlib', 'fvcore']
 DET = ['onedl-mmcv>=2.3.6', 'onedl-mmdetection>=3.5.1', 'torchvision', 'matplotlib', 'pycocotools', 'fvcore']
 SEG = ['onedl-mmcv>=2.3.6', 'onedl-mmsegmentation>=1.4.2', 'torchvision', 'matplotlib', 'fvcore']
-POSE = ['onedl-mmcv>=2.3.6', 'mmpose>=1.3.2', 'torchvision', 'matplotlib', 'fvcore']
+# Without mmpose itself: its requirement chumpy, which it never imports, does not build. `make env` installs it.
+POSE = ['onedl-mmcv>=2.3.6', 'json-tricks', 'munkres', 'scipy', 'torchvision', 'matplotlib', 'fvcore']
 VIDEO = ['scikit-image', 'matplotlib', 'fvcore']
 DEV = ['pytest', 'ruff', 'codespell', 'scikit-learn', 'scikit-image']
 

@@ -12,7 +12,7 @@ from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
 from . import hooks  # noqa: F401  registers
-from .checkpoint import use_safe_loader
+from .checkpoint.runner import use_safe_loader
 from .config import walk
 from .preflight import check_data
 

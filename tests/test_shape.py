@@ -65,6 +65,24 @@ def test_importing_the_core_loads_no_mm_package(package):
     assert set(loaded.stdout.split()) & (MM_PACKAGES | {'torchvision', 'matplotlib'}) == set()
 
 
+def test_the_core_loads_weights_with_torch_and_mmengine_alone(tmp_path):
+    script = f"""
+import sys
+for name in ('cv2', 'torchvision', 'mmcv', 'matplotlib.pyplot'):
+    sys.modules[name] = None  # importing it fails, as if it were not installed
+import torch
+from moganet import MogaNet
+path = {str(tmp_path / 'w.pth')!r}
+torch.save(dict(state_dict=MogaNet('xtiny').state_dict()), path)
+model = MogaNet('xtiny', init_cfg=dict(type='Pretrained', checkpoint=path))
+model.init_weights()
+assert torch.equal(model.norm4.weight, torch.load(path, weights_only=True)['state_dict']['norm4.weight'])
+print('loaded')
+"""
+    done = subprocess.run([sys.executable, '-c', script], capture_output=True, text=True, cwd=ROOT)
+    assert 'loaded' in done.stdout, done.stderr
+
+
 def test_no_file_is_a_drawer_for_everything():
     names = {Path(path).stem for path in SOURCES}
     assert names & {'utils', 'util', 'misc', 'common', 'helpers'} == set()

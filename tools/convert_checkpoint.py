@@ -18,9 +18,9 @@ from moganet.checkpoint import (
     tensors_of,
     to_mmpretrain,
     to_official,
-    use_safe_loader,
     write_checkpoint,
 )
+from moganet.checkpoint.runner import use_safe_loader
 
 LAYOUTS = dict(official=to_official, mmpretrain=to_mmpretrain)
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from moganet import cli
-from moganet.checkpoint import use_safe_loader
+from moganet.checkpoint.runner import use_safe_loader
 from moganet.config import load_config
 from moganet.tasks import task_module, task_of
 

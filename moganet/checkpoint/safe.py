@@ -1,8 +1,4 @@
-"""Reads checkpoint files without running anything in them, and makes MMEngine read all of them that way.
-
-MMEngine's own reader loads a file that ``weights_only=True`` refuses once more without it, which runs what the file
-says. Nothing here does, unless the user asked for it by ``--trust-checkpoint``.
-"""
+"""Reads checkpoint files without running anything in them, unless the user asked for it by ``--trust-checkpoint``."""
 
 import logging
 import os
@@ -13,14 +9,12 @@ from typing import Any
 
 import torch
 from mmengine.logging import print_log
-from mmengine.runner.checkpoint import CheckpointLoader, get_deprecated_model_names, get_external_models
-from mmengine.runner.checkpoint import get_torchvision_models as torchvision_models
 from torch import Tensor
 
 from .allowed import ALLOWED, Refused, plain
 from .fetch import looks_like_page, resolve
 
-# What use_safe_loader() was told; MMEngine's loaders take no arguments of ours.
+# What runner.use_safe_loader() was told; MMEngine's loaders take no arguments of ours.
 _trusting = False
 
 # torch's words for a pickle that it cannot parse, as opposed to one that asks for something refused.
@@ -77,50 +71,6 @@ def write_checkpoint(checkpoint: dict, path: str | os.PathLike) -> None:
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
-
-
-def use_safe_loader(trust: bool = False) -> None:
-    """Replace all of MMEngine's checkpoint readers, so that load_from, resume and init_cfg are safe in this process.
-
-    Args:
-        trust: The user said ``--trust-checkpoint``: read what is more than data too.
-    """
-    global _trusting
-    _trusting = trust
-    for prefixes, loader in (
-        (('', 'http://', 'https://'), load_from_file),
-        (('torchvision://', 'modelzoo://'), load_from_torchvision),
-        (('open-mmlab://', 'openmmlab://'), load_from_openmmlab),
-        (('mmcls://', 'pavi://', r'(\S+\:)?s3://', r'(\S+\:)?petrel://'), load_from_nowhere),
-    ):
-        CheckpointLoader.register_scheme(prefixes, loader, force=True)
-
-
-# MMEngine logs the name of a loader without its first ten letters.
-@CheckpointLoader.register_scheme('moganet://')
-def load_from_file(filename: str, map_location: Any = None) -> dict:
-    return load_checkpoint(filename, map_location)
-
-
-def load_from_torchvision(filename: str, map_location: Any = None) -> dict:
-    return load_checkpoint(_address(filename, torchvision_models()), map_location)
-
-
-def load_from_openmmlab(filename: str, map_location: Any = None) -> dict:
-    scheme, name = filename.split('://', 1)
-    name = get_deprecated_model_names().get(name, name)
-    return load_checkpoint(_address(f'{scheme}://{name}', get_external_models()), map_location)
-
-
-def load_from_nowhere(filename: str, map_location: Any = None) -> dict:
-    raise ValueError(f'{filename}: not read from here; download the file and give its path')
-
-
-def _address(filename: str, addresses: dict[str, str]) -> str:
-    address = addresses.get(filename.split('://', 1)[1], '')
-    if not address.startswith('https://'):
-        raise ValueError(f'{filename}: MMEngine knows no https address for that name')
-    return address
 
 
 def _check_file(path: Path) -> None:

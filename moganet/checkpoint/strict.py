@@ -6,12 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
-from mmengine.hooks import Hook
 from mmengine.logging import print_log
 from mmengine.model import is_model_wrapper
-from mmengine.registry import HOOKS
 from torch import nn
-from torch.nn.parallel import DataParallel, DistributedDataParallel
 
 from ..backbone import ARCHS, NUM_STAGES, MogaNet
 from .gate import gate_of
@@ -53,7 +50,7 @@ def load_backbone(
     Raises:
         FileNotFoundError, ValueError: no such file, not readable, or it does not fit.
     """
-    allow = _patterns(allow)
+    allow = check_patterns(allow)
     source, checkpoint = _read(checkpoint)
     state_dict, which = tensors_of(checkpoint, ema)
     try:
@@ -97,10 +94,10 @@ def load_model(model: nn.Module, checkpoint: Source, allow: Sequence[str] = (), 
     if isinstance(model, MogaNet):
         return load_backbone(model, checkpoint, allow=allow, ema=ema)
     source, checkpoint = _read(checkpoint)
-    return _load_whole(model, source, checkpoint, _patterns(allow), ema)[1]
+    return load_whole(model, source, checkpoint, check_patterns(allow), ema)[1]
 
 
-def _load_whole(
+def load_whole(
     model: nn.Module, source: str, checkpoint: Mapping[str, Any], allow: Sequence[str], ema: bool
 ) -> tuple[StateDict, str]:
     """``load_model`` for what was read from ``source``. Returns the tensors under the model's names, and the line."""
@@ -232,7 +229,7 @@ def _allowed(name: str, allow: Sequence[str]) -> bool:
     return any(fnmatch.fnmatchcase(name, pattern) for pattern in allow)
 
 
-def _patterns(allow: Sequence[str]) -> Sequence[str]:
+def check_patterns(allow: Sequence[str]) -> Sequence[str]:
     if isinstance(allow, str):  # its letters would be patterns, '*' among them
         raise ValueError(f'allow={allow!r}: expected a list of patterns')
     return allow
@@ -261,33 +258,3 @@ def _report(loaded: int, expected: int, source: str, notes: Iterable[str], left_
     line = f'loaded {loaded} of {expected} tensors from {source}' + (f' ({"; ".join(notes)})' if notes else '')
     print_log(line, logger='current')
     return line
-
-
-@HOOKS.register_module()
-class StrictLoad(Hook):
-    """Makes load_from and resume of a Runner keep to ``load_model``'s rules; MMEngine's own skip what does not fit.
-
-    Args:
-        allow: As in ``load_model``.
-    """
-
-    priority = 'VERY_HIGH'  # before EMAHook, which reads the same checkpoint
-
-    def __init__(self, allow: Sequence[str] = ()):
-        self.allow = _patterns(allow)
-
-    def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
-        try:
-            self._load(runner, checkpoint)
-        finally:
-            # Runner.resume() would run this text, the config of an MMCV 1 file, as Python.
-            checkpoint.get('meta', {}).pop('config', None)
-
-    def _load(self, runner, checkpoint: dict) -> None:
-        model, source = runner.model, runner._load_from or f'the last checkpoint in {runner.work_dir}'
-        if is_model_wrapper(model):
-            if not isinstance(model, DistributedDataParallel | DataParallel):
-                print_log(f'{source}: {type(model).__name__} shards the model, names are not checked', logger='current')
-                return
-            model = model.module
-        checkpoint['state_dict'], _ = _load_whole(model, source, checkpoint, self.allow, ema=True)

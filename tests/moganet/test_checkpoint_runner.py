@@ -14,7 +14,8 @@ from mmengine.runner import CheckpointLoader, Runner, load_checkpoint
 from mmengine.runner.checkpoint import _load_checkpoint_with_prefix
 from torch import nn
 
-from moganet.checkpoint import read_checkpoint, safe, use_safe_loader
+from moganet.checkpoint import read_checkpoint, safe
+from moganet.checkpoint.runner import use_safe_loader
 
 KEYPOINTS = dict(sigmas=np.array([0.25, 0.5], np.float32), flip=np.array([1, 0]), colors=np.full((2, 3), 7, np.uint8))
 
@@ -109,7 +110,7 @@ def runner(work_dir, epochs, **options):
 
 def test_every_scheme_of_mmengine_is_replaced(loader):
     loader()
-    assert {loaded.__module__ for loaded in CheckpointLoader._schemes.values()} == {'moganet.checkpoint.safe'}
+    assert {loaded.__module__ for loaded in CheckpointLoader._schemes.values()} == {'moganet.checkpoint.runner'}
 
 
 @pytest.mark.parametrize(
@@ -133,8 +134,8 @@ def test_mmengine_runs_no_code_in_named_weights(loader, bomb, monkeypatch, tmp_p
     path, marker = bomb
     monkeypatch.setenv('MOGANET_WEIGHTS', str(tmp_path))
     address = 'https://example.com/bomb.pth'
-    monkeypatch.setattr(safe, 'torchvision_models', lambda: {'bomb': address})
-    monkeypatch.setattr(safe, 'get_external_models', lambda: {'bomb': address})
+    monkeypatch.setattr('moganet.checkpoint.runner.torchvision_models', lambda: {'bomb': address})
+    monkeypatch.setattr('moganet.checkpoint.runner.get_external_models', lambda: {'bomb': address})
     for name in (address, 'torchvision://bomb', 'open-mmlab://bomb'):
         with pytest.raises(ValueError, match='bomb.pth holds more than data'):
             CheckpointLoader.load_checkpoint(name)
