@@ -4,6 +4,7 @@ import difflib
 from dataclasses import dataclass
 
 OFFICIAL = 'https://github.com/Westlake-AI/MogaNet/releases/download/moganet-in1k-weights/'
+DETECTION = 'https://github.com/Westlake-AI/MogaNet/releases/download/moganet-det-weights/'
 OPENMIXUP = 'https://github.com/Westlake-AI/openmixup/releases/download/moganet-in1k-weights/'
 
 
@@ -40,6 +41,10 @@ def _openmixup(name: str, file: str, arch: str, gate: str = 'double') -> Publish
     return PublishedWeights(f'openmixup_{name}', f'{OPENMIXUP}{file}.pth', arch, gate, 'mmpretrain')
 
 
+def _detector(config: str, file: str, arch: str) -> PublishedWeights:
+    return PublishedWeights(f'det/{config}', f'{DETECTION}{file}.pth', arch, 'single', 'openmmlab')
+
+
 # Names: size, data set, input side where it is not 224, recipe where it is not the default of 300 epochs.
 WEIGHTS = (
     _official('xtiny_1k', 'moganet_xtiny_sz224_8xbs128_ep300', 'xtiny'),
@@ -66,6 +71,28 @@ WEIGHTS = (
     _openmixup('small_1k_rsb_a3', 'moga_small_sz160_rsb_a3_8xb256_ep100', 'small'),
     _openmixup('base_1k_rsb_a3', 'moga_base_rsb_a3_sz160_8xb128_accu2_ep100', 'base'),
     _openmixup('large_1k_rsb_a3', 'moga_large_rsb_a3_sz160_8xb128_accu2_ep100', 'large'),
+    # Names of detectors are those of their configs.
+    _detector('retinanet_moganet_xt', 'retinanet_moganet_xtiny_fpn_1x_coco', 'xtiny'),
+    _detector('retinanet_moganet_t', 'retinanet_moganet_tiny_fpn_1x_coco', 'tiny'),
+    _detector('retinanet_moganet_s', 'retinanet_moganet_small_fpn_1x_coco', 'small'),
+    _detector('retinanet_moganet_b', 'retinanet_moganet_base_fpn_1x_coco', 'base'),
+    _detector('retinanet_moganet_l', 'retinanet_moganet_large_fpn_1x_coco', 'large'),
+    _detector('mask_rcnn_moganet_xt', 'mask_rcnn_moganet_xtiny_fpn_1x_coco', 'xtiny'),
+    _detector('mask_rcnn_moganet_t', 'mask_rcnn_moganet_tiny_fpn_1x_coco', 'tiny'),
+    _detector('mask_rcnn_moganet_s', 'mask_rcnn_moganet_small_fpn_1x_coco', 'small'),
+    _detector('mask_rcnn_moganet_b', 'mask_rcnn_moganet_base_fpn_1x_coco', 'base'),
+    _detector('mask_rcnn_moganet_l', 'mask_rcnn_moganet_large_fpn_1x_coco', 'large'),
+    _detector('mask_rcnn_moganet_t_ms3x', 'mask_rcnn_moganet_t_fpn_mstrain_480-800_3x_coco', 'tiny'),
+    _detector('mask_rcnn_moganet_s_ms3x', 'mask_rcnn_moganet_s_fpn_mstrain_480-800_3x_coco', 'small'),
+    _detector('mask_rcnn_moganet_b_ms3x', 'mask_rcnn_moganet_b_fpn_mstrain_480-800_3x_coco', 'base'),
+    _detector('mask_rcnn_moganet_l_ms3x', 'mask_rcnn_moganet_l_fpn_mstrain_480-800_3x_coco', 'large'),
+    _detector('cascade_mask_rcnn_moganet_s_ms3x', 'cascade_mask_rcnn_moganet_s_fpn_ms_3x_coco', 'small'),
+    _detector(
+        'cascade_mask_rcnn_moganet_s_giou_ms3x', 'cascade_mask_rcnn_moganet_s_fpn_giou_4conv1f_ms_3x_coco', 'small'
+    ),
+    _detector(
+        'cascade_mask_rcnn_moganet_b_giou_ms3x', 'cascade_mask_rcnn_moganet_b_fpn_giou_4conv1f_ms_3x_coco', 'base'
+    ),
 )
 
 

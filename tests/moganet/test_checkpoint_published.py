@@ -68,11 +68,20 @@ def row(server, monkeypatch):
     return weights
 
 
-def test_table_holds_each_published_classifier_once():
+def classifiers():
+    """The rows of classifiers: names of other tasks have a folder."""
+    return [row for row in list_weights() if '/' not in row.name]
+
+
+def test_table_holds_each_published_file_once():
     rows = list_weights()
-    assert len(rows) == 24
     assert len({row.name for row in rows}) == len({row.file for row in rows}) == len(rows)
-    assert all(row.arch in ARCHS and row.arch in row.name for row in rows)
+    assert all(row.arch in ARCHS for row in rows)
+
+
+def test_table_holds_each_published_classifier():
+    assert len(classifiers()) == 24
+    assert all(row.arch in row.name for row in classifiers())
 
 
 def test_table_gives_official_weights_the_single_gate():
@@ -84,7 +93,7 @@ def test_table_gives_official_weights_the_single_gate():
 
 
 def test_table_gives_openmixup_weights_the_double_gate_save_one():
-    rows = [row for row in list_weights() if row.name not in OFFICIAL_NAMES]
+    rows = [row for row in classifiers() if row.name not in OFFICIAL_NAMES]
     assert {row.layout for row in rows} == {'mmpretrain'}
     assert [row.file for row in rows if row.gate == 'single'] == ['moga_small_ema_sz224_8xb128_no_forcefp32_ep300.pth']
 

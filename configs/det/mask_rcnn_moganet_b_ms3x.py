@@ -1,0 +1,11 @@
+"""Mask R-CNN with MogaNet-B, multi-scale 3x. Expected: 50.3 box AP, 44.4 mask AP (released README).
+
+tools/dist_train.sh configs/det/mask_rcnn_moganet_b_ms3x.py 8
+"""
+
+_base_ = 'mask_rcnn_moganet_t_ms3x.py'
+
+model = dict(
+    backbone=dict(arch='base', drop_path_rate=0.3, init_cfg=dict(checkpoint='moganet://base_1k')),
+    neck=dict(in_channels=[64, 160, 320, 512]),
+)

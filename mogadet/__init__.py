@@ -1,0 +1,16 @@
+"""Object detection and instance segmentation: what MogaNet's recipes need beside mmdet. Importing it registers it."""
+
+import contextlib
+import io
+import warnings
+
+import moganet  # noqa: F401  registers the backbone
+
+# mmdet prints and warns about packages that it can do without.
+with contextlib.redirect_stderr(io.StringIO()), contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+    warnings.simplefilter('ignore')
+    import mmdet.datasets
+    import mmdet.evaluation  # noqa: F401
+
+import moganet.layer_decay
+import moganet.norm_statistics  # noqa: F401  registers
