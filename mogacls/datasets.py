@@ -12,8 +12,8 @@ from mmpretrain.datasets import CustomDataset
 from mmpretrain.datasets.categories import IMAGENET_CATEGORIES
 from mmpretrain.datasets.custom import get_samples
 from mmpretrain.registry import DATASETS
-from PIL import Image, UnidentifiedImageError
 
+from moganet.images import NamesBrokenImages
 from moganet.preflight import datasets_of, register_check, register_layout
 
 LAYOUT = 'train/<class>/*.jpg and val/<class>/*.jpg, one folder per class'
@@ -38,7 +38,7 @@ def find_classes(data_root: str | Path) -> list[str]:
 
 
 @DATASETS.register_module()
-class ImageFolder(CustomDataset):
+class ImageFolder(NamesBrokenImages, CustomDataset):
     """Images under ``data_root``/``split``/<class>/. The folders of ``data_root``/train are the classes of all splits.
 
     mmpretrain's CustomDataset counts the folders of each split by itself, so that one folder too many in val shifts
@@ -74,13 +74,6 @@ class ImageFolder(CustomDataset):
     def get_data_info(self, idx: int) -> dict:
         return dict(super().get_data_info(idx), num_classes=len(self.CLASSES))
 
-    def prepare_data(self, idx: int) -> dict:
-        try:
-            return super().prepare_data(idx)
-        except Exception:
-            require_readable(self.get_data_info(idx)['img_path'])
-            raise
-
 
 def check_split(folder: str | Path, classes: Sequence[str]) -> None:
     """Raise unless ``folder`` exists and holds only folders named in ``classes``."""
@@ -90,15 +83,6 @@ def check_split(folder: str | Path, classes: Sequence[str]) -> None:
     if unknown:
         raise ValueError(f'{folder} has the class folder {unknown[0]!r}, which train has not ({len(unknown)} such in '
                          f'all, {len(classes)} in train): remove it or add it to train')  # fmt: skip
-
-
-def require_readable(path: str | Path) -> None:
-    """Raise ValueError, naming the file, if ``path`` is no image that can be decoded whole."""
-    try:
-        with Image.open(path) as image:
-            image.load()
-    except (OSError, UnidentifiedImageError, SyntaxError, ValueError) as error:
-        raise ValueError(f'{path} cannot be read as an image ({error}): replace or remove it') from error
 
 
 def check_folders(cfg: Config, dataloaders: Sequence[str]) -> None:

@@ -11,8 +11,8 @@ from mmpretrain.datasets.categories import IMAGENET_CATEGORIES
 from mmpretrain.registry import MODELS, TRANSFORMS
 
 from moganet.checkpoint import load_checkpoint, load_model
+from moganet.images import require_readable
 
-from .datasets import require_readable
 from .draw import draw_top5
 
 

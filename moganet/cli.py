@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from mmengine.config import DictAction
 
 # What a user can cause. Anything else is a mistake of the program and shows its traceback.
-USER_ERRORS = (ValueError, KeyError, TypeError, OSError, ImportError, NotImplementedError)
+USER_ERRORS = (ValueError, KeyError, TypeError, OSError, ImportError, NotImplementedError, FloatingPointError)
 MAX_MESSAGE = 600
 
 

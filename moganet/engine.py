@@ -121,7 +121,7 @@ def build_runner(cfg: Config, dataloaders: Sequence[str], trust_checkpoint: bool
     notes = adapt_to_hardware(cfg)
     check_data(cfg, dataloaders)
     set_seed(cfg, None)
-    ours = [dict(type=name) for name in ('StrictLoad', 'PlainSchedulers', 'SeedEachIteration')]
+    ours = [dict(type=name) for name in ('StrictLoad', 'PlainSchedulers', 'SeedEachIteration', 'StopOnBadLoss')]
     cfg.custom_hooks = [*copy.deepcopy(cfg.get('custom_hooks') or []), *ours]
     if cfg.get('launcher') == 'pytorch' and not torch.cuda.is_available() and not dist.is_initialized():
         dist.init_process_group('gloo')  # MMEngine's own start asks for a CUDA device first
