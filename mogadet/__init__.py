@@ -14,3 +14,5 @@ with contextlib.redirect_stderr(io.StringIO()), contextlib.redirect_stdout(io.St
 
 import moganet.layer_decay
 import moganet.norm_statistics  # noqa: F401  registers
+
+from . import preflight  # noqa: F401  registers its checks

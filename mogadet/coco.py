@@ -1,0 +1,144 @@
+"""COCO's json files as people write them: what does not fit is named, or left out with a count."""
+
+import os
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+
+from mmdet.datasets import CocoDataset
+from mmdet.datasets.api_wrappers import COCO
+from mmdet.registry import DATASETS
+from mmengine.logging import print_log
+
+from moganet.images import NamesBrokenImages
+
+TABLES = ('images', 'annotations', 'categories')
+
+
+class CocoFile(COCO):
+    """An annotation file, checked in the one reading that the data set needs: COCO's own has 450 MB."""
+
+    def __init__(self, annotation_file: str):
+        self.file = annotation_file
+        try:
+            super().__init__(annotation_file)
+        except KeyError as error:
+            raise ValueError(f'{annotation_file}: an entry of it has no {error}') from error
+        except (ValueError, AssertionError) as error:
+            raise ValueError(f'{annotation_file} cannot be read as COCO json: {error}') from error
+        missing = [name for name in TABLES if name not in self.dataset]
+        if missing:
+            raise ValueError(f'{annotation_file} has no {", ".join(map(repr, missing))}: expected COCO json with the '
+                             f'lists {", ".join(TABLES)}')  # fmt: skip
+        if not self.imgs:
+            raise ValueError(f'{annotation_file} lists no images')
+
+    def get_cat_ids(self, cat_names: Sequence[str] = (), **kwargs) -> list[int]:
+        """Ids of the classes of a data set, which are compared with the categories of the file.
+
+        Raises:
+            ValueError: a class is not in the file, or twice, or they have another order there, which the labels follow.
+        """
+        names = [category['name'] for category in self.dataset['categories']]
+        missing = [name for name in cat_names if name not in names]
+        if missing:
+            raise ValueError(
+                f'{self.file} has the categories {_some(names)}, and of the classes of the data set it has not '
+                f'{_some(missing)}: set metainfo=dict(classes=({", ".join(map(repr, names[:5]))}, ...)) in each dataset'
+            )
+        wanted = [name for name in names if name in set(cat_names)]
+        if wanted != list(cat_names):
+            raise ValueError(
+                f'{self.file} has the classes in the order {_some(wanted)}, the data set in the order '
+                f'{_some(cat_names)}: labels follow the file, so write metainfo.classes in its order, each once'
+            )
+        return super().get_cat_ids(cat_names, **kwargs)
+
+
+def _some(names: Sequence[str], count: int = 8) -> str:
+    return ', '.join(map(str, names[:count])) + (f', ... ({len(names)} in all)' if len(names) > count else '')
+
+
+@DATASETS.register_module()
+class CheckedCoco(NamesBrokenImages, CocoDataset):
+    """mmdet's CocoDataset, which leaves out without a word what it cannot use, with the words.
+
+    Raises:
+        FileNotFoundError: images that the file names are missing.
+        ValueError: the file is no COCO json, has other classes, or has nothing to train on.
+    """
+
+    COCOAPI = CocoFile
+
+    def load_data_list(self) -> list[dict]:
+        self._left_out: dict[str, Counter] = defaultdict(Counter)
+        self._kept = 0
+        self._with_masks = any(getattr(step, 'with_mask', False) for step in self.pipeline.transforms)
+        data_list = super().load_data_list()
+        self._require_images([data['img_path'] for data in data_list])
+        counts = {fault: sum(images.values()) for fault, images in self._left_out.items()}
+        if not self._kept and not self.test_mode:
+            found = '; '.join(f'{count} {fault}' for fault, count in counts.items()) or 'it has no annotations'
+            hint = ''
+            if 'without a mask' in counts:
+                hint = (
+                    '. The pipeline loads masks: for boxes alone take a model without a mask head, such as Faster R-CNN'
+                )
+            raise ValueError(f'{self.ann_file}: no box to train on in {len(data_list)} images ({found}){hint}')
+        empty = sum(not data['instances'] for data in data_list)
+        left_out = [f'{count} {fault}, first in {next(iter(self._left_out[fault]))}' for fault, count in counts.items()]
+        if left_out or empty:
+            text = f'{self.ann_file}: {self._kept} boxes; {empty} of {len(data_list)} images have none'
+            print_log(text + (f'; left out: {"; ".join(left_out)}' if left_out else ''), 'current')
+        del self._left_out
+        return data_list
+
+    def parse_data_info(self, raw_data_info: dict) -> dict:
+        image = raw_data_info['raw_img_info']
+        for key in ('file_name', 'height', 'width'):
+            if key not in image:
+                raise ValueError(f'{self.ann_file}: image {image["img_id"]} has no {key!r}')
+        kept = []
+        for annotation in raw_data_info['raw_ann_info']:
+            fault = self._fault(annotation, image)
+            if fault:
+                self._left_out[fault][image['file_name']] += 1
+            else:
+                kept.append(annotation)
+        data = super().parse_data_info(dict(raw_data_info, raw_ann_info=kept))
+        self._kept += len(data['instances'])
+        return data
+
+    def _fault(self, annotation: dict, image: dict) -> str | None:
+        """Why an annotation cannot be used, or None."""
+        for key in ('bbox', 'area', 'category_id'):
+            if key not in annotation:
+                raise ValueError(f'{self.ann_file}: annotation {annotation.get("id")} of {image["file_name"]} has no '
+                                 f'{key!r}')  # fmt: skip
+        x, y, width, height = annotation['bbox']
+        if not (width >= 1 and height >= 1 and annotation['area'] > 0):  # of NaN too
+            return 'of less than a pixel or without area'
+        if x >= image['width'] or y >= image['height'] or x + width <= 0 or y + height <= 0:
+            return 'outside their image'
+        if annotation['category_id'] not in self.cat_ids:
+            return 'of other classes'
+        if not self._with_masks:
+            return None
+        mask = annotation.get('segmentation')
+        if not mask:
+            return 'without a mask'
+        if isinstance(mask, dict) and list(mask.get('size', ())) != [image['height'], image['width']]:
+            return 'with a mask of another size than their image'
+        return None
+
+    def _require_images(self, paths: Sequence[str]) -> None:
+        """Compare with one listing per folder, which is cheap where a look at each file is not."""
+        if self.backend_args or any('://' in path for path in paths[:1]):
+            return
+        folders = {folder: set(os.listdir(folder)) if os.path.isdir(folder) else set()
+                   for folder in {os.path.dirname(path) for path in paths}}  # fmt: skip
+        missing = [path for path in paths if os.path.basename(path) not in folders[os.path.dirname(path)]]
+        if missing:
+            raise FileNotFoundError(
+                f'{missing[0]} does not exist; {self.ann_file} names {len(missing)} such of {len(paths)} images: '
+                "look at the dataset's data_prefix.img, or remove them from the file"
+            )
