@@ -8,6 +8,8 @@ from collections.abc import Callable, Sequence
 
 from mmengine.config import DictAction
 
+from .backbone import ARCHS
+
 # What a user can cause. Anything else is a mistake of the program and shows its traceback.
 USER_ERRORS = (ValueError, KeyError, TypeError, OSError, ImportError, NotImplementedError, FloatingPointError)
 MAX_MESSAGE = 600
@@ -64,7 +66,7 @@ class OptionsAction(DictAction):
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The console script: ``moganet doctor`` and ``moganet weights``."""
+    """The console script: ``moganet doctor``, ``moganet weights`` and ``moganet swap``."""
     return run(_main, argv)
 
 
@@ -73,7 +75,15 @@ def _main(argv: Sequence[str] | None) -> int:
     commands = parser.add_subparsers(dest='command', required=True)
     commands.add_parser('doctor', help='versions, compiled operators, device, and what to do about what is missing')
     commands.add_parser('weights', help='the published weights that moganet://NAME loads')
+    swapping = commands.add_parser('swap', help='put MogaNet in the place of the backbone of any config')
+    swapping.add_argument('config', help='path, or a name such as mmdet::faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py')
+    swapping.add_argument('--arch', choices=tuple(ARCHS), default='small', help='size of MogaNet (default: small)')
+    swapping.add_argument('--out', help='file for the swapped config (default: standard output)')
     args = parser.parse_args(argv)
+    if args.command == 'swap':
+        from .swap import main as swap
+
+        return swap(args.config, args.arch, args.out)
     if args.command == 'doctor':
         from .doctor import main as doctor
 
@@ -81,5 +91,5 @@ def _main(argv: Sequence[str] | None) -> int:
     from .checkpoint import list_weights
 
     for row in list_weights():
-        print(f'moganet://{row.name:36} {row.arch:7} gate={row.gate}')
+        print(f'moganet://{row.name:41} {row.arch:7} gate={row.gate}')
     return 0
