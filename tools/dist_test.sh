@@ -1,19 +1,5 @@
 #!/usr/bin/env bash
-# Several processes through torchrun:  tools/dist_test.sh CONFIG CHECKPOINT NPROC [options of tools/test.py]
-# Several machines: run it on each with NNODES, NODE_RANK (0, 1, ...), MASTER_ADDR and PORT set alike.
-set -euo pipefail
-if [ $# -lt 3 ]; then
-    echo "usage: tools/dist_test.sh CONFIG CHECKPOINT NPROC [options of tools/test.py]" >&2
-    exit 2
-fi
-CONFIG=$1 CHECKPOINT=$2 NPROC=$3
-shift 3
-NNODES=${NNODES:-1}
-if [ "$NNODES" = 1 ] && [ -z "${PORT:-}" ]; then
-    RENDEZVOUS=(--standalone) # finds a free port
-else
-    RENDEZVOUS=(--nnodes "$NNODES" --node-rank "${NODE_RANK:-0}"
-        --master-addr "${MASTER_ADDR:-127.0.0.1}" --master-port "${PORT:-29500}")
-fi
-exec "${PYTHON:-python}" -m torch.distributed.run "${RENDEZVOUS[@]}" --nproc-per-node "$NPROC" \
-    "$(dirname "$0")/test.py" "$CONFIG" "$CHECKPOINT" --launcher pytorch "$@"
+# Evaluate with several processes; on several machines, run it on each with NNODES, NODE_RANK, MASTER_ADDR, PORT.
+source "$(dirname "$0")/launch.sh"
+need 3 'CONFIG CHECKPOINT NPROC [options of tools/test.py]' "$@"
+through_torchrun test "$3" "$1" "$2" "${@:4}"

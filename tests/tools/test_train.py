@@ -142,7 +142,23 @@ def test_launchers_pass_nodes_on_to_torchrun(tmp_path):
         == (
             '-m torch.distributed.run --nnodes 2 --node-rank 1 --master-addr 10.0.0.1 --master-port 1234 '
             '--nproc-per-node 8 '
-            f'{ROOT}/tools/test.py c.py w.pth --launcher pytorch --tta'
+            f'{ROOT}/tools/test.py c.py w.pth --tta --launcher pytorch'
+        ).split()
+    )
+
+
+def test_slurm_gets_the_gpus_that_were_asked_for(tmp_path):
+    fake = tmp_path / 'srun'
+    fake.write_text('#!/usr/bin/env bash\necho "$@"\n')
+    fake.chmod(0o755)
+    environment = dict(os.environ, PATH=f'{tmp_path}:{os.environ["PATH"]}', GPUS='4', PYTHON='py', SRUN_ARGS='-q a')
+    done = subprocess.run(['bash', ROOT / 'tools/slurm_train.sh', 'part', 'job', 'c.py', '--amp'], env=environment,
+                          capture_output=True, text=True)  # fmt: skip
+    assert (
+        done.stdout.split()
+        == (
+            '-p part --job-name=job --gres=gpu:4 --ntasks=4 --ntasks-per-node=4 --cpus-per-task=5 --kill-on-bad-exit=1 '
+            f'-q a py -u {ROOT}/tools/train.py c.py --amp --launcher slurm'
         ).split()
     )
 
