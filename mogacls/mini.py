@@ -1,47 +1,32 @@
 """Mini data for classification: scikit-learn's 1,797 real scans of handwritten digits as an ImageNet-style folder."""
 
-import os
-import shutil
 from pathlib import Path
 
-import numpy as np
 from mmengine.config import Config
 from PIL import Image
 
 from moganet.config import DATALOADERS, walk
+from moganet.folders import whole_folder
+from moganet.scans import NUM_CLASSES, NUM_TRAIN, NUM_VAL, load_scans
 
 ROOT = 'data/mini/cls'
-NUM_TRAIN, NUM_VAL, NUM_CLASSES = 1437, 360, 10
-SPLIT_SEED = 0
 
 
 def make(root: str | Path = ROOT) -> str:
     """Write the scans, 8x8 grey PNGs, under ``root``/{train,val}/{0..9}/; nothing if they are there. Returns a summary.
 
-    The split of 1,437 and 360 comes from a fixed seed. The folder appears whole or not at all.
+    The folder appears whole or not at all.
     """
-    from sklearn.datasets import load_digits
-
     root = Path(root)
     summary = f'{root}: {NUM_TRAIN} train and {NUM_VAL} val scans of handwritten digits, {NUM_CLASSES} classes'
     if len(list(root.glob('*/*/*.png'))) == NUM_TRAIN + NUM_VAL:
         return summary
-    digits = load_digits()
-    order = np.random.RandomState(SPLIT_SEED).permutation(len(digits.target))
-    partial = root.with_name(f'{root.name}.{os.getpid()}.part')
-    for position, index in enumerate(order):
-        split = 'train' if position < NUM_TRAIN else 'val'
-        folder = partial / split / str(digits.target[index])
-        folder.mkdir(parents=True, exist_ok=True)
-        # The scans have 17 grey levels, 0 (paper) to 16 (ink).
-        pixels = np.round(digits.images[index] * (255 / 16)).astype(np.uint8)
-        Image.fromarray(pixels).save(folder / f'{index:04d}.png')
-    shutil.rmtree(root, ignore_errors=True)
-    try:
-        os.rename(partial, root)
-    except OSError:
-        # Another process was first: what it wrote is the same.
-        shutil.rmtree(partial)
+    with whole_folder(root) as partial:
+        for split, scans in load_scans().items():
+            for pixels, label, index in zip(*scans, strict=True):
+                folder = partial / split / str(label)
+                folder.mkdir(parents=True, exist_ok=True)
+                Image.fromarray(pixels).save(folder / f'{index:04d}.png')
     return summary
 
 

@@ -1,0 +1,49 @@
+"""A folder is written whole or not at all, and nothing is lost."""
+
+import pytest
+
+from moganet.folders import whole_folder
+
+
+def test_it_appears_at_the_end(tmp_path):
+    root = tmp_path / 'a/b'
+    with whole_folder(root) as partial:
+        (partial / 'x').write_text('1')
+        assert not root.exists()
+    assert [p.name for p in root.iterdir()] == ['x'] and [p.name for p in root.parent.iterdir()] == ['b']
+
+
+def test_a_failure_leaves_nothing(tmp_path):
+    with pytest.raises(KeyError), whole_folder(tmp_path / 'b') as partial:
+        (partial / 'x').write_text('1')
+        raise KeyError
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize('kind', ['folder', 'file'])
+def test_what_is_there_stays(tmp_path, kind):
+    root = tmp_path / 'photos'
+    if kind == 'folder':
+        root.mkdir()
+        (root / 'mine.jpg').write_text('dear')
+    else:
+        root.write_text('dear')
+    with pytest.raises(ValueError, match='photos exists'), whole_folder(root):
+        raise AssertionError('not reached')
+    assert (root / 'mine.jpg' if kind == 'folder' else root).read_text() == 'dear'
+    assert [p.name for p in tmp_path.iterdir()] == ['photos']
+
+
+def test_an_empty_folder_is_filled(tmp_path):
+    (tmp_path / 'b').mkdir()
+    with whole_folder(tmp_path / 'b') as partial:
+        (partial / 'x').write_text('1')
+    assert (tmp_path / 'b/x').is_file()
+
+
+def test_the_first_of_two_processes_stays(tmp_path):
+    with whole_folder(tmp_path / 'b') as partial:
+        (partial / 'x').write_text('second')
+        (tmp_path / 'b').mkdir()
+        (tmp_path / 'b/x').write_text('first')
+    assert (tmp_path / 'b/x').read_text() == 'first' and [p.name for p in tmp_path.iterdir()] == ['b']
