@@ -1,0 +1,99 @@
+"""The demo of detection: train on photographs with scanned digits, then show what was learnt."""
+
+import contextlib
+import io
+from pathlib import Path
+
+import torch
+from mmengine.config import Config
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+
+from moganet import engine
+
+from . import mini
+from .draw import draw_grid, draw_instances, read_image
+
+CONFIG = 'configs/det/mask_rcnn_moganet_xt_mini.py'
+NUM_SHOWN = 12
+NEXT = """\
+Next:
+  python tools/infer.py {config} {checkpoint} {image}
+  python tools/test.py {config} {checkpoint}"""
+
+
+class QuietCoco(Hook):
+    """Swallows the pages that pycocotools prints while it reads and evaluates."""
+
+    priority = 'HIGH'  # before PrintProgress, which has something to say after an evaluation
+
+    def __init__(self):
+        self._silence = contextlib.ExitStack()
+
+    def start(self) -> None:
+        self._silence.enter_context(contextlib.redirect_stdout(io.StringIO()))
+
+    def stop(self) -> None:
+        self._silence.close()
+
+    def before_train(self, runner) -> None:
+        self.stop()
+
+    def before_val_epoch(self, runner) -> None:
+        self.start()
+
+    def after_val_epoch(self, runner, metrics=None) -> None:
+        self.stop()
+
+
+def run(cfg: Config) -> dict[str, float]:
+    """Write the mini data, train ``cfg`` on them, draw, and print what there is to see. Returns COCO's metrics."""
+    print(mini.make(cfg.train_dataloader.dataset.data_root), flush=True)
+    cfg.log_level = 'ERROR'  # PrintProgress says what is worth saying
+    progress = dict(type='PrintProgress', metric='coco/bbox_mAP_50', lines_per_epoch=2)
+    cfg.custom_hooks = [*cfg.get('custom_hooks', []), progress]
+    runner = engine.build_runner(cfg, ('train_dataloader', 'val_dataloader'))
+    quiet = QuietCoco()
+    runner.register_hook(quiet, priority=quiet.priority)
+    quiet.start()
+    try:
+        runner.train()
+    finally:
+        quiet.stop()
+    scalars = runner.message_hub.log_scalars.items()
+    metrics = {name.removeprefix('val/'): values.current() for name, values in scalars if name.startswith('val/')}
+
+    work_dir = Path(cfg.work_dir)
+    pictures, first = _draw(runner)
+    grid = draw_grid(pictures, work_dir / 'predictions.png')
+    checkpoint = Path((work_dir / 'last_checkpoint').read_text())
+    print(f'\non {len(runner.val_dataloader.dataset)} images with digits that it never saw:\n{table(metrics)}')
+    print(f'predictions: {grid}\n')
+    print(NEXT.format(config=CONFIG, checkpoint=work_dir / checkpoint.name, image=first))
+    return metrics
+
+
+def table(metrics: dict[str, float]) -> str:
+    """COCO's average precisions in percent, a row for boxes and one for masks."""
+    columns = dict(AP='mAP', AP50='mAP_50', AP75='mAP_75', small='mAP_s', medium='mAP_m', large='mAP_l')
+    lines = [' ' * 6 + ''.join(f'{name:>8}' for name in columns)]
+    for title, kind in (('boxes', 'bbox'), ('masks', 'segm')):
+        values = [100 * metrics[f'coco/{kind}_{key}'] for key in columns.values()]
+        # COCO's -1 says that there was nothing of that size.
+        lines.append(f'{title:6}' + ''.join(f'{value:8.1f}' if value >= 0 else f'{"-":>8}' for value in values))
+    return '\n'.join(lines)
+
+
+@torch.no_grad()
+def _draw(runner: Runner) -> tuple[list, str]:
+    """Pictures of the first validation images with what the model finds, and the path of the first one."""
+    runner.model.eval()
+    classes = runner.val_dataloader.dataset.metainfo['classes']
+    pictures, paths = [], []
+    for batch in runner.val_dataloader:
+        for sample in runner.model.test_step(batch):
+            pictures.append(draw_instances(read_image(sample.img_path), sample.pred_instances, classes))
+            paths.append(sample.img_path)
+        if len(paths) >= NUM_SHOWN:
+            break
+    return pictures[:NUM_SHOWN], paths[0]

@@ -1,0 +1,64 @@
+"""Predictions for single images, without a data set."""
+
+from collections import Counter
+from pathlib import Path
+
+import torch
+from mmdet.registry import DATASETS, MODELS, TRANSFORMS
+from mmdet.structures import DetDataSample
+from mmengine.config import Config
+from mmengine.dataset import Compose, pseudo_collate
+from mmengine.device import get_device
+from mmengine.registry import DefaultScope
+from mmengine.structures import InstanceData
+
+from moganet.checkpoint import load_checkpoint, load_model
+
+from .draw import MIN_SCORE, draw_instances, read_image, write_image
+
+
+class Predictor:
+    """A detector with the weights of a checkpoint and the test pipeline of its config.
+
+    Args:
+        cfg: A detection config.
+        checkpoint: A file, an address or moganet://NAME.
+
+    Raises:
+        ValueError, FileNotFoundError: the checkpoint cannot be loaded whole.
+    """
+
+    def __init__(self, cfg: Config, checkpoint: str):
+        steps = [step for step in cfg.test_dataloader.dataset.pipeline if step['type'] != 'LoadAnnotations']
+        with DefaultScope.overwrite_default_scope('mmdet'):
+            model = MODELS.build(dict(cfg.model))
+            self.pipeline = Compose([TRANSFORMS.build(step) for step in steps])
+        self.model = model.to(get_device()).eval()
+        load_model(self.model, checkpoint)
+        meta = load_checkpoint(checkpoint).get('meta') or {}
+        named = (meta.get('dataset_meta') or {}).get('classes') or meta.get('CLASSES') or _classes(cfg)
+        self.classes = [str(name) for name in named]
+
+    @torch.no_grad()
+    def __call__(self, image: str | Path) -> InstanceData:
+        """Boxes, labels, scores and masks, as mmdet gives them, for an image file. ValueError if it cannot be read."""
+        read_image(image)
+        data = self.pipeline(dict(img_path=str(image), img_id=0))
+        sample: DetDataSample = self.model.test_step(pseudo_collate([data]))[0]
+        return sample.pred_instances.cpu()
+
+    def draw(self, image: str | Path, path: str | Path) -> str:
+        """Write the picture of a prediction and return it in words: how many of what."""
+        instances = self(image)
+        write_image(draw_instances(read_image(image), instances, self.classes), path)
+        certain = instances.labels[instances.scores >= MIN_SCORE].tolist()
+        counts = Counter(self.classes[label] for label in certain)
+        return ', '.join(f'{count} x {name}' for name, count in counts.most_common()) or 'nothing'
+
+
+def _classes(cfg: Config) -> list[str]:
+    """The classes that the config names, else those of its data set's type."""
+    dataset = cfg.test_dataloader.dataset
+    named = (dataset.get('metainfo') or {}).get('classes')
+    with DefaultScope.overwrite_default_scope('mmdet'):
+        return named or DATASETS.get(dataset['type']).METAINFO['classes']

@@ -1,0 +1,130 @@
+"""Mini data for detection: photographs with real scanned digits on them, as COCO lies on a disk."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+from mmengine.config import Config
+from PIL import Image
+
+from moganet.config import DATALOADERS, EVALUATORS, walk
+from moganet.folders import whole_folder
+from moganet.scans import Scans, load_scans
+
+from .outlines import polygons, run_lengths
+from .scenes import Scene, compose, load_photos
+
+ROOT = 'data/mini/det'
+NUM_IMAGES = dict(train=200, val=50)
+DIGITS_PER_IMAGE = (4, 11)
+CLASSES = tuple('0123456789')
+SEED = 0
+# Of the long edges that the recipes resize to, so that a smoke run takes seconds.
+SMOKE_SCALE = 1 / 5
+
+
+def make(root: str | Path = ROOT) -> str:
+    """Write the images and annotations under ``root``, nothing if they are there. Returns a summary.
+
+    Everything comes from a fixed seed. Digits and parts of photographs of val are not in train. The boxes, polygons
+    and RLEs are those of what is seen of each digit. The folder appears whole or not at all.
+    """
+    root = Path(root)
+    counts = ' and '.join(f'{number} {split}' for split, number in NUM_IMAGES.items())
+    summary = f'{root}: {counts} photographs with scanned digits, {len(CLASSES)} classes'
+    if all(_annotations(root, split).is_file() for split in NUM_IMAGES):
+        return summary
+    with whole_folder(root) as partial:
+        photos = load_photos()
+        for split, scans in load_scans().items():
+            _write_split(partial, split, scans, photos)
+    return summary
+
+
+def _annotations(root: Path, split: str) -> Path:
+    return root / 'annotations' / f'instances_{split}2017.json'
+
+
+def _write_split(root: Path, split: str, scans: Scans, photos: list[np.ndarray]) -> None:
+    images, annotations = [], []
+    folder = root / f'{split}2017'
+    folder.mkdir(parents=True)
+    seed = [SEED, list(NUM_IMAGES).index(split)]
+    # Each scan is used once before any is used again.
+    order = np.random.RandomState(seed).permutation(len(scans.labels))
+    used = 0
+    for image_id in range(1, NUM_IMAGES[split] + 1):
+        random = np.random.RandomState([*seed, image_id])
+        number = random.randint(*DIGITS_PER_IMAGE)
+        scene = compose(photos, scans, order.take(range(used, used + number), mode='wrap'), split, random)
+        used += number
+        name = f'{image_id:012d}.jpg'
+        pixels = scene.image.round().clip(0, 255).astype(np.uint8)
+        Image.fromarray(pixels).save(folder / name, quality=92)
+        images.append(dict(id=image_id, file_name=name, height=pixels.shape[0], width=pixels.shape[1]))
+        annotations += _describe(scene, image_id, len(annotations) + 1)
+    categories = [dict(id=i + 1, name=name, supercategory='digit') for i, name in enumerate(CLASSES)]
+    path = _annotations(root, split)
+    path.parent.mkdir(exist_ok=True)
+    info = dict(description='scanned digits (scikit-learn) on photographs (scikit-learn, scikit-image)')
+    content = dict(info=info, licenses=[], images=images, annotations=annotations, categories=categories)
+    path.write_text(json.dumps(content))
+
+
+def _describe(scene: Scene, image_id: int, first_id: int) -> list[dict]:
+    """COCO's annotations of a scene."""
+    found = []
+    for thing in scene.things:
+        rows, columns = np.nonzero(thing.mask)
+        left, top = int(columns.min()), int(rows.min())
+        found.append(
+            dict(
+                id=first_id + len(found),
+                image_id=image_id,
+                category_id=thing.label + 1,
+                iscrowd=int(thing.crowd),
+                bbox=[left, top, int(columns.max()) + 1 - left, int(rows.max()) + 1 - top],
+                area=int(thing.mask.sum()),
+                segmentation=run_lengths(thing.mask) if thing.crowd else polygons(thing.mask),
+            )
+        )
+    return found
+
+
+def use(cfg: Config, root: str = ROOT) -> None:
+    """Point a detection config at the mini data, writing them if they are not there, and let it resize to small images.
+
+    Changes ``cfg`` in place.
+    """
+    make(root)
+    for name in DATALOADERS:
+        split = 'train' if name == 'train_dataloader' else 'val'
+        walk(cfg.get(name), lambda node: _use_dataset(node, root, split))  # noqa: B023
+    for name in EVALUATORS:
+        walk(cfg.get(name), lambda node: _use_metric(node, root))
+    walk(cfg.model, lambda node: node.update(num_classes=len(CLASSES)) if 'num_classes' in node else None)
+
+
+def _use_dataset(node: dict, root: str, split: str) -> None:
+    if 'ann_file' in node:
+        kept = {key: node[key] for key in ('pipeline', 'filter_cfg', 'test_mode') if key in node}
+        node.clear()
+        node.update(kept, type='CocoDataset', data_root=root, ann_file=f'annotations/instances_{split}2017.json',
+                    data_prefix=dict(img=f'{split}2017/'), metainfo=dict(classes=CLASSES))  # fmt: skip
+    for key in ('scale', 'scales', 'crop_size'):
+        if key in node and 'ratio_range' not in node:
+            node[key] = _smaller(node[key])
+
+
+def _smaller(size: object) -> object:
+    if isinstance(size, list | tuple):
+        return type(size)(_smaller(part) for part in size)
+    return max(32, round(size * SMOKE_SCALE))
+
+
+def _use_metric(node: dict, root: str) -> None:
+    if node.get('type') in ('CocoMetric', 'VOCMetric'):
+        kept = {key: node[key] for key in ('metric', 'format_only') if key in node and node['type'] == 'CocoMetric'}
+        node.clear()
+        node.update(dict(metric='bbox') | kept, type='CocoMetric',
+                    ann_file=str(_annotations(Path(root), 'val')))  # fmt: skip
