@@ -19,6 +19,7 @@ DOCUMENTS = (
     'CHANGELOG.md',
     'configs/README.md',
     'configs/cls/README.md',
+    'configs/det/README.md',
 )
 # Files that a document tells its reader to write.
 TO_BE_WRITTEN = ('configs/cls/moganet_xl_fsdp.py',)
@@ -35,7 +36,7 @@ COMMANDS = [line for block in blocks('bash') for line in block.strip().splitline
 @pytest.mark.parametrize('document', DOCUMENTS)
 def test_paths_and_links_exist(document):
     text = (ROOT / document).read_text()
-    names = re.findall(r'`((?:moganet|mogacls|configs|tools|tests|requirements)/[\w./*-]*)`', text)
+    names = re.findall(r'`((?:moganet|mogacls|mogadet|configs|tools|tests|requirements)/[\w./*-]*)`', text)
     links = [link for link in re.findall(r'\]\(([^)#\s]+)\)', text) if '://' not in link]
     assert names or links
     missing = [name for name in names if name not in TO_BE_WRITTEN and not list(ROOT.glob(name.rstrip('/')))]
@@ -60,6 +61,8 @@ def test_every_command_of_the_readme_is_run_by_a_test():
         'python tools/test.py configs/cls/moganet_xt_mini.py work_dirs/moganet_xt_mini/epoch_8.pth',
         'tools/dist_train.sh configs/cls/moganet_s.py 8',
         'tools/dist_test.sh configs/cls/moganet_s.py moganet://small_1k 8',
+        'tools/dist_train.sh configs/det/mask_rcnn_moganet_s.py 8',
+        'moganet swap mmdet::faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py --arch small --out faster_rcnn_moganet_s.py',
         'python tools/train.py configs/cls/moganet_t_own_data.py --cfg-options data_root=DIR model.head.num_classes=17',
         'python tools/infer.py configs/cls/moganet_t_own_data.py work_dirs/moganet_t_own_data/epoch_30.pth PHOTO.jpg '
         '--cfg-options model.head.num_classes=17',
@@ -95,8 +98,9 @@ def test_launchers_as_in_the_readme(command, tmp_path):
                           capture_output=True, text=True)  # fmt: skip
     words = done.stdout.split()
     assert words[:4] == ['-m', 'torch.distributed.run', '--standalone', '--nproc-per-node']
-    assert words[4] == '8' and words[6] == 'configs/cls/moganet_s.py'
-    assert Path(words[5]).is_file() and Path(words[6]).name == 'moganet_s.py'
+    config = shlex.split(command)[1]
+    assert words[4] == '8' and words[6] == config
+    assert Path(words[5]).is_file() and (ROOT / config).is_file()
 
 
 def test_the_config_of_own_data_loads(tmp_path):
@@ -122,6 +126,16 @@ def test_the_backbone_swap_builds_in_a_detector(tmp_path):
     assert isinstance(detector.backbone, MogaNet)
     assert detector.backbone.init_cfg['checkpoint'] == 'moganet://tiny_1k'
     assert [conv.conv.in_channels for conv in detector.neck.lateral_convs] == [64, 128, 256]
+
+
+def test_swapping_as_in_the_readme(tmp_path, monkeypatch):
+    from moganet import cli
+
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(shlex.split(next(c for c in COMMANDS if c.startswith('moganet swap')))[1:]) == 0
+    cfg = load_config(tmp_path / 'faster_rcnn_moganet_s.py')
+    assert (cfg.model.backbone.type, cfg.model.backbone.arch) == ('MogaNet', 'small')
+    assert cfg.model.neck.in_channels == [64, 128, 320, 512]
 
 
 def test_the_bare_backbone_loads_weights_as_in_the_readme(tmp_path, monkeypatch):
