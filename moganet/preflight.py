@@ -45,9 +45,11 @@ def check_data(cfg: Config, dataloaders: Sequence[str]) -> None:
         root = str(dataset['data_root'])
         if '://' not in root and not Path(root).is_dir():
             layout = _LAYOUTS.get(dataset.get('type'), '')
+            mini = Path(root).parts[:2] == ('data', 'mini')
             raise FileNotFoundError(
                 f'data_root {root!r} of {name} does not exist'
                 + (f'; expected there: {layout}' if layout else '')
+                + (f'; python tools/make_mini_data.py --task {Path(root).name} writes it' if mini else '')
                 + '; choose another with --cfg-options data_root=DIR'
             )
     for check in _CHECKS:

@@ -170,6 +170,13 @@ def test_missing_data_are_named_with_their_layout(tmp_path):
         check_data(cfg, ['train_dataloader', 'val_dataloader'])
 
 
+def test_missing_mini_data_are_named_with_the_command_that_writes_them(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    cfg = Config(dict(test_dataloader=dict(dataset=dict(type='T', data_root='data/mini/det/'))))
+    with pytest.raises(FileNotFoundError, match=r'python tools/make_mini_data\.py --task det writes it'):
+        check_data(cfg, ['test_dataloader'])
+
+
 def test_only_loaders_in_use_are_checked(tmp_path):
     cfg = Config(
         dict(
