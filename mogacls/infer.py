@@ -10,7 +10,7 @@ from mmengine.registry import DefaultScope
 from mmpretrain.datasets.categories import IMAGENET_CATEGORIES
 from mmpretrain.registry import MODELS, TRANSFORMS
 
-from moganet.checkpoint import load_checkpoint, load_model
+from moganet.checkpoint import load_for_inference
 from moganet.images import require_readable
 
 from .draw import draw_top5
@@ -33,12 +33,10 @@ class Predictor:
             model = MODELS.build(dict(cfg.model, data_preprocessor=preprocessor))
             self.pipeline = Compose([TRANSFORMS.build(step) for step in cfg.test_dataloader.dataset.pipeline])
         self.model = model.to(get_device()).eval()
-        load_model(self.model, checkpoint)
-        meta = load_checkpoint(checkpoint).get('meta') or {}
+        named = load_for_inference(self.model, checkpoint)
         num_classes = cfg.model.head.num_classes
-        named = (meta.get('dataset_meta') or {}).get('classes') or meta.get('CLASSES')
-        named = named or (IMAGENET_CATEGORIES if num_classes == len(IMAGENET_CATEGORIES) else range(num_classes))
-        self.classes = [str(name) for name in named]
+        known = IMAGENET_CATEGORIES if num_classes == len(IMAGENET_CATEGORIES) else map(str, range(num_classes))
+        self.classes = named or list(known)
 
     @torch.no_grad()
     def __call__(self, image: str | Path) -> torch.Tensor:

@@ -12,7 +12,7 @@ from mmengine.device import get_device
 from mmengine.registry import DefaultScope
 from mmengine.structures import InstanceData
 
-from moganet.checkpoint import load_checkpoint, load_model
+from moganet.checkpoint import load_for_inference
 
 from .draw import MIN_SCORE, draw_instances, read_image, write_image
 
@@ -34,10 +34,7 @@ class Predictor:
             model = MODELS.build(dict(cfg.model))
             self.pipeline = Compose([TRANSFORMS.build(step) for step in steps])
         self.model = model.to(get_device()).eval()
-        load_model(self.model, checkpoint)
-        meta = load_checkpoint(checkpoint).get('meta') or {}
-        named = (meta.get('dataset_meta') or {}).get('classes') or meta.get('CLASSES') or _classes(cfg)
-        self.classes = [str(name) for name in named]
+        self.classes = load_for_inference(self.model, checkpoint) or [str(name) for name in _classes(cfg)]
 
     @torch.no_grad()
     def __call__(self, image: str | Path) -> InstanceData:

@@ -97,6 +97,15 @@ def load_model(model: nn.Module, checkpoint: Source, allow: Sequence[str] = (), 
     return load_whole(model, source, checkpoint, check_patterns(allow), ema)[1]
 
 
+def load_for_inference(model: nn.Module, checkpoint: str | os.PathLike) -> list[str] | None:
+    """Load weights as ``load_model`` does and return the class names that the file records, None if it has none."""
+    source, content = _read(checkpoint)
+    load_whole(model, source, content, (), ema=True)
+    meta = content.get('meta') or {}
+    classes = (meta.get('dataset_meta') or {}).get('classes') or meta.get('CLASSES')
+    return [str(name) for name in classes] if classes else None
+
+
 def load_whole(
     model: nn.Module, source: str, checkpoint: Mapping[str, Any], allow: Sequence[str], ema: bool
 ) -> tuple[StateDict, str]:

@@ -10,7 +10,7 @@ from mmengine.model import BaseModule
 from torch import nn
 
 from moganet import MogaNet
-from moganet.checkpoint import gate_of, load_backbone, load_model
+from moganet.checkpoint import gate_of, load_backbone, load_for_inference, load_model
 
 OPENMIXUP_SMALL = 'moga_small_ema_sz224_8xb128_ep300.pth'
 OPENMIXUP_SINGLE = 'moga_small_ema_sz224_8xb128_no_forcefp32_ep300.pth'
@@ -343,3 +343,20 @@ def test_init_cfg_chooses_weights_without_ema(save):
     model.init_weights()
     assert equal(model, state)
     assert CLASSES == state['head.bias'].numel()
+
+
+@pytest.mark.parametrize(
+    ('meta', 'classes'),
+    [
+        (dict(dataset_meta=dict(classes=('cat', 'dog'))), ['cat', 'dog']),
+        (dict(CLASSES=('a', 'b')), ['a', 'b']),
+        ({}, None),
+    ],
+)
+def test_loading_for_inference_tells_the_classes_of_the_file(tmp_path, meta, classes):
+    source = torch.nn.Linear(2, 2)
+    path = tmp_path / 'w.pth'
+    torch.save(dict(meta=meta, state_dict=source.state_dict()), path)
+    model = torch.nn.Linear(2, 2)
+    assert load_for_inference(model, path) == classes
+    assert torch.equal(model.weight, source.weight)
