@@ -8,27 +8,22 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 from mmpretrain.evaluation import ConfusionMatrix
 
-from moganet import engine
+from moganet.demo import next_commands, train
 
 from . import mini
 from .draw import draw_confusion, draw_grid
 
 CONFIG = 'configs/cls/moganet_xt_mini.py'
 NUM_SHOWN = 32
-NEXT = """\
-Next:
-  python tools/infer.py {config} {checkpoint} {image}
-  python tools/test.py {config} {checkpoint}
-  python tools/train.py configs/cls/moganet_t_own_data.py --cfg-options data_root=DIR model.head.num_classes=N"""
+OWN_DATA = (
+    '  python tools/train.py configs/cls/moganet_t_own_data.py --cfg-options data_root=DIR model.head.num_classes=N'
+)
 
 
 def run(cfg: Config) -> float:
     """Write the mini data, train ``cfg`` on them, draw, and print what there is to see. Returns top-1 in percent."""
     print(mini.make(cfg.train_dataloader.dataset.data_root), flush=True)
-    cfg.log_level = 'ERROR'  # PrintProgress says what is worth saying
-    cfg.custom_hooks = [*cfg.get('custom_hooks', []), dict(type='PrintProgress', metric='accuracy/top1')]
-    runner = engine.build_runner(cfg, ('train_dataloader', 'val_dataloader'))
-    runner.train()
+    runner, _ = train(cfg, 'accuracy/top1', lines_per_epoch=4)
 
     work_dir = Path(cfg.work_dir)
     classes = runner.val_dataloader.dataset.CLASSES
@@ -41,10 +36,10 @@ def run(cfg: Config) -> float:
     shown = np.lexsort((certainty, predicted == truth))[:NUM_SHOWN]  # errors first, then the least certain
     grid = draw_grid([images[i] for i in shown], predicted[shown], truth[shown], certainty[shown], classes,
                      work_dir / 'predictions.png')  # fmt: skip
-    checkpoint = (work_dir / 'last_checkpoint').read_text()
     print(f'\ntop-1 on {len(images)} scans that it never saw: {accuracy:.1f} %')
     print(f'confusion matrix: {confusion}\npredictions, errors first: {grid}\n')
-    print(NEXT.format(config=CONFIG, checkpoint=Path(work_dir, Path(checkpoint).name), image=images[0]))
+    print(next_commands(CONFIG, work_dir, images[0]))
+    print(OWN_DATA)
     return accuracy
 
 

@@ -1,75 +1,31 @@
 """The demo of detection: train on photographs with scanned digits, then show what was learnt."""
 
-import contextlib
-import io
 from pathlib import Path
 
 import torch
 from mmengine.config import Config
-from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
-from moganet import engine
+from moganet.demo import next_commands, train
+from moganet.pictures import draw_grid, read_image
 
 from . import mini
-from .draw import draw_grid, draw_instances, read_image
+from .draw import draw_instances
 
 CONFIG = 'configs/det/mask_rcnn_moganet_xt_mini.py'
 NUM_SHOWN = 12
-NEXT = """\
-Next:
-  python tools/infer.py {config} {checkpoint} {image}
-  python tools/test.py {config} {checkpoint}"""
-
-
-class QuietCoco(Hook):
-    """Swallows the pages that pycocotools prints while it reads and evaluates."""
-
-    priority = 'HIGH'  # before PrintProgress, which has something to say after an evaluation
-
-    def __init__(self):
-        self._silence = contextlib.ExitStack()
-
-    def start(self) -> None:
-        self._silence.enter_context(contextlib.redirect_stdout(io.StringIO()))
-
-    def stop(self) -> None:
-        self._silence.close()
-
-    def before_train(self, runner) -> None:
-        self.stop()
-
-    def before_val_epoch(self, runner) -> None:
-        self.start()
-
-    def after_val_epoch(self, runner, metrics=None) -> None:
-        self.stop()
 
 
 def run(cfg: Config) -> dict[str, float]:
     """Write the mini data, train ``cfg`` on them, draw, and print what there is to see. Returns COCO's metrics."""
     print(mini.make(cfg.train_dataloader.dataset.data_root), flush=True)
-    cfg.log_level = 'ERROR'  # PrintProgress says what is worth saying
-    progress = dict(type='PrintProgress', metric='coco/bbox_mAP_50', lines_per_epoch=2)
-    cfg.custom_hooks = [*cfg.get('custom_hooks', []), progress]
-    runner = engine.build_runner(cfg, ('train_dataloader', 'val_dataloader'))
-    quiet = QuietCoco()
-    runner.register_hook(quiet, priority=quiet.priority)
-    quiet.start()
-    try:
-        runner.train()
-    finally:
-        quiet.stop()
-    scalars = runner.message_hub.log_scalars.items()
-    metrics = {name.removeprefix('val/'): values.current() for name, values in scalars if name.startswith('val/')}
-
+    runner, metrics = train(cfg, 'coco/bbox_mAP_50', lines_per_epoch=2)
     work_dir = Path(cfg.work_dir)
     pictures, first = _draw(runner)
     grid = draw_grid(pictures, work_dir / 'predictions.png')
-    checkpoint = Path((work_dir / 'last_checkpoint').read_text())
     print(f'\non {len(runner.val_dataloader.dataset)} images with digits that it never saw:\n{table(metrics)}')
     print(f'predictions: {grid}\n')
-    print(NEXT.format(config=CONFIG, checkpoint=work_dir / checkpoint.name, image=first))
+    print(next_commands(CONFIG, work_dir, first))
     return metrics
 
 

@@ -13,8 +13,9 @@ from mmengine.registry import DefaultScope
 from mmengine.structures import InstanceData
 
 from moganet.checkpoint import load_for_inference
+from moganet.pictures import read_image, write_image
 
-from .draw import MIN_SCORE, draw_instances, read_image, write_image
+from .draw import MIN_SCORE, draw_instances
 
 
 class Predictor:

@@ -10,9 +10,9 @@ from PIL import Image
 from moganet.config import DATALOADERS, EVALUATORS, walk
 from moganet.folders import whole_folder
 from moganet.scans import Scans, load_scans
+from moganet.scenes import Scene, compose, load_photos
 
 from .outlines import polygons, run_lengths
-from .scenes import Scene, compose, load_photos
 
 ROOT = 'data/mini/det'
 NUM_IMAGES = dict(train=200, val=50)

@@ -5,10 +5,10 @@ import pytest
 import torch
 from mmengine.registry import MODELS, DefaultScope
 from mmengine.structures import InstanceData
-from PIL import Image
 from tool_runs import ROOT, run_tool
 
 from mogadet import demo, draw, infer
+from moganet import pictures
 from moganet.config import load_config
 
 GREY = 100
@@ -68,23 +68,6 @@ def test_no_instance_leaves_the_image_as_it_is(image):
     assert (draw.draw_instances(image, found, ['cat']) == GREY).all()
 
 
-def test_grid_keeps_order_and_shape(tmp_path):
-    colours = [(255, 0, 0), (0, 255, 0), (0, 0, 255)]
-    pictures = [np.full((32, 64, 3), colour, np.uint8) for colour in colours]
-    path = draw.draw_grid(pictures, tmp_path / 'new/grid.png', columns=2, cell=64)
-    grid = np.asarray(Image.open(path))
-    assert grid.shape == (128, 128, 3)
-    assert [tuple(grid[y, x]) for y, x in ((32, 32), (32, 96), (96, 32))] == colours
-    assert (grid[:16] == 255).all() and (grid[64:, 64:] == 255).all()
-
-
-def test_a_file_that_is_no_image_is_named(tmp_path):
-    path = tmp_path / 'broken.jpg'
-    path.write_bytes(b'no image')
-    with pytest.raises(ValueError, match='broken.jpg cannot be read as an image'):
-        draw.read_image(path)
-
-
 def test_the_table_of_the_demo_is_in_percent():
     keys = ('mAP', 'mAP_50', 'mAP_75', 'mAP_s', 'mAP_m', 'mAP_l')
     metrics = {f'coco/{kind}_{key}': i / 10 for kind in ('bbox', 'segm') for i, key in enumerate(keys)}
@@ -115,7 +98,7 @@ def tiny(tmp_path, mini_det):
 def test_predictor_finds_instances_in_pixels_of_the_image(tiny, mini_det):
     config, checkpoint = tiny
     image = mini_det / 'val2017/000000000001.jpg'
-    height, width = draw.read_image(image).shape[:2]
+    height, width = pictures.read_image(image).shape[:2]
     predictor = infer.Predictor(load_config(config), checkpoint)
     found = predictor(image)
     assert predictor.classes == list('abcdefghij')

@@ -10,9 +10,8 @@ from mmengine.config import Config
 from pycocotools.coco import COCO
 from tool_runs import ROOT
 
-from mogadet import mini, outlines, scenes
+from mogadet import mini, outlines
 from moganet.config import load_config
-from moganet.scans import load_scans
 
 NUM_IMAGES = dict(train=24, val=12)
 
@@ -141,44 +140,6 @@ def test_a_complete_folder_is_left_alone_and_another_one_too(root, tmp_path, mon
     mini.make(folder)
     assert {path: path.stat().st_mtime_ns for path in folder.rglob('*')} == before
     assert [path.name for path in tmp_path.iterdir()] == ['det']
-
-
-def test_splits_share_neither_scans_nor_pixels_of_photographs():
-    scans = load_scans()
-    assert len(scans['train'].labels) == 1437 and len(scans['val'].labels) == 360
-    assert not set(scans['train'].indices) & set(scans['val'].indices)
-    # A photograph whose columns are numbered: crops of train stay left of those of val.
-    photo = np.broadcast_to(np.arange(200, dtype=np.uint8)[None, :, None], (150, 200, 3))
-    seam = int(200 * scenes.TRAIN_SHARE)
-    for seed in range(20):
-        random = np.random.RandomState(seed)
-        assert scenes.background([photo], 'train', random).max() < seam
-        assert scenes.background([photo], 'val', random).min() >= seam
-
-
-def test_a_later_digit_hides_what_it_covers():
-    scans = load_scans()['train']
-    scene = scenes.Scene(np.full((96, 128, 3), 90, np.float32), np.random.RandomState(0))
-    assert scene.paste(scans.images[0], 3, 60, (50, 48))
-    alone = scene.things[0].mask
-    assert scene.paste(scans.images[1], 5, 40, (62, 66))
-    under, over = scene.things
-    assert (under.label, over.label) == (3, 5)
-    assert 0 < (alone & over.mask).sum()
-    assert (under.mask == (alone & ~over.mask)).all()
-    # Nothing changed outside the digits but the soft rim of the paper.
-    changed = (np.abs(scene.image - 90) > 128).any(-1)
-    assert not (changed & ~(alone | over.mask)).any()
-
-
-def test_a_digit_that_would_hide_another_is_not_pasted():
-    scans = load_scans()['train']
-    scene = scenes.Scene(np.zeros((96, 128, 3), np.float32), np.random.RandomState(0))
-    assert scene.paste(scans.images[0], 3, 40, (60, 48))
-    image, mask = scene.image.copy(), scene.things[0].mask
-    assert not scene.paste(scans.images[1], 5, 60, (60, 48))
-    assert not scene.paste(scans.images[1], 5, 60, (127, 95))  # three quarters of it lie outside
-    assert (scene.image == image).all() and len(scene.things) == 1 and (scene.things[0].mask == mask).all()
 
 
 def test_polygons_keep_holes_and_parts():

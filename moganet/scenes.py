@@ -8,7 +8,7 @@ from matplotlib.colors import hsv_to_rgb
 from numpy.random import RandomState
 from PIL import Image
 
-from moganet.scans import Scans
+from .scans import Scans
 
 SIZES = ((256, 192), (192, 256), (224, 224), (256, 208))  # width, height of images in pixels
 DIGIT_SIDE = (36, 96)  # of a digit's scan, in pixels

@@ -1,0 +1,60 @@
+"""Pictures for people, whatever is drawn on them: read, put in a grid, written."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from .images import require_readable
+
+# Labels cannot be read on smaller pictures.
+MIN_LONG_EDGE = 640
+
+
+def read_image(path: str | Path) -> np.ndarray:
+    """An image file as RGB, (H, W, 3) uint8, turned as its camera says.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: it cannot be decoded; the message names it.
+    """
+    require_readable(path)
+    image = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    if image is None:
+        raise ValueError(f'{path} cannot be read as an image by OpenCV: save it as JPEG or PNG')
+    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+
+
+def enlarge(image: np.ndarray, long_edge: int = MIN_LONG_EDGE) -> tuple[np.ndarray, float]:
+    """An image whose long edge has at least ``long_edge`` pixels, and the factor by which it grew, 1 or more."""
+    zoom = max(1.0, long_edge / max(image.shape[:2]))
+    size = round(image.shape[1] * zoom), round(image.shape[0] * zoom)
+    return cv2.resize(image, size, interpolation=cv2.INTER_CUBIC), zoom
+
+
+def draw_grid(pictures: Sequence[np.ndarray], path: str | Path, columns: int = 4, cell: int = MIN_LONG_EDGE) -> Path:
+    """Write RGB pictures in rows, each centred in a white square of ``cell`` pixels."""
+    rows = -(-len(pictures) // columns)
+    grid = np.full((rows * cell, columns * cell, 3), 255, np.uint8)
+    for i, picture in enumerate(pictures):
+        zoom = cell / max(picture.shape[:2])
+        picture = cv2.resize(picture, (round(picture.shape[1] * zoom), round(picture.shape[0] * zoom)))
+        height, width = picture.shape[:2]
+        top = i // columns * cell + (cell - height) // 2
+        left = i % columns * cell + (cell - width) // 2
+        grid[top : top + height, left : left + width] = picture
+    return write_image(grid, path)
+
+
+def write_image(picture: np.ndarray, path: str | Path) -> Path:
+    """Write an RGB picture, making its folder.
+
+    Raises:
+        OSError: it cannot be written there.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if not cv2.imwrite(str(path), cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)):
+        raise OSError(f'{path} cannot be written')
+    return path
