@@ -62,6 +62,13 @@ def image_size(cfg: Config, backbone: dict) -> tuple[int, int]:
     return (own, own) if isinstance(own, int) else tuple(own)
 
 
+def image_sizes(cfg: Config, backbone: dict) -> list[tuple[int, int]]:
+    """The sizes to run a model on in turn: ``image_size``, then that of mmseg's crops, for heads that need more."""
+    small = image_size(cfg, backbone)
+    own = (cfg.model.get('data_preprocessor') or cfg.get('data_preprocessor') or {}).get('size')
+    return [small] if own is None or tuple(own) == small else [small, tuple(own)]
+
+
 def measure_backbone(settings: dict, size: tuple[int, int]) -> Maps:
     """Channels and strides of what the backbone of ``settings`` returns, without weights being loaded.
 
@@ -75,26 +82,51 @@ def measure_backbone(settings: dict, size: tuple[int, int]) -> Maps:
     # Not every backbone can do without values. Some take one size only, which is that of ImageNet's crops.
     for device, size in (('meta', size), ('cpu', size), ('cpu', CROP)):  # noqa: B020
         try:
-            outputs = _forward(device, settings, (*shape, *size))
+            maps = _maps(_forward(device, settings, (*shape, *size)), size)
             break
         except Exception as error:
             reason = error
     else:
         raise ValueError(f'backbone {settings["type"]} cannot be run by itself: {reason}') from reason
+    if maps is None:
+        raise ValueError(f'backbone {settings["type"]} returns neither maps nor vectors: nothing to replace them with')
+    return maps
+
+
+def measure_neck(settings: dict | list, maps: Maps, size: tuple[int, int]) -> Maps | None:
+    """Channels and strides of what a neck makes of ``maps`` of an image of ``size``; None if that cannot be found."""
+    if None in maps.strides:
+        return None
+    settings = copy.deepcopy(settings)
+    walk(settings, lambda node: node.pop('init_cfg', None))
+    walk(settings, _lighten)
+    shapes = [
+        (1, channels, *(round(side / stride) for side in size))
+        for channels, stride in zip(maps.channels, maps.strides, strict=True)
+    ]
+    for device in ('meta', 'cpu'):
+        # What is wrong with it shows when the whole model is run.
+        with contextlib.suppress(Exception):
+            return _maps(_forward(device, settings, *shapes, as_tuple=True), size)
+    return None
+
+
+def _forward(device: str, settings: dict | list, *shapes: tuple[int, ...], as_tuple: bool = False) -> object:
+    with torch.device(device), torch.no_grad():
+        module = MODELS.build(settings)
+        module.eval()  # returns nothing where train() is overridden
+        inputs = tuple(torch.zeros(shape) for shape in shapes)
+        return module(inputs if as_tuple else inputs[0])
+
+
+def _maps(outputs: object, size: tuple[int, int]) -> Maps | None:
     outputs = [outputs] if isinstance(outputs, torch.Tensor) else list(outputs)
     if not outputs or any(not isinstance(out, torch.Tensor) or out.ndim not in (2, 4) for out in outputs):
-        raise ValueError(f'backbone {settings["type"]} returns neither maps nor vectors: nothing to replace them with')
+        return None
     return Maps(
         channels=tuple(out.shape[1] for out in outputs),
         strides=tuple(size[0] / out.shape[2] if out.ndim == 4 else None for out in outputs),
     )
-
-
-def _forward(device: str, settings: dict, shape: tuple[int, ...]) -> object:
-    with torch.device(device), torch.no_grad():
-        backbone = MODELS.build(settings)
-        backbone.eval()  # returns nothing where train() is overridden
-        return backbone(torch.zeros(shape))
 
 
 def build_model(cfg: Config, path: tuple[str, ...] = ()) -> torch.nn.Module:
@@ -127,8 +159,12 @@ def run_features(model: torch.nn.Module, size: tuple[int, int]) -> object:
 
 
 @torch.no_grad()
-def run_heads(model: torch.nn.Module, scope: str, size: tuple[int, int]) -> None:
-    """The whole model on one image of zeros, auxiliary heads included. Raises what the model raises."""
+def run_heads(model: torch.nn.Module, scope: str, size: tuple[int, int]) -> str:
+    """The whole model on one image of zeros, auxiliary heads included. Raises what the model raises.
+
+    Returns:
+        The shapes that mmpose's heads return, which its codecs have to expect; nothing for other packages.
+    """
     images = torch.zeros(1, 3, *size)
     if scope in SAMPLES:
         sample = getattr(importlib.import_module(f'{scope}.structures'), SAMPLES[scope])()
@@ -142,9 +178,16 @@ def run_heads(model: torch.nn.Module, scope: str, size: tuple[int, int]) -> None
         # those of mmdet have no other mode.
         model(images, [sample], mode='tensor' if scope == 'mmdet' else 'predict')
     else:
-        model(images, None, mode='tensor')
+        outputs = model(images, None, mode='tensor')
     auxiliary = getattr(model, 'auxiliary_head', None)
     if auxiliary is not None:
         features = model.extract_feat(images)
         for head in auxiliary if isinstance(auxiliary, torch.nn.ModuleList) else [auxiliary]:
             head(features)
+    return _shapes(outputs) if scope == 'mmpose' else ''
+
+
+def _shapes(outputs: object) -> str:
+    if isinstance(outputs, torch.Tensor):
+        return 'x'.join(map(str, outputs.shape[1:]))
+    return ', '.join(_shapes(out) for out in outputs) if isinstance(outputs, list | tuple) else type(outputs).__name__

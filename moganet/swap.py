@@ -7,33 +7,28 @@ compared with what it returns, and the config that results is built and run once
 import copy
 import math
 import os
-import re
 import sys
 import tempfile
-import textwrap
-from collections.abc import Iterator
+import traceback
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from mmengine.config import Config
 
-from . import probe
+from . import probe, swap_channels, swap_text
 from .backbone import NUM_STAGES, resolve_arch
 from .checkpoint import list_weights
 from .cli import one_line
+from .swap_channels import at
 
 # Stochastic depth of the paper's classifiers.
 DROP_PATH_RATES = dict(xtiny=0.05, tiny=0.1, small=0.1, base=0.2, large=0.3, xlarge=0.4)
 STRIDES = tuple(4 * 2**i for i in range(NUM_STAGES))
 RGB = (123.675, 116.28, 103.53, 58.395, 57.12, 57.375)  # mean and standard deviation of ImageNet
-# Keys whose number is what a part reads, such as in_channels, c1_in_channels or backbone_channel.
-INPUT_KEY = re.compile(r'(^|_)in_(channels?|dims?|planes)$|^(input|backbone)_(channels?|dims?)$')
-# Keys whose list may be what a part reads, one entry per map.
-LIST_KEY = re.compile(r'^(?!out|hidden|mid|conv_out).*(channels?|dims?|planes)(_list)?$')
 NO_READERS = ('backbone', 'neck', 'data_preprocessor', 'train_cfg', 'test_cfg')
-WIDTH = 120
 STEPS = ('built', 'run up to its neck', 'run through its heads')
 PROVEN = 'built, and run once from backbone to heads'
+FOLLOWS = "what follows from a map's size has to be set, such as codec.heatmap_size"
 
 
 @dataclass
@@ -76,7 +71,7 @@ def find_backbone(model: dict) -> tuple[str, ...]:
     Raises:
         ValueError: there is none, or more than one.
     """
-    found = [path for path, key, node in _items(model) if key == 'backbone' and _is_part(node[key])]
+    found = [path for path, key, node in swap_channels.items(model) if key == 'backbone' and _is_part(node[key])]
     if len(found) != 1:
         names = ', '.join('.'.join(map(str, ('model', *path))) for path in found) or 'none'
         raise ValueError(f'expected one backbone in the model, found {names}')
@@ -85,17 +80,6 @@ def find_backbone(model: dict) -> tuple[str, ...]:
 
 def _is_part(value: object) -> bool:
     return isinstance(value, dict) and 'type' in value
-
-
-def _items(node: object, path: tuple = ()) -> Iterator[tuple[tuple, object, dict]]:
-    """(path of the item, key, dict that has it) for every key of every dict in ``node``."""
-    if isinstance(node, dict):
-        for key, value in node.items():
-            yield (*path, key), key, node
-            yield from _items(value, (*path, key))
-    elif isinstance(node, list | tuple):
-        for i, value in enumerate(node):
-            yield from _items(value, (*path, i))
 
 
 def choose_stages(strides: tuple[float | None, ...]) -> tuple[int, ...]:
@@ -118,31 +102,39 @@ def choose_stages(strides: tuple[float | None, ...]) -> tuple[int, ...]:
     return tuple(min(stage, NUM_STAGES - count + i) for i, stage in enumerate(stages))
 
 
-def plan(cfg: Config, arch: str | dict) -> Swap:
+def plan(cfg: Config, arch: str | dict, deep: bool = False) -> Swap:
     """What changes in ``cfg.model`` if MogaNet of size ``arch`` takes the place of its backbone.
 
-    The scope of the config must be the default one, see ``probe.scope_of``.
+    The scope of the config must be the default one, see ``probe.scope_of``. With ``deep``, channels are looked for in
+    the parts of a part too, such as the heads of a head that has several.
     """
     model = cfg.model.to_dict()
     path = find_backbone(model)[:-1]
     new_model = copy.deepcopy(model)
-    parent = _at(new_model, path)
+    parent = at(new_model, path)
     old = parent['backbone']
-    maps = probe.measure_backbone(copy.deepcopy(old), probe.image_size(cfg, old))
+    size = probe.image_size(cfg, old)
+    maps = probe.measure_backbone(copy.deepcopy(old), size)
     stages = choose_stages(maps.strides)
-    channels = tuple(resolve_arch(arch)['embed_dims'][i] for i in stages)
+    new = probe.Maps(
+        channels=tuple(resolve_arch(arch)['embed_dims'][i] for i in stages),
+        strides=tuple(float(STRIDES[i]) for i in stages),
+    )
 
-    for reader in _readers(parent):
-        _replace_channels(reader, maps.channels, channels)
-    candidates = _left_alone(parent, _at(model, path), path, maps.channels, channels)
-    notices = _notices(cfg, parent, maps, stages)
-    if new_model == model and maps.channels != channels:
+    adapted = _adapt(parent, maps, new, size, deep)
+    notices = [*_notices(cfg, parent, maps, stages), *adapted]
+    parts = {key: part for key, part in parent.items() if key != 'backbone'}
+    candidates = [
+        f'{_dotted((*path, *item))} = {value}'
+        for item, value in swap_channels.left_alone(parts, at(model, path), maps.channels, new.channels)
+    ]
+    if new_model == model and maps.channels != new.channels:
         if maps.strides == (None,):
             raise ValueError(
                 f'no head names the {maps.channels[0]} outputs of backbone {old["type"]}: it seems to classify'
             )
         notices.append(
-            f'could not decide: no neck or head names the channels {maps.channels}, which are {channels} now'
+            f'could not decide: no neck or head names the channels {maps.channels}, which are {new.channels} now'
         )
     if maps.strides == (None,) and not parent.get('neck'):
         parent['neck'] = dict(type='GlobalAveragePooling')
@@ -151,73 +143,48 @@ def plan(cfg: Config, arch: str | dict) -> Swap:
         parent['pretrained'] = None
     parent['backbone'] = _backbone(arch, stages, old)
     changes = _difference(model, new_model)
-    _at(changes, path)['backbone'] = dict(_delete_=True, **parent['backbone'])
+    at(changes, path)['backbone'] = dict(_delete_=True, **parent['backbone'])
     return Swap(changes, notices, candidates)
 
 
-def _at(node: object, path: tuple) -> object:
-    for key in path:
-        node = node[key]
-    return node
+def _adapt(parent: dict, old: probe.Maps, new: probe.Maps, size: tuple[int, int], deep: bool) -> list[str]:
+    """Let neck and heads, in place, read the maps ``new`` instead of ``old``. Returns what to say of it.
+
+    What the heads read is measured behind the neck, since some necks pass maps on.
+    """
+    heads = [part for name, value in parent.items() if name not in NO_READERS for part in _parts(value)]
+    neck = next((part for part in _parts(parent.get('neck')) if swap_channels.named_in(part)), None)
+    before = probe.measure_neck(parent['neck'], old, size) if parent.get('neck') else None
+    if neck:
+        swap_channels.replace(neck, old.channels, new.channels, deep)
+    after = probe.measure_neck(parent['neck'], new, size) if before else None
+    notices = []
+    if before and before.strides == new.strides != old.strides and before != after:
+        parent['neck'] = None
+        notices.append(f'no neck: what it made of the old maps, one of each stride {_strides(new)}, MogaNet returns')
+        old = before
+    elif before and after:
+        old, new = before, after
+    elif neck:
+        return []
+    for head in heads:
+        swap_channels.replace(head, old.channels, new.channels, deep)
+        if 'in_featuremap_size' in head and old.strides[-1] and new.strides[-1]:
+            factor = old.strides[-1] / new.strides[-1]
+            head['in_featuremap_size'] = tuple(round(side * factor) for side in head['in_featuremap_size'])
+    return notices
+
+
+def _strides(maps: probe.Maps) -> str:
+    return ', '.join(f'{stride:g}' for stride in maps.strides)
 
 
 def _dotted(path: tuple) -> str:
     return '.'.join(map(str, ('model', *path)))
 
 
-def _readers(parent: dict) -> list[dict]:
-    """The parts that read the backbone: the first neck that has channels, else every part but the necks."""
-    for neck in _parts(parent.get('neck')):
-        if any(INPUT_KEY.search(str(key)) or LIST_KEY.search(str(key)) for _, key, _ in _items(neck)):
-            return [neck]
-    return [part for name, value in parent.items() if name not in NO_READERS for part in _parts(value)]
-
-
 def _parts(value: object) -> list[dict]:
     return [part for part in (value if isinstance(value, list | tuple) else [value]) if isinstance(part, dict)]
-
-
-def _replace_channels(reader: dict, old: tuple[int, ...], new: tuple[int, ...]) -> None:
-    """Replace, in place, the channels that ``reader`` has of the old maps by those of the new ones."""
-    for _, key, node in list(_items(reader)):
-        value = node[key]
-        if isinstance(value, list | tuple) and LIST_KEY.search(str(key)):
-            changed = _new_list(list(value), node.get('in_index'), old, new, at_top=node is reader)
-            node[key] = type(value)(changed) if changed else value
-        elif type(value) is int and INPUT_KEY.search(str(key)) and (node is reader or 'in_index' in node):
-            node[key] = _new_number(value, node.get('in_index'), old, new)
-
-
-def _new_number(value: int, index: object, old: tuple[int, ...], new: tuple[int, ...]) -> int:
-    if isinstance(index, int) and -len(old) <= index < len(old) and old[index] == value:
-        return new[index]
-    if value in old:
-        return new[len(old) - 1 - old[::-1].index(value)]  # the deepest of maps with the same channels
-    return sum(new) if value == sum(old) else value
-
-
-def _new_list(values: list, index: object, old: tuple[int, ...], new: tuple[int, ...], at_top: bool) -> list | None:
-    """The list for the new maps if ``values`` are channels of the old ones, in order or reversed, else None."""
-    if isinstance(index, list | tuple) and len(index) == len(values):
-        if all(i < len(old) and old[i] == value for i, value in zip(index, values, strict=True)):
-            return [new[i] for i in index]
-    if len(values) == 1:
-        return [new[old.index(values[0])]] if at_top and values[0] in old else None
-    for before, after in ((old, new), (old[::-1], new[::-1])):
-        for start in range(len(before) - len(values) + 1):
-            if list(before[start : start + len(values)]) == values:
-                return list(after[start : start + len(values)])
-    return None
-
-
-def _left_alone(parent: dict, before: dict, path: tuple, old: tuple[int, ...], new: tuple[int, ...]) -> list[str]:
-    """What in ``parent`` could name channels of the old maps, and is what it was ``before``."""
-    return [
-        f'{_dotted((*path, *item))} = {node[key]}'
-        for item, key, node in _items({key: part for key, part in parent.items() if key != 'backbone'})
-        if INPUT_KEY.search(str(key)) and type(node[key]) is int and node[key] == _at(before, item)
-        if _new_number(node[key], None, old, new) != node[key]
-    ]
 
 
 def _backbone(arch: str | dict, stages: tuple[int, ...], old: dict) -> dict:
@@ -237,8 +204,8 @@ def _notices(cfg: Config, parent: dict, maps: probe.Maps, stages: tuple[int, ...
     for i, (stride, stage) in enumerate(zip(maps.strides, stages, strict=True)):
         if stride is not None and stride != STRIDES[stage]:
             notices.append(
-                f'output {i} had stride {stride:g} and has {STRIDES[stage]} now: MogaNet has no dilation, '
-                f'its strides are {", ".join(map(str, STRIDES))}'
+                f'output {i} had stride {stride:g} and has {STRIDES[stage]} now: the strides of '
+                f'MogaNet are {", ".join(map(str, STRIDES))}, it has no dilation'
             )
     if maps.strides[-1] is not None and stages[-1] < NUM_STAGES - 1:
         notices.append(
@@ -278,67 +245,56 @@ def _difference(old: dict, new: dict) -> dict:
 
 
 def config_text(base: str, cfg: Config, swap: Swap, title: str) -> str:
-    """The child config of ``base``, which is what ``_base_`` is to be."""
+    """The child config of ``base``, which is what ``_base_`` is to be; ``cfg`` is the config that ``base`` leads to."""
     imports = (cfg.get('custom_imports') or {}).get('imports', [])
     imports = [imports] if isinstance(imports, str) else list(imports)
-    lines = [f'"""{title}."""', '']
-    for notice in swap.notices:
-        lines += [f'# {line}' for line in textwrap.wrap(notice, WIDTH - 2)]
-    lines += [
-        f'_base_ = {base!r}',
-        f'custom_imports = {_source(dict(imports=[*imports, "moganet"]), 0)}',
-        f'model = {_source(swap.model, 0)}',
-    ]
-    return '\n'.join(lines) + '\n'
-
-
-def _source(value: object, indent: int) -> str:
-    """``value`` as Python source in the style of the configs: dict(key=value), a line per key if it does not fit."""
-    plain = all(isinstance(key, str) and key.isidentifier() for key in value) if isinstance(value, dict) else False
-    if isinstance(value, dict):
-        items = [f'{key}=' if plain else f'{key!r}: ' for key in value]
-        open_, close, children = ('dict(', ')', value.values()) if plain else ('{', '}', value.values())
-    elif isinstance(value, list | tuple) and any(isinstance(child, dict) for child in value):
-        items, children = [''] * len(value), value
-        open_, close = ('[', ']') if isinstance(value, list) else ('(', ')')
-    else:
-        return repr(value)
-    parts = [item + _source(child, indent + 4) for item, child in zip(items, children, strict=True)]
-    line = open_ + ', '.join(parts) + close
-    if len(line) + indent <= WIDTH - 20 and '\n' not in line and not isinstance(value, tuple):
-        return line
-    inner = ' ' * (indent + 4)
-    return open_ + '\n' + ''.join(f'{inner}{part},\n' for part in parts) + ' ' * indent + close
+    return swap_text.config_text(base, [*imports, 'moganet'], swap.model, swap.notices, title)
 
 
 def verify(cfg: Config, original: Config, scope: str) -> tuple[bool, str]:
     """Build the swapped model and run it once on a small image. Returns whether it may be used, and what was found."""
-    done, error = _attempt(cfg, original, scope)
-    if error is None:
-        return True, PROVEN
-    text = f'the swapped model cannot be {STEPS[done]}'
-    if done == 0 or _attempt(original, original, scope)[0] > done:
-        return False, f'{text}: {_reason(error)}'
-    return True, f'could not decide: {text} here, nor can the original ({_reason(error)})'
+    for size in probe.image_sizes(cfg, at(original.model, find_backbone(original.model))):
+        done, found = _attempt(cfg, original, scope, size)
+        if done == len(STEPS) and not found:
+            return True, PROVEN
+        before, expected = _attempt(original, original, scope, size)
+        if done == len(STEPS):
+            good = before < done or found == expected
+            return good, PROVEN if good else f'the swapped model returns {found}, the original {expected}: {FOLLOWS}'
+        if before > done:
+            return False, f'the swapped model cannot be {STEPS[done]}: {found}'
+    return done > 0, f'could not decide: the swapped model cannot be {STEPS[done]} here, nor can the original ({found})'
 
 
-def _attempt(cfg: Config, original: Config, scope: str) -> tuple[int, Exception | None]:
-    """How many of ``STEPS`` the model of ``cfg`` can take, and what the next one raised."""
+def _verify_written(swap: Swap, config: str, original: Config, scope: str) -> tuple[bool, str]:
+    """``verify`` on the config as it would be written, read again."""
+    with tempfile.TemporaryDirectory() as scratch:
+        child = Path(scratch, 'child.py')
+        child.write_text(config_text(config if '::' in config else os.path.abspath(config), original, swap, config))
+        return verify(Config.fromfile(child), original, scope)
+
+
+def _attempt(cfg: Config, original: Config, scope: str, size: tuple[int, int]) -> tuple[int, str]:
+    """How many of ``STEPS`` a model can take; then what the next one raised, or what the heads returned."""
     path, done = find_backbone(original.model), 0
-    size = probe.image_size(cfg, _at(cfg.model, path))
     try:
         model = probe.build_model(cfg, path[:-1])
         done = 1
         probe.run_features(model, size)
         done = 2
-        probe.run_heads(model, scope, size)
+        found = probe.run_heads(model, scope, size)
     except Exception as error:
-        return done, error
-    return len(STEPS), None
+        return done, _reason(error)
+    return len(STEPS), found
 
 
 def _reason(error: Exception) -> str:
-    return one_line(error) or type(error).__name__
+    """What was raised, with the line that did if that is all there is to tell."""
+    text = one_line(error)
+    if text:
+        return text
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    return f'{type(error).__name__} in {Path(last.filename).name}, line {last.lineno}: {last.line}'
 
 
 def main(config: str, arch: str, out: str | None) -> int:
@@ -350,12 +306,14 @@ def main(config: str, arch: str, out: str | None) -> int:
     base = config if '::' in config else os.path.relpath(config, folder)
     with probe.scope_of(original) as scope:
         swap = plan(original, arch)
-        text = config_text(base, original, swap, f'{config} with MogaNet ({arch}) as its backbone')
-        with tempfile.TemporaryDirectory() as scratch:
-            child = Path(scratch, 'child.py')
-            absolute = base if '::' in base else os.path.abspath(config)
-            child.write_text(text.replace(f'_base_ = {base!r}', f'_base_ = {absolute!r}'))
-            good, found = verify(Config.fromfile(child), original, scope)
+        good, found = _verify_written(swap, config, original, scope)
+        if not good and swap.candidates:
+            deeper = plan(original, arch, deep=True)
+            replaced = [line for line in swap.candidates if line not in deeper.candidates]
+            deeper.notices += [f'{line} was replaced too: the model cannot be run without that' for line in replaced]
+            good, found_deeper = _verify_written(deeper, config, original, scope)
+            swap, found = (deeper, found_deeper) if good else (swap, found)
+    text = config_text(base, original, swap, f'{config} with MogaNet ({arch}) as its backbone')
     if out:
         os.makedirs(folder, exist_ok=True)
         Path(out).write_text(text)

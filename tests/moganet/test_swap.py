@@ -8,7 +8,7 @@ import pytest
 from mmengine.config import Config
 from tool_runs import ROOT
 
-from moganet import cli, probe, swap
+from moganet import cli, probe, swap, swap_channels
 from moganet.backbone import ARCHS
 
 SMALL = [64, 128, 320, 512]
@@ -59,10 +59,15 @@ OLD, NEW = (256, 512, 1024, 2048), (64, 128, 320, 512)
         (dict(kernel=dict(in_channels=2048, in_index=3), update=[dict(in_channels=512)]),
          dict(kernel=dict(in_channels=512, in_index=3), update=[dict(in_channels=512)])),
         (dict(in_channels=[256, 256, 256, 256]), dict(in_channels=[256, 256, 256, 256])),  # a neck's maps
+        (dict(in_channels=2048, channels=2048, num_convs=0), dict(in_channels=512, channels=512, num_convs=0)),
+        (dict(in_channels=2048, channels=2048, num_convs=1), dict(in_channels=512, channels=2048, num_convs=1)),
+        (dict(in_channels=2048, channels=99, num_convs=0), dict(in_channels=512, channels=99, num_convs=0)),
+        (dict(in_channels=[256, 512], channels=768, num_convs=0),
+         dict(in_channels=[64, 128], channels=192, num_convs=0)),
     ],
 )  # fmt: skip
 def test_channels_of_the_backbone_are_told_from_others(part, expected):
-    swap._replace_channels(part, OLD, NEW)
+    swap_channels.replace(part, OLD, NEW)
     assert part == expected
 
 
@@ -80,13 +85,64 @@ def test_neck_hides_the_backbone_from_the_heads():
     assert changes['neck'] == [dict(type='Scale'), dict(type='FPN', in_channels=[64, 160, 320, 512])]
 
 
-def test_nested_numbers_are_left_alone_and_named():
+def test_nested_numbers_are_left_alone_and_named_unless_deep():
     cfg = config(roi_head=dict(bbox_head=dict(in_channels=512)), rpn_head=dict(in_channels=256))
     with probe.scope_of(cfg):
-        result = swap.plan(cfg, 'xtiny')
+        result, deep = swap.plan(cfg, 'xtiny'), swap.plan(cfg, 'xtiny', deep=True)
     assert result.model['rpn_head'] == dict(in_channels=96)
     assert 'roi_head' not in result.model
     assert result.candidates == ['model.roi_head.bbox_head.in_channels = 512']
+    assert deep.model['roi_head'] == dict(bbox_head=dict(in_channels=192))
+    assert deep.candidates == []
+
+
+def test_heads_follow_what_a_neck_passes_on():
+    # The new map of the neck has the channels it had; the others are those of the backbone.
+    neck = dict(type='mmseg.JPU', in_channels=(128, 256, 512), mid_channels=128)
+    cfg = config(
+        neck=neck, decode_head=dict(in_channels=512, in_index=2), auxiliary_head=dict(in_channels=256, in_index=1)
+    )
+    cfg.model.backbone.out_indices = (1, 2, 3)
+    with probe.scope_of(Config(dict(default_scope='mmseg'))):
+        changes = swap.plan(cfg, 'small').model
+    assert changes['neck'] == dict(in_channels=(128, 320, 512))
+    assert 'decode_head' not in changes
+    assert changes['auxiliary_head'] == dict(in_channels=320)
+
+
+@pytest.mark.parametrize(
+    'neck',
+    [dict(type='Feature2Pyramid', embed_dim=8, norm_cfg=dict(type='BN')),
+     dict(type='MultiLevelNeck', in_channels=[8] * 4, out_channels=8, scales=[4, 2, 1, 0.5])],
+)  # fmt: skip
+def test_pyramid_of_a_plain_transformer_is_left_out(neck):
+    backbone = dict(type='VisionTransformer', img_size=(256, 256), embed_dims=8, num_layers=4, num_heads=2,
+                    out_indices=(0, 1, 2, 3))  # fmt: skip
+    heads = dict(decode_head=dict(in_channels=[8] * 4), auxiliary_head=dict(in_channels=8, in_index=2))
+    cfg = Config(dict(default_scope='mmseg', model=dict(backbone=backbone, neck=neck, **heads)))
+    with probe.scope_of(cfg):
+        result = swap.plan(cfg, 'small')
+    assert result.model['neck'] is None
+    assert result.model['decode_head'] == dict(in_channels=SMALL)
+    assert result.model['auxiliary_head'] == dict(in_channels=320)
+    assert any(line.startswith('no neck: ') and '4, 8, 16, 32' in line for line in result.notices)
+
+
+def test_size_of_the_map_that_a_head_reads_follows_the_stride():
+    cfg = config(head=dict(in_channels=512, in_featuremap_size=(24, 32)))
+    cfg.model.backbone.update(strides=(1, 2, 1, 1), dilations=(1, 1, 2, 4))
+    with probe.scope_of(cfg):
+        changes = swap.plan(cfg, 'xtiny').model
+    assert changes['head'] == dict(in_channels=192, in_featuremap_size=(6, 8))
+
+
+def test_neck_is_measured():
+    maps = probe.Maps(channels=(8, 16), strides=(4.0, 8.0))
+    with probe.scope_of(config()):
+        found = probe.measure_neck(dict(type='FPN', in_channels=[8, 16], out_channels=24, num_outs=3), maps, (64, 32))
+        wrong = probe.measure_neck(dict(type='FPN', in_channels=[8, 8], out_channels=24, num_outs=3), maps, (64, 32))
+    assert found == probe.Maps(channels=(24, 24, 24), strides=(4.0, 8.0, 16.0))
+    assert wrong is None
 
 
 @pytest.mark.parametrize(
@@ -133,6 +189,8 @@ COMMANDS = [
      {'head.in_channels': 512}, []),
     ('mmpose::body_2d_keypoint/topdown_heatmap/coco/td-hm_hrnet-w32_8xb64-210e_coco-256x192.py',
      {'head.in_channels': 64}, ['only the first 1 of 4 stages']),
+    ('mmpose::body_2d_keypoint/topdown_heatmap/coco/td-hm-vis_res50_8xb64-210e_coco-aic-256x192-merge.py',
+     {'head.pose_cfg.in_channels': 512}, ['model.head.pose_cfg.in_channels = 2048 was replaced too']),
     ('mmpretrain::convnext/convnext-tiny_32xb128_in1k.py',
      {'head.in_channels': 512, 'neck.type': 'GlobalAveragePooling'}, ['a neck does that now']),
 ]  # fmt: skip
@@ -176,21 +234,50 @@ def test_command_fails_if_the_model_cannot_be_built(tmp_path, capsys):
     # What the extra layers of this neck read is named by its out_channels.
     assert cli.main(['swap', 'mmdet::ssd/ssd300_coco.py', '--arch', 'xtiny', '--out', str(tmp_path / 'child.py')]) == 1
     said = capsys.readouterr().err
-    assert 'the swapped model cannot be built: AssertionError' in said
+    assert 'the swapped model cannot be built: AssertionError in ssd_neck.py, line ' in said
     assert 'could not decide: model.data_preprocessor' in said
 
 
-def test_command_fails_if_the_heads_do_not_fit_and_names_what_it_left_alone(tmp_path, capsys):
+def test_command_looks_into_the_parts_of_a_head_if_the_model_cannot_be_run_otherwise(tmp_path, capsys):
     own = tmp_path / 'own.py'
     own.write_text("""
 _base_ = 'mmpretrain::resnet/resnet18_8xb32_in1k.py'
 task = dict(type='LinearClsHead', num_classes=3, in_channels=512)
 model = dict(head=dict(_delete_=True, type='MultiTaskHead', task_heads=dict(colour=task)))
 """)
+    assert cli.main(['swap', str(own), '--arch', 'xtiny', '--out', str(tmp_path / 'child.py')]) == 0
+    said = capsys.readouterr().err
+    assert 'model.head.task_heads.colour.in_channels = 512 was replaced too' in said
+    assert 'could not decide: model.head' not in said
+    assert Config.fromfile(tmp_path / 'child.py').model.head.task_heads.colour.in_channels == 192
+
+
+def test_command_fails_if_the_heads_do_not_fit_and_names_what_it_left_alone(tmp_path, capsys):
+    own = tmp_path / 'own.py'
+    # A grouped convolution of as many groups as the old backbone had channels.
+    own.write_text("""
+_base_ = 'mmpose::body_2d_keypoint/topdown_heatmap/coco/td-hm-vis_res50_8xb64-210e_coco-aic-256x192-merge.py'
+model = dict(head=dict(pose_cfg=dict(type='ViPNASHead', deconv_out_channels=(2048,), deconv_kernel_sizes=(4,),
+                                     deconv_num_groups=(2048,), decoder=None)))
+""")
     assert cli.main(['swap', str(own), '--arch', 'xtiny']) == 1
     said = capsys.readouterr().err
-    assert 'could not decide: model.head.task_heads.colour.in_channels = 512' in said
+    assert 'could not decide: model.head.pose_cfg.in_channels = 2048' in said
     assert 'the swapped model cannot be run through its heads: ' in said
+
+
+def test_command_fails_if_the_codec_expects_maps_of_another_size(capsys):
+    config = 'mmpose::body_2d_keypoint/topdown_heatmap/coco/td-hm_alexnet_8xb64-210e_coco-256x192.py'
+    assert cli.main(['swap', config, '--arch', 'xtiny']) == 1
+    said = capsys.readouterr().err
+    assert 'the swapped model returns 17x64x48, the original 17x56x40: ' in said and 'codec.heatmap_size' in said
+
+
+def test_command_runs_heads_that_need_more_on_the_crops_of_the_config(capsys):
+    # A pooling of 49 pixels, which 512 x 1024 pixels at stride 16 cannot fill, and at the old stride of 8 did.
+    config = 'mmseg::mobilenet_v3/mobilenet-v3-d8_lraspp_4xb4-320k_cityscapes-512x1024.py'
+    assert cli.main(['swap', config, '--arch', 'xtiny']) == 1
+    assert 'the swapped model cannot be run through its heads: Given input size: (96x32x64)' in capsys.readouterr().err
 
 
 def test_command_says_what_cannot_be_run_here_by_the_original_either(tmp_path, capsys):

@@ -1,0 +1,63 @@
+"""What the tests of swapped configs share: a tiny network, the written config, a training step."""
+
+import math
+from pathlib import Path
+
+import torch
+from mmengine.config import Config
+from mmengine.model import revert_sync_batchnorm
+from mmengine.optim import OptimWrapper
+from mmengine.registry import MODELS
+
+from moganet import swap
+from moganet.backbone import MogaNet
+from moganet.config import walk
+
+TINY = dict(embed_dims=(8, 16, 24, 32), depths=(1, 1, 1, 1), ffn_ratios=(2, 2, 2, 2))
+# What the time of a step depends on and these tests do not.
+FEWER = dict(num_queries=20, num_proposals=20, num_dn_queries=4, num_points=64, nms_pre=50, max_per_img=20)
+
+
+def swapped(base: str, folder: Path) -> Config:
+    """The config that the command would write, read again."""
+    original = swap.load(base)
+    child = folder / 'child.py'
+    child.write_text(swap.config_text(base, original, swap.plan(original, TINY), base))
+    return Config.fromfile(child)
+
+
+def look_up(node: object, place: str) -> object:
+    """The value of a dotted name, such as 'decode_head.0.in_channels'."""
+    for key in place.split('.'):
+        node = node[int(key) if key.isdigit() else key]
+    return node
+
+
+def build(settings: dict) -> torch.nn.Module:
+    """The model for one process: fewer queries, layers, points and proposals, no padding, no weights from elsewhere."""
+
+    def shrink(node):
+        node.pop('batch_augments', None)
+        if (node.get('init_cfg') or {}).get('type') == 'Pretrained':
+            node.pop('init_cfg')
+        for key, value in FEWER.items():
+            if type(node.get(key)) is int:
+                node[key] = value
+        for key in ('encoder', 'decoder', 'transformer_decoder'):
+            if 'num_layers' in (node.get(key) or {}):
+                node[key]['num_layers'] = 1
+
+    walk(settings, shrink)
+    model = revert_sync_batchnorm(MODELS.build(settings))
+    model.init_weights()
+    assert isinstance(model.backbone, MogaNet)
+    return model
+
+
+def check_training_step(model: torch.nn.Module, batch: dict) -> None:
+    """One step of AdamW has a finite positive loss and changes every parameter of the backbone."""
+    model.train()
+    before = {key: value.detach().clone() for key, value in model.backbone.named_parameters()}
+    losses = model.train_step(batch, OptimWrapper(torch.optim.AdamW(model.parameters(), lr=1e-3)))
+    assert math.isfinite(losses['loss'].item()) and losses['loss'].item() > 0
+    assert [key for key, value in model.backbone.named_parameters() if torch.equal(value, before[key])] == []
