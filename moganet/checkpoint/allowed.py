@@ -19,7 +19,7 @@ class Refused(ValueError):
     """A file asks for something that is more than data; the text names it."""
 
 
-class _DtypeReader:
+class DtypeReader:
     """Reads a pickled ``numpy.dtype`` of plain numbers."""
 
     def __init__(self, code: str, align: bool = False, copy: bool = False):
@@ -34,14 +34,14 @@ class _DtypeReader:
         self.dtype = self.dtype.newbyteorder(order)
 
 
-class _ArrayReader:
+class ArrayReader:
     """Reads a pickled ``numpy.ndarray``; ``plain`` takes the array out."""
 
     array: np.ndarray | None = None
 
     def __setstate__(self, state: tuple) -> None:
         _, shape, dtype, fortran, data = state
-        if type(dtype) is not _DtypeReader or type(data) is not bytes:
+        if type(dtype) is not DtypeReader or type(data) is not bytes:
             raise Refused('numpy.ndarray of objects')
         array = np.ndarray(shape, dtype.dtype, buffer=data, order='F' if fortran else 'C')
         if array.nbytes != len(data):
@@ -49,16 +49,16 @@ class _ArrayReader:
         self.array = array.copy(order='K')
 
 
-def _new_array(kind: type, shape: tuple, typecode: bytes) -> _ArrayReader:
-    return _ArrayReader()
+def _new_array(kind: type, shape: tuple, typecode: bytes) -> ArrayReader:
+    return ArrayReader()
 
 
 def _empty_bytes() -> bytes:
     return b''
 
 
-def _scalar(dtype: _DtypeReader, data: bytes) -> np.generic:
-    if type(dtype) is not _DtypeReader or type(data) is not bytes:
+def _scalar(dtype: DtypeReader, data: bytes) -> np.generic:
+    if type(dtype) is not DtypeReader or type(data) is not bytes:
         raise Refused('numpy scalar of an object')
     return np.frombuffer(data, dtype.dtype)[0]
 
@@ -85,8 +85,8 @@ ALLOWED = [
     (_HistoryBufferReader, 'mmengine.logging.history_buffer.HistoryBuffer'),
     (_method, 'builtins.getattr'),
     # Values of a HistoryBuffer, best scores, key point tables in the description of a data set.
-    (_ArrayReader, 'numpy.ndarray'),
-    (_DtypeReader, 'numpy.dtype'),
+    (ArrayReader, 'numpy.ndarray'),
+    (DtypeReader, 'numpy.dtype'),
     (_empty_bytes, 'builtins.bytes'),  # how an empty array's values are written
     *((_new_array, f'{core}.multiarray._reconstruct') for core in ('numpy.core', 'numpy._core')),
     *((_scalar, f'{core}.multiarray.scalar') for core in ('numpy.core', 'numpy._core')),
@@ -95,7 +95,7 @@ ALLOWED = [
 
 def plain(value: Any) -> Any:
     """``value`` with the arrays taken out of their readers, containers changed in place."""
-    if isinstance(value, _ArrayReader):
+    if isinstance(value, ArrayReader):
         if value.array is None:
             raise Refused('numpy.ndarray without values')
         return value.array

@@ -1,0 +1,35 @@
+"""Rewrite an official MANO, FLAME or SMPL-X file as a plain .npz, which nothing but numpy is needed to read.
+
+    python tools/convert_body_model.py data/body_models/mano/MANO_RIGHT.pkl data/body_models/mano/MANO_RIGHT.npz
+
+FLAME's two files of landmarks lie beside it and go into the .npz too. The models need not be converted: the recipes
+read the official files, and a .npz of the same name where there is none. The licence of the model holds for both.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from moganet import cli
+
+
+def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('source', metavar='IN', type=Path, help='the downloaded .pkl or .npz')
+    parser.add_argument('target', metavar='OUT', type=Path, help='a .npz')
+    parser.add_argument('--force', action='store_true', help='overwrite OUT')
+    return parser.parse_args(argv)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    args = parse_args(argv)
+    if args.target.exists() and not args.force:
+        raise FileExistsError(f'{args.target} exists: --force overwrites it')
+    from mogapose.expose.body_model_files import convert
+
+    print(convert(args.source, args.target))
+
+
+if __name__ == '__main__':
+    sys.exit(cli.run(main))
