@@ -1,6 +1,5 @@
 """COCO's json files as people write them: what does not fit is named, or left out with a count."""
 
-import os
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 
@@ -9,7 +8,7 @@ from mmdet.datasets.api_wrappers import COCO
 from mmdet.registry import DATASETS
 from mmengine.logging import print_log
 
-from moganet.images import NamesBrokenImages
+from moganet.images import NamesBrokenImages, require_files
 
 TABLES = ('images', 'annotations', 'categories')
 
@@ -74,7 +73,8 @@ class CheckedCoco(NamesBrokenImages, CocoDataset):
         self._kept = 0
         self._with_masks = any(getattr(step, 'with_mask', False) for step in self.pipeline.transforms)
         data_list = super().load_data_list()
-        self._require_images([data['img_path'] for data in data_list])
+        if not self.backend_args:
+            require_files([data['img_path'] for data in data_list], self.ann_file)
         counts = {fault: sum(images.values()) for fault, images in self._left_out.items()}
         if not self._kept and not self.test_mode:
             found = '; '.join(f'{count} {fault}' for fault, count in counts.items()) or 'it has no annotations'
@@ -129,16 +129,3 @@ class CheckedCoco(NamesBrokenImages, CocoDataset):
         if isinstance(mask, dict) and list(mask.get('size', ())) != [image['height'], image['width']]:
             return 'with a mask of another size than their image'
         return None
-
-    def _require_images(self, paths: Sequence[str]) -> None:
-        """Compare with one listing per folder, which is cheap where a look at each file is not."""
-        if self.backend_args or any('://' in path for path in paths[:1]):
-            return
-        folders = {folder: set(os.listdir(folder)) if os.path.isdir(folder) else set()
-                   for folder in {os.path.dirname(path) for path in paths}}  # fmt: skip
-        missing = [path for path in paths if os.path.basename(path) not in folders[os.path.dirname(path)]]
-        if missing:
-            raise FileNotFoundError(
-                f'{missing[0]} does not exist; {self.ann_file} names {len(missing)} such of {len(paths)} images: '
-                "look at the dataset's data_prefix.img, or remove them from the file"
-            )

@@ -1,5 +1,7 @@
 """Images that cannot be read: named, by whatever data set and process met them."""
 
+import os
+from collections.abc import Sequence
 from pathlib import Path
 
 
@@ -18,6 +20,25 @@ def require_readable(path: str | Path) -> None:
             image.load()
     except (OSError, UnidentifiedImageError, SyntaxError, ValueError) as error:
         raise ValueError(f'{path} cannot be read as an image ({error}): replace or remove it') from error
+
+
+def require_files(paths: Sequence[str], named_by: str) -> None:
+    """Raise FileNotFoundError if images are missing: one listing per folder, cheap where a look at each file is not.
+
+    Args:
+        paths: Files; where the first one is an address, nothing is looked at.
+        named_by: The annotation file that names them, for the message.
+    """
+    if any('://' in path for path in paths[:1]):
+        return
+    folders = {os.path.dirname(path) for path in paths}
+    found = {folder: set(os.listdir(folder)) if os.path.isdir(folder) else set() for folder in folders}
+    missing = [path for path in paths if os.path.basename(path) not in found[os.path.dirname(path)]]
+    if missing:
+        raise FileNotFoundError(
+            f'{missing[0]} does not exist; {named_by} names {len(missing)} such of {len(paths)} images: '
+            "look at the dataset's data_prefix.img, or remove them from the file"
+        )
 
 
 class NamesBrokenImages:

@@ -5,6 +5,12 @@ from dataclasses import dataclass
 
 OFFICIAL = 'https://github.com/Westlake-AI/MogaNet/releases/download/moganet-in1k-weights/'
 DETECTION = 'https://github.com/Westlake-AI/MogaNet/releases/download/moganet-det-weights/'
+POSE = 'https://github.com/Westlake-AI/MogaNet/releases/download/moganet-pose-weights/'
+# Translators of SimVP, as configs and released files name them.
+TRANSLATORS = ('incepu', 'gsta', 'vit', 'swin', 'uniformer', 'mlpmixer', 'convmixer', 'poolformer', 'convnext', 'van',
+               'hornet', 'moganet')  # fmt: skip
+VIDEO = 'https://github.com/chengtan9907/OpenSTL/releases/download/'
+SEGMENTATION = 'https://github.com/Westlake-AI/MogaNet/releases/download/moganet-seg-weights/'
 OPENMIXUP = 'https://github.com/Westlake-AI/openmixup/releases/download/moganet-in1k-weights/'
 
 
@@ -15,16 +21,17 @@ class PublishedWeights:
     Args:
         name: What stands after ``moganet://``; a task's weights have a folder in front, as in 'det/...'.
         url: Address of the file. Its last part is the file's name on disk.
-        arch: Size, a key of ``moganet.backbone.ARCHS``.
-        gate: The gate that the weights were trained with; the tensors themselves do not say.
-        layout: How the tensors are named: 'official', 'mmpretrain' or 'openmmlab'.
+        arch: Size, a key of ``moganet.backbone.ARCHS``; of a video predictor its translator.
+        gate: The gate that the weights were trained with; the tensors themselves do not say. None of a video predictor,
+            which has a translator for a backbone.
+        layout: How the tensors are named: 'official', 'mmpretrain', 'openmmlab' or 'openstl'.
         sha256: Checksum of the file, None where it is unknown.
     """
 
     name: str
     url: str
     arch: str
-    gate: str
+    gate: str | None
     layout: str
     sha256: str | None = None
 
@@ -43,6 +50,18 @@ def _openmixup(name: str, file: str, arch: str, gate: str = 'double') -> Publish
 
 def _detector(config: str, file: str, arch: str) -> PublishedWeights:
     return PublishedWeights(f'det/{config}', f'{DETECTION}{file}.pth', arch, 'single', 'openmmlab')
+
+
+def _segmentor(config: str, file: str, arch: str) -> PublishedWeights:
+    return PublishedWeights(f'seg/{config}', f'{SEGMENTATION}{file}.pth', arch, 'single', 'openmmlab')
+
+
+def _pose(config: str, file: str, arch: str) -> PublishedWeights:
+    return PublishedWeights(f'pose/{config}', f'{POSE}{file}.pth', arch, 'single', 'openmmlab')
+
+
+def _video(config: str, file: str, translator: str) -> PublishedWeights:
+    return PublishedWeights(f'video/simvp_{translator}_{config}', f'{VIDEO}{file}.pth', translator, None, 'openstl')
 
 
 # Names: size, data set, input side where it is not 224, recipe where it is not the default of 300 epochs.
@@ -93,6 +112,30 @@ WEIGHTS = (
     _detector(
         'cascade_mask_rcnn_moganet_b_giou_ms3x', 'cascade_mask_rcnn_moganet_b_fpn_giou_4conv1f_ms_3x_coco', 'base'
     ),
+    # So are those of segmentors.
+    _segmentor('fpn_moganet_xt', 'fpn_moganet_xtiny_80k_ade20k', 'xtiny'),
+    _segmentor('fpn_moganet_t', 'fpn_moganet_tiny_80k_ade20k', 'tiny'),
+    _segmentor('fpn_moganet_s', 'fpn_moganet_small_80k_ade20k', 'small'),
+    _segmentor('fpn_moganet_b', 'fpn_moganet_base_80k_ade20k', 'base'),
+    _segmentor('fpn_moganet_l', 'fpn_moganet_large_80k_ade20k', 'large'),
+    _segmentor('upernet_moganet_xt', 'upernet_moganet_xtiny_512x512_160k_ade20k', 'xtiny'),
+    _segmentor('upernet_moganet_t', 'upernet_moganet_tiny_512x512_160k_ade20k', 'tiny'),
+    _segmentor('upernet_moganet_s', 'upernet_moganet_small_512x512_160k_ade20k', 'small'),
+    _segmentor('upernet_moganet_b', 'upernet_moganet_base_512x512_160k_ade20k', 'base'),
+    _segmentor('upernet_moganet_l', 'upernet_moganet_large_512x512_160k_ade20k', 'large'),
+    # And those of pose estimators.
+    _pose('moganet_xt_256x192', 'moganet_xt_coco_256x192', 'xtiny'),
+    _pose('moganet_xt_384x288', 'moganet_xt_coco_384x288', 'xtiny'),
+    _pose('moganet_t_256x192', 'moganet_t_coco_256x192', 'tiny'),
+    _pose('moganet_t_384x288', 'moganet_t_coco_384x288', 'tiny'),
+    _pose('moganet_s_256x192', 'moganet_s_coco_256x192', 'small'),
+    _pose('moganet_s_384x288', 'moganet_s_coco_384x288', 'small'),
+    _pose('moganet_b_256x192', 'moganet_b_coco_256x192', 'base'),
+    _pose('moganet_b_384x288', 'moganet_b_coco_384x288', 'base'),
+    # And those of video predictors.
+    *(_video('mmnist', f'mmnist-weights/mmnist_simvp_s_{name}_one_ep200', name) for name in TRANSLATORS),
+    *(_video('mmnist_2000e', f'mmnist-weights/mmnist_simvp_s_{name}_one_ep2000', name) for name in TRANSLATORS),
+    *(_video('mfmnist', f'mfmnist-weights/fmnist_simvp_{name}_one_ep200', name) for name in TRANSLATORS),
 )
 
 
