@@ -16,7 +16,7 @@ DET = ['onedl-mmcv>=2.3.6', 'onedl-mmdetection>=3.5.1', 'torchvision', 'matplotl
 SEG = ['onedl-mmcv>=2.3.6', 'onedl-mmsegmentation>=1.4.2', 'torchvision', 'matplotlib', 'fvcore']
 # Without mmpose itself: its requirement chumpy, which it never imports, does not build. `make env` installs it.
 POSE = ['onedl-mmcv>=2.3.6', 'json-tricks', 'munkres', 'scipy', 'torchvision', 'matplotlib', 'fvcore']
-VIDEO = ['scikit-image', 'matplotlib', 'fvcore']
+VIDEO = ['timm>=1.0', 'scikit-image', 'matplotlib', 'fvcore']
 DEV = ['pytest', 'ruff', 'codespell', 'scikit-learn', 'scikit-image']
 
 setup(

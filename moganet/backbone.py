@@ -18,18 +18,17 @@ Where the paper and the released code disagree, this follows the code, since the
 * The norm after each stage feeds the next stage too: it is no side branch for dense tasks.
 """
 
-import contextlib
 import copy
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import torch
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.utils.checkpoint import checkpoint
 
 from . import ops
+from .recompute import recomputed
 
 # Paper Table A1. One row per size.
 ARCHS = {
@@ -175,21 +174,7 @@ class PatchEmbed(nn.Module):
         return self.norm(self.projection(x))
 
 
-@contextlib.contextmanager
-def _statistics_kept(module: nn.Module) -> Iterator[None]:
-    """Lend the norms of ``module`` copies of their buffers: a recomputation must not count a batch twice."""
-    norms = [m for m in module.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
-    kept = [dict(norm._buffers) for norm in norms]
-    for norm in norms:
-        norm._buffers.update({k: None if v is None else v.clone() for k, v in norm._buffers.items()})
-    try:
-        yield
-    finally:
-        for norm, buffers in zip(norms, kept, strict=True):
-            norm._buffers.update(buffers)
-
-
-def _init_conv(module: nn.Module) -> None:
+def init_conv(module: nn.Module) -> None:
     """The released classifier's initialisation: N(0, 2 / fan_out), zero bias. Norms keep PyTorch's one and zero."""
     if isinstance(module, nn.Conv2d):
         fan_out = module.kernel_size[0] * module.kernel_size[1] * module.out_channels // module.groups
@@ -290,7 +275,7 @@ class MogaNet(nn.Module):
             setattr(self, f'patch_embed{i + 1}', embed)
             setattr(self, f'blocks{i + 1}', blocks)
             setattr(self, f'norm{i + 1}', nn.BatchNorm2d(channels))
-        self.apply(_init_conv)
+        self.apply(init_conv)
         self._freeze_stages()
 
     def init_weights(self) -> None:
@@ -317,19 +302,11 @@ class MogaNet(nn.Module):
         for i in range(self.num_stages):
             x = getattr(self, f'patch_embed{i + 1}')(x)
             for block in getattr(self, f'blocks{i + 1}'):
-                x = self._recomputed(block, x) if self.with_cp and torch.is_grad_enabled() else block(x)
+                x = recomputed(block, x) if self.with_cp and torch.is_grad_enabled() else block(x)
             x = getattr(self, f'norm{i + 1}')(x)
             if i in self.out_indices:
                 outs.append(x)
         return tuple(outs)
-
-    @staticmethod
-    def _recomputed(block: nn.Module, x: Tensor) -> Tensor:
-        if torch.compiler.is_compiling():  # the compiler updates buffers once, after the graph, and takes no context
-            return checkpoint(block, x, use_reentrant=False)
-        return checkpoint(
-            block, x, use_reentrant=False, context_fn=lambda: (contextlib.nullcontext(), _statistics_kept(block))
-        )
 
     def train(self, mode: bool = True) -> 'MogaNet':
         super().train(mode)

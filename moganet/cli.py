@@ -91,5 +91,6 @@ def _main(argv: Sequence[str] | None) -> int:
     from .checkpoint import list_weights
 
     for row in list_weights():
-        print(f'moganet://{row.name:41} {row.arch:7} gate={row.gate}')
+        gate = f'gate={row.gate}' if row.gate else ''
+        print(f'moganet://{row.name:41} {row.arch:10} {gate}'.rstrip())
     return 0

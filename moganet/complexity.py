@@ -1,7 +1,7 @@
 """What a count of parameters and multiply-adds is. ``complexity.py`` of each task does the counting.
 
-That file of a task has ``PAPER_COUNTER``, the counter behind the paper's digits, ``default_shape(cfg)``, the (H, W) its
-config is tested at, and ``count(cfg, shape, counter)``.
+That file of a task has ``COUNTERS``, those it knows, ``PAPER_COUNTER``, the one behind the paper's digits,
+``default_shape(cfg)``, the (H, W) its config is tested at, and ``count(cfg, shape, counter)``.
 """
 
 from dataclasses import dataclass
@@ -17,7 +17,10 @@ COUNTERS = {
 
 @dataclass(frozen=True)
 class Complexity:
-    """Size and cost of a network for one image of ``shape`` (H, W)."""
+    """Size and cost of a network for one image of ``shape`` (H, W).
+
+    Of a video predictor: for one clip, and with its translator for a backbone.
+    """
 
     parameters: int
     backbone_parameters: int

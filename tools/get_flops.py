@@ -11,7 +11,6 @@ from pathlib import Path
 
 from moganet.backbone import ARCHS
 from moganet.cli import run
-from moganet.complexity import COUNTERS
 from moganet.config import load_config
 from moganet.tasks import task_module, task_of
 
@@ -33,13 +32,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     else:
         raise ValueError(f'{args.model!r} is no config file and no size: expected one of {", ".join(ARCHS)}')
 
-    counts = [complexity.count(cfg, args.shape, counter) for counter in COUNTERS]
+    counts = [complexity.count(cfg, args.shape, counter) for counter in complexity.COUNTERS]
     height, width = counts[0].shape
-    print(f'{args.model}, one image of {height}x{width}')
-    print(f'parameters  {counts[0].parameters:,} (backbone {counts[0].backbone_parameters:,})')
+    whole, part = getattr(complexity, 'NOUNS', ('image', 'backbone'))
+    print(f'{args.model}, one {whole} of {height}x{width}')
+    print(f'parameters  {counts[0].parameters:,} ({part} {counts[0].backbone_parameters:,})')
     for count in counts:
         paper = ", the paper's counter" if count.counter == complexity.PAPER_COUNTER else ''
-        print(f'{count.counter:11} {count.macs / 1e9:.3f} GMACs{paper}; counts {COUNTERS[count.counter]}')
+        print(f'{count.counter:11} {count.macs / 1e9:.3f} GMACs{paper}; counts {complexity.COUNTERS[count.counter]}')
     print("A MAC is one multiply-add. The paper's tables call MACs FLOPs.")
 
 

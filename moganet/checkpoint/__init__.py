@@ -12,7 +12,7 @@ runner.py     the same for MMEngine's Runner; importing it makes ``moganet://NAM
 from .layouts import detect_layout, tensors_of, to_backbone, to_mmpretrain, to_official
 from .published import PublishedWeights, find_weights, list_weights
 from .safe import load_checkpoint, read_checkpoint, write_checkpoint
-from .strict import gate_of, load_backbone, load_for_inference, load_model
+from .strict import gate_of, load_backbone, load_for_inference, load_model, load_with_meta
 
 __all__ = [
     'PublishedWeights',
@@ -24,6 +24,7 @@ __all__ = [
     'load_checkpoint',
     'load_for_inference',
     'load_model',
+    'load_with_meta',
     'read_checkpoint',
     'tensors_of',
     'to_backbone',

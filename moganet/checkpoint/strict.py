@@ -75,8 +75,9 @@ def load_backbone(
 def load_model(model: nn.Module, checkpoint: Source, allow: Sequence[str] = (), ema: bool = True) -> str:
     """Load weights into a whole model of any task, or a bare MogaNet.
 
-    Official classification weights are renamed for mmpretrain's ImageClassifier. What the model's own loading hooks
-    rename counts as fitting.
+    Official classification weights are renamed for mmpretrain's ImageClassifier. A model with a method
+    ``from_released``, which takes a state dict and returns it under its own names with a word for the log, is asked
+    first. What the model's own loading hooks rename counts as fitting.
 
     Args:
         model: The model; a wrapper for data-parallel training is looked through.
@@ -97,12 +98,18 @@ def load_model(model: nn.Module, checkpoint: Source, allow: Sequence[str] = (), 
     return load_whole(model, source, checkpoint, check_patterns(allow), ema)[1]
 
 
-def load_for_inference(model: nn.Module, checkpoint: str | os.PathLike) -> list[str] | None:
-    """Load weights as ``load_model`` does and return the class names that the file records, None if it has none."""
+def load_with_meta(model: nn.Module, checkpoint: str | os.PathLike) -> dict[str, Any]:
+    """Load weights as ``load_model`` does and return what the file tells of its data: ``classes``, ``palette``, ..."""
     source, content = _read(checkpoint)
     load_whole(model, source, content, (), ema=True)
     meta = content.get('meta') or {}
-    classes = (meta.get('dataset_meta') or {}).get('classes') or meta.get('CLASSES')
+    old = {key.lower(): meta[key] for key in ('CLASSES', 'PALETTE') if meta.get(key)}
+    return {**old, **{key: value for key, value in (meta.get('dataset_meta') or {}).items() if value is not None}}
+
+
+def load_for_inference(model: nn.Module, checkpoint: str | os.PathLike) -> list[str] | None:
+    """Load weights as ``load_model`` does and return the class names that the file records, None if it has none."""
+    classes = load_with_meta(model, checkpoint).get('classes')
     return [str(name) for name in classes] if classes else None
 
 
@@ -135,6 +142,9 @@ def _renamed(
     """``tensors`` under the names of ``model``, and words for the log. Checks size and gate of its MogaNets."""
     backbones = {f'{name}.': part for name, part in model.named_modules() if isinstance(part, MogaNet)}
     notes = ()
+    if hasattr(model, 'from_released'):
+        tensors, note = model.from_released(tensors)
+        notes = (note,)
     if backbones and FIRST in tensors:
         if set(backbones) != {BACKBONE} or f'{HEAD_FC}weight' not in model.state_dict():
             raise ValueError(

@@ -76,7 +76,7 @@ def classifiers():
 def test_table_holds_each_published_file_once():
     rows = list_weights()
     assert len({row.name for row in rows}) == len({row.file for row in rows}) == len(rows)
-    assert all(row.arch in ARCHS for row in rows)
+    assert all(row.arch in ARCHS for row in rows if row.gate)  # others have no MogaNet for a backbone
 
 
 def test_table_holds_each_published_classifier():

@@ -126,6 +126,14 @@ def test_shrink_leaves_two_iterations_and_no_download(recipe):
     assert cfg.custom_hooks[0].num_samples == 4 and cfg.default_hooks.logger.interval == 1
 
 
+def test_shrink_keeps_testing_image_by_image(recipe):
+    cfg = load_config(recipe)
+    cfg.val_dataloader.batch_size = cfg.train_dataloader.batch_size = 1
+    shrink(cfg)
+    assert (cfg.train_dataloader.batch_size, cfg.val_dataloader.batch_size) == (2, 1)
+    assert cfg.val_dataloader.dataset.indices == 4
+
+
 def test_shrink_keeps_iteration_based_training():
     cfg = Config(dict(model=dict(), train_dataloader=dict(dataset=dict()), train_cfg=dict(type='I', max_iters=80000)))
     assert shrink(cfg).train_cfg == dict(type='I', max_iters=2, val_interval=2)

@@ -45,5 +45,12 @@ def test_measured_skips_a_half_written_line_and_what_is_no_number(tmp_path):
     assert measured(tmp_path) == {'coco/bbox_mAP': 0.407}
 
 
+def test_measured_takes_metrics_without_a_slash_that_are_asked_for(tmp_path):
+    lines = ['{"aAcc": 80.0, "mIoU": 40.3, "mAcc": 52.4, "time": 1, "step": 4000}', '{"loss": 1.0, "step": 4050}']
+    write_run(tmp_path, '20260101_000000', lines=lines)
+    assert measured(tmp_path, ('mIoU', 'mAcc')) == {'mIoU': 40.3, 'mAcc': 52.4}
+    assert measured(tmp_path) == {}
+
+
 def test_measured_of_no_run_is_empty(tmp_path):
     assert measured(tmp_path / 'none') == {}

@@ -1,0 +1,132 @@
+"""Translators of SimVP: what turns the features of the frames seen into those of the frames to come.
+
+All read and give (B, T * C, H, W), the features of T frames side by side. IncepU is a net of its own; the other eleven
+are the same sequence of blocks, each family with its own block in a file of its name.
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from moganet.recompute import recomputed
+
+from .convmixer import ConvMixerBlock
+from .convnext import convnext_block
+from .gsta import GSTABlock
+from .hornet import HorNetBlock
+from .incepu import GROUPS, IncepU
+from .layer import Layer
+from .mlpmixer import MLPMixerBlock
+from .moga import moga_block
+from .poolformer import PoolFormerBlock
+from .swin import SwinBlock, window_side
+from .uniformer import uniformer_block
+from .van import VANBlock
+from .vit import ViTBlock
+
+BLOCKS: dict[str, Callable[[Layer], nn.Module]] = {
+    'moganet': moga_block,
+    'gsta': GSTABlock,
+    'vit': ViTBlock,
+    'swin': SwinBlock,
+    'uniformer': uniformer_block,
+    'mlpmixer': MLPMixerBlock,
+    'convmixer': ConvMixerBlock,
+    'poolformer': PoolFormerBlock,
+    'convnext': convnext_block,
+    'van': VANBlock,
+    'hornet': HorNetBlock,
+}
+TRANSLATORS = (*BLOCKS, 'incepu')
+# Stochastic depth starts at this rate, whatever it ends at.
+FIRST_DROP_PATH = 0.01
+
+
+class MetaLayer(nn.Module):
+    """A block, and a 1x1 convolution where the next one has other channels."""
+
+    def __init__(self, name: str, layer: Layer):
+        super().__init__()
+        self.block = BLOCKS[name](layer)
+        if layer.channels != layer.out_channels:
+            self.reduction = nn.Conv2d(layer.channels, layer.out_channels, 1)
+        else:
+            self.reduction = nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.reduction(self.block(x))
+
+
+class MetaNet(nn.Module):
+    """Blocks in sequence: the first at the channels of the features, the others at ``hidden``.
+
+    The rate of stochastic depth goes linearly from 0.01 to ``drop_path``, as released: 0 leaves some to all but the
+    last block.
+
+    Args:
+        name: A key of ``BLOCKS``.
+        channels: Frames times channels per frame, in and out.
+        hidden: Channels of all blocks but the first.
+        depth: Number of blocks.
+        size: (H, W) of the maps.
+        drop_path: Rate of the last block.
+        with_cp: As in ``SimVP``.
+    """
+
+    def __init__(
+        self, name: str, channels: int, hidden: int, depth: int, size: tuple[int, int], drop_path: float, with_cp: bool
+    ):
+        super().__init__()
+        self.with_cp = with_cp
+        rates = torch.linspace(FIRST_DROP_PATH, drop_path, depth, device='cpu').tolist()
+        dims = [channels] + [hidden] * (depth - 1) + [channels]
+        self.enc = nn.ModuleList(
+            MetaLayer(name, Layer(i, dims[i], dims[i + 1], size, rate)) for i, rate in enumerate(rates)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        for layer in self.enc:
+            x = recomputed(layer, x) if self.with_cp and torch.is_grad_enabled() else layer(x)
+        return x
+
+
+def build_translator(
+    name: str, channels: int, hidden: int, depth: int, size: tuple[int, int], drop_path: float, with_cp: bool
+) -> nn.Module:
+    """The translator called ``name``; other arguments as in ``MetaNet``.
+
+    Raises:
+        ValueError: no such translator, or numbers that it cannot have.
+    """
+    if name not in TRANSLATORS:
+        raise ValueError(f'translator={name!r}: expected one of {", ".join(TRANSLATORS)}')
+    if depth < 2:
+        raise ValueError(f'N_T={depth}: expected 2 or more')
+    if not 0 <= drop_path < 1:
+        raise ValueError(f'drop_path={drop_path}: expected a rate from 0 up to, not including, 1')
+    # Heads, groups and channel splits of one family or the other.
+    if channels % 8 or hidden % (2 * GROUPS if name == 'incepu' else 8):
+        raise ValueError(
+            f'hid_T={hidden} and frames x hid_S={channels}: expected multiples of 8, and of hid_T 16 for incepu'
+        )
+    check_size(name, size, size)
+    if name == 'incepu':
+        return IncepU(channels, hidden, depth, with_cp)
+    return MetaNet(name, channels, hidden, depth, size, drop_path, with_cp)
+
+
+def check_size(name: str, size: tuple[int, int], built_for: tuple[int, int]) -> None:
+    """Whether a translator that was built for maps of one (H, W) can read those of another.
+
+    Raises:
+        ValueError: it cannot.
+    """
+    maps, own = ('x'.join(map(str, sides)) for sides in (size, built_for))
+    if name == 'mlpmixer' and size != built_for:
+        raise ValueError(
+            f'mlpmixer has weights for maps of {own} only, got {maps}: build it with in_shape of this size'
+        )
+    window = window_side(built_for)
+    if name == 'swin' and any(side % window for side in size):
+        raise ValueError(f'swin has windows of {window}x{window}, which do not divide maps of {maps}')

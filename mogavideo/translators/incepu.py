@@ -1,0 +1,71 @@
+"""IncepU, the translator of SimVP v1 (arXiv 2206.05099): a U-shaped net of inception blocks, all of one resolution."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from moganet.recompute import recomputed
+
+KERNELS = (3, 5, 7, 11)
+GROUPS = 8
+
+
+class GroupConv(nn.Module):
+    """A convolution in 8 groups, group norm, leaky ReLU."""
+
+    def __init__(self, in_channels: int, out_channels: int, kernel_size: int):
+        super().__init__()
+        self.conv = nn.Conv2d(in_channels, out_channels, kernel_size, padding=kernel_size // 2, groups=GROUPS)
+        self.norm = nn.GroupNorm(GROUPS, out_channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.leaky_relu(self.norm(self.conv(x)), 0.2)
+
+
+class InceptionBlock(nn.Module):
+    """A 1x1 convolution, then the sum of one group convolution per kernel size."""
+
+    def __init__(self, in_channels: int, hidden_channels: int, out_channels: int):
+        super().__init__()
+        self.conv1 = nn.Conv2d(in_channels, hidden_channels, 1)
+        self.layers = nn.ModuleList(GroupConv(hidden_channels, out_channels, kernel) for kernel in KERNELS)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.conv1(x)
+        return sum(layer(x) for layer in self.layers)
+
+
+class IncepU(nn.Module):
+    """``depth`` blocks down and ``depth`` up; each going up but the first reads its mirror image too.
+
+    Args:
+        channels: Frames times channels per frame, in and out.
+        hidden: Channels between blocks; half of them inside.
+        depth: Blocks of each half.
+        with_cp: As in ``SimVP``.
+    """
+
+    def __init__(self, channels: int, hidden: int, depth: int, with_cp: bool):
+        super().__init__()
+        self.with_cp = with_cp
+        down = [channels] + [hidden] * (depth - 1)
+        self.enc = nn.ModuleList(InceptionBlock(inner, hidden // 2, hidden) for inner in down)
+        up = [hidden] + [2 * hidden] * (depth - 1)
+        ends = [hidden] * (depth - 1) + [channels]
+        self.dec = nn.ModuleList(
+            InceptionBlock(inner, hidden // 2, outer) for inner, outer in zip(up, ends, strict=True)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        skips = []
+        for block in self.enc:
+            x = self._run(block, x)
+            skips.append(x)
+        skips.pop()
+        x = self._run(self.dec[0], x)
+        for block in self.dec[1:]:
+            x = self._run(block, torch.cat((x, skips.pop()), dim=1))
+        return x
+
+    def _run(self, block: nn.Module, x: Tensor) -> Tensor:
+        return recomputed(block, x) if self.with_cp and torch.is_grad_enabled() else block(x)
