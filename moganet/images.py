@@ -18,7 +18,7 @@ def require_readable(path: str | Path) -> None:
     try:
         with Image.open(path) as image:
             image.load()
-    except (OSError, UnidentifiedImageError, SyntaxError, ValueError) as error:
+    except (OSError, UnidentifiedImageError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise ValueError(f'{path} cannot be read as an image ({error}): replace or remove it') from error
 
 

@@ -48,10 +48,15 @@ def compare_task(
     if not chosen:
         raise ValueError(f'no row of {task} has the Source {source!r}')
     complexity = task_module(task, 'complexity')
-    compared = []
+    compared, counts = [], {}
     for row in chosen:
-        metrics = measured(Path(results) / Path(row.config).stem) if results else {}
-        compared.append(compare(row, complexity.count(load_config(Path(root) / row.config), row.shape), metrics))
+        keys = {metric.key for metric in row.metrics.values()}
+        metrics = measured(Path(results) / Path(row.config).stem, keys) if results else {}
+        cfg = load_config(Path(root) / row.config)
+        network = repr(cfg.model), row.shape  # that several rows may train
+        if network not in counts:
+            counts[network] = complexity.count(cfg, row.shape)
+        compared.append(compare(row, counts[network], metrics))
     return compared
 
 

@@ -1,11 +1,13 @@
 """Pictures of a checkpoint's predictions.
 
 python tools/infer.py configs/cls/moganet_s.py moganet://small_1k photo.jpg folder_of_photos --out-dir predictions
+
+Pose needs a box for each person: from a file, from a detector, else the whole image is one person's.
 """
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from moganet import cli
@@ -14,6 +16,7 @@ from moganet.config import load_config
 from moganet.tasks import task_module, task_of
 
 SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.ppm', '.pgm', '.tif', '.tiff', '.webp')
+BOX_OPTIONS = ('boxes', 'det_config', 'det_checkpoint', 'det_class')
 
 
 def find_images(paths: Sequence[str]) -> list[Path]:
@@ -33,25 +36,58 @@ def find_images(paths: Sequence[str]) -> list[Path]:
     return found
 
 
+def find_boxes(args: argparse.Namespace, task: str) -> Callable[[Path], object] | None:
+    """What tells the boxes of an image, as the options say; None if there are none.
+
+    Raises:
+        ValueError: they do not fit the task or each other, or what they name cannot be used.
+        FileNotFoundError: a file that they name is not there.
+    """
+    given = [name for name in BOX_OPTIONS if getattr(args, name) is not None]
+    if given and task != 'pose':
+        raise ValueError(f'--{given[0].replace("_", "-")} is for pose, {args.config} is of task {task!r}')
+    if args.boxes and len(given) > 1:
+        raise ValueError('--boxes and a detector: expected one of them')
+    if args.boxes:
+        return task_module(task, 'boxes').from_json(args.boxes)
+    if not given:
+        return None
+    if not (args.det_config and args.det_checkpoint):
+        raise ValueError('a detector needs both --det-config and --det-checkpoint')
+    detector = task_module('det', 'infer').Predictor(load_config(args.det_config), args.det_checkpoint)
+    return task_module(task, 'boxes').from_detector(detector, args.det_class or 'person')
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('config')
     parser.add_argument('checkpoint', help='a file, an address or moganet://NAME')
-    parser.add_argument('images', nargs='+', metavar='IMAGE', help='files or folders')
+    parser.add_argument('images', nargs='+', metavar='IMAGE',
+                        help='files or folders; for video GIFs, npy files or folders of frames')  # fmt: skip
     parser.add_argument('--out-dir', default='predictions')
     parser.add_argument('--cfg-options', nargs='+', action=cli.OptionsAction, default={}, metavar='KEY=VALUE')
     parser.add_argument('--trust-checkpoint', action='store_true', help='load a checkpoint that can run code')
+    pose = parser.add_argument_group('pose')
+    pose.add_argument('--boxes', metavar='FILE.json',
+                      help='COCO annotations or a list of detections (image_id or file_name, bbox, score)')  # fmt: skip
+    pose.add_argument('--det-config', metavar='CONFIG', help='a detection config')
+    pose.add_argument('--det-checkpoint', metavar='CHECKPOINT', help='its weights')
+    pose.add_argument('--det-class', metavar='NAME', help='the class whose boxes are taken (default: person)')
     args = parser.parse_args(argv)
-    images = find_images(args.images)
     cfg = load_config(args.config, args.cfg_options)
     use_safe_loader(trust=args.trust_checkpoint)
-    predictor = task_module(task_of(cfg), 'infer').Predictor(cfg, args.checkpoint)
+    task = task_of(cfg)
+    infer = task_module(task, 'infer')
+    images = getattr(infer, 'find_inputs', find_images)(args.images)  # what an input is differs for video
+    boxes = find_boxes(args, task)
+    predictor = infer.Predictor(cfg, args.checkpoint)
     taken = set()
     for image in images:
         name = image.stem if image.stem not in taken else f'{image.parent.name}_{image.stem}_{len(taken)}'
         taken.add(name)
         target = Path(args.out_dir, f'{name}.png')
-        print(f'{image}: {predictor.draw(image, target)} -> {target}', flush=True)
+        extra = dict(boxes=boxes(image)) if boxes else {}
+        print(f'{image}: {predictor.draw(image, target, **extra)} -> {target}', flush=True)
 
 
 if __name__ == '__main__':

@@ -1,0 +1,23 @@
+"""SimVP with MogaNet on the mini data, from scratch: two scanned digits that move, in minutes on two cores.
+
+    python tools/train.py configs/video/simvp_moganet_mini.py
+
+The recipe of simvp_moganet_mmnist.py with a narrower model, 4 blocks in place of 8, batch 8 and 3 short epochs in one
+cycle of the rate alone. Expected on 100 clips of digits that it never saw: an MSE below half of what repeating the last
+frame has.
+"""
+
+_base_ = 'simvp_moganet_mmnist.py'
+
+model = dict(hid_S=16, hid_T=64, N_T=4)
+train_dataloader = dict(
+    batch_size=8, num_workers=0, persistent_workers=False,
+    dataset=dict(data_root='data/mini/video', length=1600))  # fmt: skip
+val_dataloader = dict(
+    batch_size=10, num_workers=0, persistent_workers=False, dataset=dict(data_root='data/mini/video'))  # fmt: skip
+test_dataloader = val_dataloader
+
+optim_wrapper = dict(optimizer=dict(lr=2e-3, betas=(0.9, 0.999)))
+param_scheduler = [dict(type='OneCycleLR', eta_max=2e-3, total_steps=3, by_epoch=True, convert_to_iter_based=True)]
+train_cfg = dict(max_epochs=3)
+default_hooks = dict(visualization=dict(interval=10))
