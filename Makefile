@@ -8,7 +8,7 @@ TASK ?= cls
 FROM ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help env doctor test test-all check demo demo-det mini-data tables benchmark clean
+.PHONY: help env doctor test test-all check demo demo-det demo-seg demo-pose demo-video mini-data tables benchmark clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):[^#]*## */\1\t/p' Makefile | while IFS="$$(printf '\t')" read -r name text; do printf '  make %-10s %s\n' "$$name" "$$text"; done
@@ -36,7 +36,11 @@ demo: env mini-data  ## train MogaNet on scanned digits and show what it learnt:
 	$(PY) tools/demo.py --task $(TASK)
 
 demo-det:  ## train Mask R-CNN on photographs with scanned digits: a quarter of an hour
-	@$(MAKE) --no-print-directory demo TASK=det
+demo-seg:  ## label every pixel of photographs with scanned digits
+demo-pose:  ## find the joints of figures in photographs
+demo-video:  ## predict how moving digits go on
+demo-det demo-seg demo-pose demo-video:
+	@$(MAKE) --no-print-directory demo TASK=$(@:demo-%=%)
 
 mini-data: env  ## write the small data set of TASK=cls
 	$(PY) tools/make_mini_data.py --task $(TASK)

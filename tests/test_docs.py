@@ -18,8 +18,7 @@ DOCUMENTS = (
     'CONTRIBUTING.md',
     'CHANGELOG.md',
     'configs/README.md',
-    'configs/cls/README.md',
-    'configs/det/README.md',
+    *sorted(path.relative_to(ROOT).as_posix() for path in ROOT.glob('configs/*/README.md')),
 )
 # Files that a document tells its reader to write.
 TO_BE_WRITTEN = ('configs/cls/moganet_xl_fsdp.py',)
@@ -62,6 +61,9 @@ def test_every_command_of_the_readme_is_run_by_a_test():
         'tools/dist_train.sh configs/cls/moganet_s.py 8',
         'tools/dist_test.sh configs/cls/moganet_s.py moganet://small_1k 8',
         'tools/dist_train.sh configs/det/mask_rcnn_moganet_s.py 8',
+        'tools/dist_train.sh configs/seg/upernet_moganet_s.py 8',
+        'tools/dist_train.sh configs/pose/moganet_s_256x192.py 8',
+        'python tools/train.py configs/video/simvp_moganet_mmnist.py',
         'moganet swap mmdet::faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py --arch small --out faster_rcnn_moganet_s.py',
         'python tools/train.py configs/cls/moganet_t_own_data.py --cfg-options data_root=DIR model.head.num_classes=17',
         'python tools/infer.py configs/cls/moganet_t_own_data.py work_dirs/moganet_t_own_data/epoch_30.pth PHOTO.jpg '
@@ -77,6 +79,14 @@ def test_training_and_testing_as_in_the_readme(tmp_path, mini_cls):
              'train_cfg.max_epochs=1']  # fmt: skip
     call('train', ROOT / 'configs/cls/moganet_xt_mini.py', *small)
     call('test', ROOT / 'configs/cls/moganet_xt_mini.py', tmp_path / 'epoch_1.pth', *small)
+
+
+def test_video_as_in_the_readme(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (command,) = [shlex.split(c)[2:] for c in COMMANDS if 'configs/video' in c]
+    # Its data are to be fetched: it says what is missing and where that is to be had.
+    assert run_tool('train', ROOT / command[0], *command[1:]) == 1
+    assert "data_root 'data/moving_mnist' of train_dataloader does not exist" in capsys.readouterr().err
 
 
 def test_own_data_as_in_the_readme(tmp_path, monkeypatch, capsys):
