@@ -2,7 +2,7 @@
 
 import pickle
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
@@ -139,11 +139,11 @@ def read_pickle(path: Path) -> dict[str, Any]:
     """
     try:
         with open(path, 'rb') as file:
-            if path.suffix == '.npy':
-                _skip_npy_header(file)
-            content = _Unpickler(file, encoding='latin1').load()
-        if isinstance(content, _OldArray) and content.objects and len(content.objects) == 1:
-            content = content.objects[0]
+            if path.suffix == '.npy' and read_npy_dtype(file) != np.dtype(object):
+                raise Refused('an array, where a pickled dict is expected')
+            content = unpickle(file)
+        if path.suffix == '.npy' and isinstance(content, list) and len(content) == 1:
+            content = content[0]
     except Refused as error:
         raise ValueError(f'{path}: not read, as it asks for {error}') from None
     except OSError:
@@ -156,9 +156,18 @@ def read_pickle(path: Path) -> dict[str, Any]:
     return content
 
 
-def _skip_npy_header(file: Any) -> None:
+def read_npy_dtype(file: IO[bytes]) -> np.dtype:
+    """The type that the header of a ``.npy`` tells; what follows it in ``file`` is the data."""
     version = np.lib.format.read_magic(file)
     reader = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    _, _, dtype = reader(file)
-    if dtype != np.dtype(object):
-        raise Refused(f'an array of {dtype}, where a pickled dict is expected')
+    return reader(file)[2]
+
+
+def unpickle(file: IO[bytes]) -> Any:
+    """What a pickle holds, of an array of objects the list of them. ``as_array`` reads arrays in it.
+
+    Raises:
+        Refused: The pickle names what is more than data. A damaged one fails in any way it likes.
+    """
+    content = _Unpickler(file, encoding='latin1').load()
+    return content.objects if isinstance(content, _OldArray) and content.objects is not None else content

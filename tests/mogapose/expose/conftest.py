@@ -1,5 +1,7 @@
 """What the tests of ExPose share."""
 
+from types import SimpleNamespace
+
 import pytest
 
 
@@ -11,3 +13,75 @@ def body_models(tmp_path_factory):
     root = tmp_path_factory.mktemp('data') / 'body_models'
     write_body_models(root)
     return root
+
+
+@pytest.fixture(scope='session')
+def freihand(tmp_path_factory, body_models):
+    """``source``, a small FreiHAND; ``out``, what the converter makes of it; ``truth``, its labels; ``body_model``."""
+    import expose_sources
+
+    from mogapose.expose.convert.freihand import convert
+
+    root = tmp_path_factory.mktemp('freihand')
+    truth = expose_sources.write_freihand(root / 'source', body_models)
+    body_model = body_models / 'mano/MANO_RIGHT.pkl'
+    summary = convert(root / 'source', root / 'out', body_model=body_model)
+    return SimpleNamespace(
+        source=root / 'source', out=root / 'out', truth=truth, body_model=body_model, summary=summary
+    )
+
+
+@pytest.fixture(scope='session')
+def ffhq(tmp_path_factory):
+    """The same of FFHQ's fits, with images of 64 x 64."""
+    import expose_sources
+
+    from mogapose.expose.convert.ffhq import convert
+
+    root = tmp_path_factory.mktemp('ffhq')
+    truth = expose_sources.write_ffhq(root / 'source')
+    summary = convert(root / 'source', root / 'out', image_size=64)
+    return SimpleNamespace(source=root / 'source', out=root / 'out', truth=truth, summary=summary)
+
+
+@pytest.fixture(scope='session')
+def stirling(tmp_path_factory, body_models):
+    """The same of Stirling's faces; ``truth`` has scan and landmarks by person."""
+    import expose_sources
+
+    from mogapose.expose.convert.stirling import convert
+
+    root = tmp_path_factory.mktemp('stirling')
+    truth = expose_sources.write_stirling(root / 'source', body_models)
+    summary = convert(root / 'source', root / 'out')
+    return SimpleNamespace(source=root / 'source', out=root / 'out', truth=truth, summary=summary)
+
+
+@pytest.fixture(scope='session')
+def mini_expose(tmp_path_factory):
+    """Folder with mini data of ExPose: fewer pictures than by default, of the same kind."""
+    from mogapose.expose import mini
+
+    root = tmp_path_factory.mktemp('data') / 'expose'
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(mini, 'NUM_IMAGES', dict(hand=dict(train=24, val=8), face=dict(train=12, val=4)))
+        mini.make(root)
+    return root
+
+
+@pytest.fixture
+def tiny_expose(tmp_path):
+    """Writes a config, a mini recipe of 'hand' or 'face' with a network of a few thousand parameters; its path."""
+    from tool_runs import ROOT
+
+    tiny = 'arch=dict(_delete_=True, embed_dims=(8, 16, 24, 32), depths=(1, 1, 1, 1), ffn_ratios=(2, 2, 2, 2))'
+
+    def write(part):
+        path = tmp_path / f'tiny_{part}.py'
+        path.write_text(
+            f"_base_ = '{ROOT}/configs/expose/{part}_moganet_xt_mini.py'\n"
+            f'model = dict(backbone=dict({tiny}), head=dict(in_channels=32, regressor_cfg=dict(layers=(32, 32))))\n'
+        )
+        return path
+
+    return write

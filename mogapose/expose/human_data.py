@@ -1,0 +1,257 @@
+"""HumanData, MMHuman3D's ``.npz`` of images with boxes, key points and SMPL-X parameters: read as data, and written.
+
+The parameters lie in the file as a pickled dict of arrays; it is unpickled by a reader that knows arrays only.
+"""
+
+import functools
+import os
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from moganet.checkpoint.allowed import Refused
+
+from .body_model_pickles import as_array, read_npy_dtype, unpickle
+from .conventions import NUM_HUMAN_DATA
+
+# The parameters that are used, with the shape of one sample's; None is the number of blend shapes. Vectors of one
+# rotation may lack the first axis.
+PARAMETERS = dict(
+    global_orient=(1, 3),
+    body_pose=(21, 3),
+    left_hand_pose=(15, 3),
+    right_hand_pose=(15, 3),
+    jaw_pose=(1, 3),
+    betas=(None,),
+    expression=(None,),
+)
+COLUMNS = dict(keypoints2d=3, keypoints3d=4)
+REQUIRED = ('image_path', 'bbox_xywh')
+
+
+class HumanData:
+    """A file, of which an entry is read when it is asked for. Use it in a ``with`` statement.
+
+    Raises:
+        FileNotFoundError: No such file.
+        ValueError: No such format, or an entry that is missing or does not fit; one line that names the file.
+    """
+
+    def __init__(self, path: str | Path):
+        self.path = Path(path)
+        if not self.path.is_file():
+            raise FileNotFoundError(f'{path}: no such file of HumanData; tools/convert_expose_data.py writes them')
+        try:
+            self._zip = zipfile.ZipFile(self.path)
+        except (zipfile.BadZipFile, OSError) as error:
+            raise ValueError(f'{path}: not a readable .npz ({error})') from None
+        self.keys = frozenset(name.removesuffix('.npy') for name in self._zip.namelist())
+        for key in REQUIRED:
+            if key not in self.keys:
+                self._zip.close()
+                raise ValueError(
+                    f'{path}: has no {key}, but {", ".join(sorted(self.keys)[:12]) or "nothing"}; is it HumanData?'
+                )
+
+    def __enter__(self) -> 'HumanData':
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._zip.close()
+
+    @functools.cached_property
+    def image_paths(self) -> list[str]:
+        return self.texts('image_path')
+
+    def texts(self, key: str) -> list[str]:
+        """A text, or a list of some."""
+        value = self._read(key)
+        values = value if isinstance(value, list) else np.atleast_1d(value).tolist()
+        if not values or not all(type(item) is str for item in values):
+            raise ValueError(f'{self.path}: {key} is no list of texts with at least one')
+        return values
+
+    @property
+    def count(self) -> int:
+        return len(self.image_paths)
+
+    def array(self, key: str, shape: Sequence[int | None]) -> np.ndarray:
+        """Finite numbers as float32. None in the shape is any size."""
+        return self._checked(key, self._read(key), shape)
+
+    def boxes(self) -> np.ndarray:
+        """x, y, width, height (N, 4) in pixels; scores, which newer files have, are left out."""
+        boxes = self.array('bbox_xywh', (self.count, None))
+        if boxes.shape[1] not in (4, 5):
+            raise ValueError(f'{self.path}: bbox_xywh has {boxes.shape[1]} columns, where 4 or 5 are expected')
+        flat = np.flatnonzero((boxes[:, 2:4] <= 0).any(1))
+        if len(flat):
+            box = boxes[flat[0], :4].tolist()
+            raise ValueError(f'{self.path}: bbox_xywh of {self._place(flat[0])} has no width or height: {box}')
+        return boxes[:, :4]
+
+    def mask(self, key: str) -> np.ndarray:
+        """Which (190,) of the key points ``key`` the file has at all."""
+        name = f'{key}_mask'
+        mask = np.asarray(self._read(name)).astype(bool)
+        if mask.shape != (NUM_HUMAN_DATA,):
+            raise ValueError(
+                f'{self.path}: {name} has shape {mask.shape}, where ({NUM_HUMAN_DATA},) of HumanData is expected'
+            )
+        return mask
+
+    def keypoints(self, key: str, slots: Sequence[int]) -> np.ndarray:
+        """Some of the 190 key points, (N, len(slots), columns), those that the file lacks with confidence 0.
+
+        Args:
+            key: keypoints2d with x, y in pixels and confidence, or keypoints3d with x, y, z and confidence.
+        """
+        mask = self.mask(key)
+        values = self.array(key, (self.count, None, COLUMNS[key]))
+        compressed = '__keypoints_compressed__' in self.keys and bool(self._read('__keypoints_compressed__'))
+        expected = int(mask.sum()) if compressed else NUM_HUMAN_DATA
+        if values.shape[1] != expected:
+            why = f'as marked by {key}_mask' if compressed else 'those of HumanData'
+            found = values.shape[1]
+            raise ValueError(f'{self.path}: {key} holds {found} joints, where {expected}, {why}, are expected')
+        slots = np.asarray(slots)
+        column = np.cumsum(mask) - 1 if compressed else np.arange(NUM_HUMAN_DATA)
+        there = mask[slots]
+        result = np.zeros((len(values), len(slots), COLUMNS[key]), np.float32)
+        result[:, there] = values[:, column[slots[there]]]
+        return result
+
+    def parameters(self) -> dict[str, np.ndarray]:
+        """Those of ``PARAMETERS`` that the file has, (N, *shape) each: axis-angle vectors and coefficients."""
+        if 'smplx' not in self.keys:
+            return {}
+        found = self._read('smplx')
+        found = found[0] if isinstance(found, list) and len(found) == 1 else found
+        if not isinstance(found, dict):
+            raise ValueError(f'{self.path}: smplx holds {type(found).__name__}, where a dict of arrays is expected')
+        result = {}
+        for name, shape in PARAMETERS.items():
+            if found.get(name) is None:
+                continue
+            values = self._array(f'smplx.{name}', found[name])
+            if shape == (1, 3) and values.ndim == 2:
+                values = values[:, None]
+            result[name] = self._checked(f'smplx.{name}', values, (self.count, *shape))
+        return result
+
+    def objects(self, key: str, shape: Sequence[int | None]) -> list[np.ndarray]:
+        """One array of its own size for each image, as MMHuman3D stores scans; an array of all of them will do."""
+        values = self._read(key)
+        if isinstance(values, np.ndarray):
+            return list(self._checked(key, values, (self.count, *shape)))
+        if len(values) != self.count:
+            raise ValueError(f'{self.path}: {key} holds {len(values)} entries for {self.count} images')
+        return [self._checked(key, self._array(key, value), shape) for value in values]
+
+    def _read(self, key: str) -> Any:
+        """An array, or a list of what an array of objects holds."""
+        if key not in self.keys:
+            raise ValueError(f'{self.path}: has no {key}')
+        member = f'{key}.npy'
+        try:
+            with self._zip.open(member) as file:
+                if read_npy_dtype(file) == np.dtype(object):
+                    return unpickle(file)
+            with self._zip.open(member) as file:
+                return np.lib.format.read_array(file, allow_pickle=False)
+        except Refused as error:
+            raise ValueError(f'{self.path}: {key} is not read, as it asks for {error}') from None
+        except Exception as error:  # a damaged or forged file fails in any way it likes
+            reason = ' '.join(str(error).split())
+            raise ValueError(f'{self.path}: {key} is not readable ({type(error).__name__}: {reason})') from None
+
+    def _array(self, key: str, value: Any) -> np.ndarray:
+        try:
+            return as_array(value)
+        except Exception as error:  # state that a pickle made up
+            raise ValueError(f'{self.path}: {key} is not readable ({type(error).__name__}: {error})') from None
+
+    def _checked(self, key: str, values: np.ndarray, shape: Sequence[int | None]) -> np.ndarray:
+        if values.dtype.kind not in 'fiub':
+            raise ValueError(f'{self.path}: {key} holds {values.dtype}, where numbers are expected')
+        if values.ndim != len(shape) or any(
+            want not in (None, have) for want, have in zip(shape, values.shape, strict=True)
+        ):
+            wanted = ' x '.join('any' if size is None else str(size) for size in shape)
+            found = ' x '.join(map(str, values.shape))
+            raise ValueError(f'{self.path}: {key} has shape {found}, where {wanted} is expected')
+        finite = np.isfinite(values).reshape(len(values), -1).all(1)
+        if not finite.all():
+            where = f', first for {self._place(finite.argmin())}' if len(finite) == self.count else ''
+            raise ValueError(f'{self.path}: {key} holds NaN or infinite values{where}')
+        return values.astype(np.float32)
+
+    def _place(self, index: int) -> str:
+        return f'sample {index} ({self.image_paths[index]})'
+
+
+def write_human_data(
+    path: str | Path,
+    image_path: Sequence[str],
+    bbox_xywh: np.ndarray,
+    slots: Sequence[int] = (),
+    keypoints2d: np.ndarray | None = None,
+    keypoints3d: np.ndarray | None = None,
+    smplx: dict[str, np.ndarray] | None = None,
+    **extra: np.ndarray | str,
+) -> None:
+    """Write a file that MMHuman3D reads too, whole or not at all. Key points are stored without the empty ones.
+
+    Args:
+        image_path: N paths below the folder of the data set.
+        bbox_xywh: (N, 4) x, y, width, height in pixels.
+        slots: Which of the 190 key points the two following are, ``HAND_SLOTS`` for example.
+        keypoints2d: (N, len(slots), 3) x, y in pixels and confidence.
+        keypoints3d: (N, len(slots), 4) x, y, z in metres and confidence.
+        smplx: By the names of ``PARAMETERS``.
+        extra: More entries, which MMHuman3D carries along.
+
+    Raises:
+        ValueError: Something has another shape.
+    """
+    path = Path(path)
+    count, order = len(image_path), np.argsort(slots)
+    boxes = np.concatenate((_shaped(path, 'bbox_xywh', bbox_xywh, (count, 4)), np.ones((count, 1), np.float32)), 1)
+    content = dict(
+        __data_len__=count, __key_strict__=False, __keypoints_compressed__=bool(len(slots)),
+        image_path=np.array(image_path), bbox_xywh=boxes, **extra,
+    )  # fmt: skip
+    mask = np.zeros(NUM_HUMAN_DATA, np.uint8)
+    mask[list(slots)] = 1
+    for key, values in dict(keypoints2d=keypoints2d, keypoints3d=keypoints3d).items():
+        if values is not None:
+            content[key] = _shaped(path, key, values, (count, len(slots), COLUMNS[key]))[:, order]
+            content[f'{key}_mask'] = mask
+    if smplx:
+        arrays = {name: _shaped(path, f'smplx.{name}', values, (count, ...)) for name, values in smplx.items()}
+        content['smplx'] = np.array(arrays, object)
+    write_npz(path, content)
+
+
+def _shaped(path: Path, key: str, values: np.ndarray, shape: tuple) -> np.ndarray:
+    values = np.asarray(values, np.float32)
+    found = (*values.shape[: len(shape) - 1], ...) if shape[-1] is ... else values.shape
+    if found != shape:
+        wanted = ' x '.join('any' if size is ... else str(size) for size in shape)
+        raise ValueError(f'{path}: {key} to be written has shape {values.shape}, where {wanted} is expected')
+    return values
+
+
+def write_npz(path: Path, content: dict[str, Any]) -> None:
+    """A compressed ``.npz``, whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f'{path.name}.{os.getpid()}.partial')
+    try:
+        with partial.open('wb') as file:
+            np.savez_compressed(file, **content)
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)

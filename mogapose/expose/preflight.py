@@ -1,0 +1,59 @@
+"""Checks of ExPose's configs before anything is built: HumanData files, conventions, body models."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from mmengine.config import Config
+
+from moganet.config import walk
+from moganet.preflight import datasets_of, register_check, register_layout
+
+from .body_model_files import KINDS, read_body_model
+from .datasets import HumanDataDataset
+from .human_data import HumanData
+
+LAYOUT = (
+    'preprocessed_datasets/*.npz (HumanData; tools/convert_expose_data.py writes them) and the folders of images that '
+    'data_prefix names'
+)
+TYPES = (HumanDataDataset.__name__, f'mogapose.{HumanDataDataset.__name__}')
+
+
+def check_expose(cfg: Config, dataloaders: Sequence[str]) -> None:
+    """Look for files, and compare the data sets' convention with the body model.
+
+    Raises:
+        FileNotFoundError: a HumanData file or a body model is missing; the message says where it comes from.
+        ValueError: a file that is none, or data of another part of the body than the model's.
+    """
+    if cfg.get('default_scope') != 'mogapose':
+        return
+    kind = _check_body_model(cfg)
+    for name, dataset in datasets_of(cfg, dataloaders):
+        if dataset.get('type') not in TYPES or not dataset.get('ann_file'):
+            continue
+        with HumanData(Path(dataset['data_root'], dataset['ann_file'])):
+            pass
+        if kind is not None and dataset.get('convention') != kind:
+            raise ValueError(
+                f'{name}.dataset.convention is {dataset.get("convention")!r}, and the body model of the config is '
+                f'{KINDS[kind].title}: expected {kind!r}'
+            )
+
+
+def _check_body_model(cfg: Config) -> str | None:
+    """Convention of the config's body model, whose file is there."""
+    found = []
+    walk(cfg.get('model') or {}, lambda node: found.append(node) if 'path' in node and 'type' in node else None)
+    for node in found:
+        kind = str(node['type']).split('.')[-1].lower()
+        if kind in KINDS:
+            path = Path(node['path'])
+            if not (path.is_file() or path.with_suffix('.npz').is_file()):
+                read_body_model(path, kind)  # says where it comes from
+            return kind
+    return None
+
+
+register_layout(HumanDataDataset.__name__, LAYOUT)
+register_check(check_expose)

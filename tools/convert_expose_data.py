@@ -1,0 +1,52 @@
+"""Rewrite FreiHAND, FFHQ's FLAME fits or Stirling's faces as the HumanData files that the ExPose recipes read.
+
+    python tools/convert_expose_data.py freihand data/datasets/FreiHand data/preprocessed_datasets
+    python tools/convert_expose_data.py ffhq data/datasets/ffhq data/preprocessed_datasets
+    python tools/convert_expose_data.py stirling data/datasets/stirling data/preprocessed_datasets
+
+The images stay where they are: the recipes look for them in the folders above.
+"""
+
+import argparse
+import importlib
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from moganet import cli
+
+
+def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(dest='data', required=True)
+    parts = {}
+    for name in ('freihand', 'ffhq', 'stirling'):
+        parts[name] = commands.add_parser(name)
+        parts[name].add_argument('source', metavar='SOURCE', type=Path, help='folder of the data set as it comes')
+        parts[name].add_argument('out', metavar='OUT', type=Path, help='folder for the .npz files')
+        parts[name].add_argument('--force', action='store_true', help='overwrite files in OUT')
+    parts['freihand'].add_argument('--split', choices=('pose', 'mmhuman3d'), default='pose',
+                                   help='what is validated on: poses that are not trained on (default), or '
+                                        "MMHuman3D's images, all of whose poses are")  # fmt: skip
+    parts['freihand'].add_argument('--body-model', type=Path, default=Path('data/body_models/mano/MANO_RIGHT.pkl'),
+                                   help='MANO_RIGHT, whose mean pose is added (default: %(default)s)')  # fmt: skip
+    parts['freihand'].add_argument('--mean-pose', metavar='FILE', type=Path,
+                                   help='all_means.pkl instead, without a comparison of vertices')  # fmt: skip
+    parts['ffhq'].add_argument('--image-size', type=int, default=1024,
+                               help='height and width of the images, whose pixels the key points are in '
+                                    '(default: %(default)s)')  # fmt: skip
+    return parser.parse_args(argv)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    args = vars(parse_args(argv))
+    name, force = args.pop('data'), args.pop('force')
+    module = importlib.import_module(f'mogapose.expose.convert.{name}')
+    there = [args['out'] / file for file in module.FILES if (args['out'] / file).exists()]
+    if there and not force:
+        raise FileExistsError(f'{there[0]} exists: --force overwrites it')
+    print(module.convert(**args))
+
+
+if __name__ == '__main__':
+    sys.exit(cli.run(main))
