@@ -72,11 +72,14 @@ def weak_perspective(points: Tensor, camera: Tensor) -> Tensor:
     return camera[:, None, :1] * (points[..., :2] + camera[:, None, 1:])
 
 
-def similarity_align(source: Tensor, target: Tensor) -> Tensor:
-    """``source`` (..., N, 3) moved, rotated and scaled onto ``target`` with the least sum of squares (Procrustes).
+def similarity_transform(source: Tensor, target: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """What takes ``source`` (..., N, 3) onto ``target`` with the least sum of squares (Procrustes), in float64.
 
-    Reflections are not allowed, unlike in FreiHAND's script: a mirrored hand stays wrong. Computed in float64, returned
-    in the type of ``source``. A source of N equal points lands on the target's mean.
+    Reflections are not allowed, unlike in FreiHAND's script: a mirrored hand stays wrong. A source of N equal points
+    lands on the target's mean.
+
+    Returns:
+        Scale (...), rotation (..., 3, 3), translation (..., 3): see ``apply_similarity``.
 
     Raises:
         ValueError: NaN or infinite coordinates.
@@ -93,4 +96,15 @@ def similarity_align(source: Tensor, target: Tensor) -> Tensor:
     rotation = vh.mT @ (sign[..., None] * u.mT)
     numerator = (rotation * covariance.mT).sum((-2, -1))
     scale = numerator / x.square().sum((-2, -1)).clamp(min=1e-30)
-    return (scale[..., None, None] * (x @ rotation.mT) + mean_y).to(source.dtype)
+    translation = mean_y - scale[..., None, None] * (mean_x @ rotation.mT)
+    return scale, rotation, translation.squeeze(-2)
+
+
+def apply_similarity(points: Tensor, scale: Tensor, rotation: Tensor, translation: Tensor) -> Tensor:
+    """``points`` (..., N, 3) rotated, scaled and moved, in float64."""
+    return scale[..., None, None] * (points.double() @ rotation.mT) + translation[..., None, :]
+
+
+def similarity_align(source: Tensor, target: Tensor) -> Tensor:
+    """``source`` (..., N, 3) brought onto ``target``, in its own type: see ``similarity_transform``."""
+    return apply_similarity(source, *similarity_transform(source, target)).to(source.dtype)

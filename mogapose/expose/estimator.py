@@ -1,0 +1,247 @@
+"""From an image crop to a posed body model: ExPose for one part of the body."""
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from mmengine.model import BaseModel
+from mmengine.structures import BaseDataElement
+from torch import Tensor, nn
+
+from . import layouts
+from .body_models import FLAME, MANO, SMPLX
+from .conventions import PARTS
+from .losses import ElementwiseLoss
+from .means import means_of_body_model
+from .registry import MODELS
+from .rotation import axis_angle_to_matrix, weak_perspective
+
+# Arguments of the estimator, as MMHuman3D calls them, with the labels that each compares with.
+LOSSES = dict(
+    loss_keypoints2d=('keypoints2d',),
+    loss_keypoints3d=('keypoints3d',),
+    loss_smplx_global_orient=('global_orient',),
+    loss_smplx_body_pose=('body_pose',),
+    loss_smplx_hand_pose=('left_hand_pose', 'right_hand_pose'),
+    loss_smplx_jaw_pose=('jaw_pose',),
+    loss_smplx_expression=('expression',),
+    loss_smplx_betas=('betas',),
+    loss_smplx_betas_prior=('betas_prior',),
+)
+# Labels that count as much as the key points of that part are seen.
+WEIGHTED = dict(left_hand_pose='left_hand', right_hand_pose='right_hand', jaw_pose='face', expression='face')
+# The joints between which SMPL-X's 3D key points are centred: left and right hip.
+HIPS = (1, 2)
+
+DataSamples = Sequence[BaseDataElement]
+
+
+@MODELS.register_module()
+class SMPLXImageBodyModelEstimator(BaseModel):
+    """ExPose's hand, face or body network.
+
+    Args:
+        backbone: Its last map is read.
+        head: 'ExPoseHandHead', 'ExPoseFaceHead' or 'ExPoseBodyHead'.
+        body_model: 'MANO', 'FLAME' or 'SMPLX' with its ``path``. The file is read when it is first needed: for the
+            loss, for predictions, for the mean hand. Weights load and layers are counted without it.
+        neck: Between backbone and head.
+        data_preprocessor: Most often ``dict(type='ImgDataPreprocessor', ...)``.
+        body_model_train, body_model_test: What MMHuman3D calls ``body_model``. The first is taken; the second differs
+            in the order of joints alone, which the metrics take care of here.
+        losses: By the names of ``LOSSES``; those that are not given are not computed.
+
+    Raises:
+        ValueError: no body model, a loss of what the head does not predict, or a mean in the place of a sum.
+    """
+
+    def __init__(
+        self,
+        backbone: dict,
+        head: dict,
+        body_model: dict | None = None,
+        neck: dict | None = None,
+        data_preprocessor: dict | nn.Module | None = None,
+        body_model_train: dict | None = None,
+        body_model_test: dict | None = None,
+        **losses: dict | None,
+    ):
+        super().__init__(data_preprocessor)
+        self.backbone = MODELS.build(backbone)
+        self.neck = None if neck is None else MODELS.build(neck)
+        self.head = MODELS.build(layouts.ported_head(head))
+        body_model = body_model or body_model_train
+        if not body_model:
+            raise ValueError("body_model is missing: expected dict(type='MANO', 'FLAME' or 'SMPLX', path=...)")
+        self.body_model_cfg = layouts.ported_body_model(body_model)
+        self.convention = _kind(self.body_model_cfg['type'])
+        self._body_model: nn.Module | None = None
+        self._check_losses(losses)
+        self.losses = nn.ModuleDict({name: MODELS.build(loss) for name, loss in losses.items() if loss is not None})
+        for name, loss in self.losses.items():
+            if isinstance(loss, ElementwiseLoss) and loss.reduction != 'sum':
+                raise ValueError(f"{name}: reduction={loss.reduction!r}: expected 'sum', here divided by the samples")
+
+    def _check_losses(self, losses: Mapping[str, dict | None]) -> None:
+        predicted = {*self.head.slices, 'keypoints2d', 'betas_prior'}
+        predicted |= {'keypoints3d'} if self.convention == 'smplx' else set()
+        for name in losses:
+            if name not in LOSSES:
+                raise TypeError(f'unexpected argument {name!r}: the losses are {", ".join(LOSSES)}')
+            if losses[name] is not None and not predicted & set(LOSSES[name]):
+                raise ValueError(
+                    f'{name}: {type(self.head).__name__} on {self.convention} predicts nothing of the kind'
+                )
+
+    @property
+    def body_model(self) -> nn.Module:
+        """The body model, read from its file at the first use.
+
+        Raises:
+            FileNotFoundError: the licensed file is not there; the message says where to get it.
+        """
+        if self._body_model is None:
+            mean = self.head.regressor.mean_param
+            body_model = MODELS.build(self.body_model_cfg)
+            self._body_model = body_model.to(mean.device)
+            if mean.dtype == torch.float64:
+                self._body_model.double()
+        return self._body_model
+
+    def init_weights(self) -> None:
+        """As the parts do; and a hand whose head has no mean poses of its own starts from the body model's."""
+        super().init_weights()
+        if self.head.mean_pose_path is None and self.head.layout.with_mean:
+            self.head.set_mean_poses(means_of_body_model(self.body_model))
+
+    def from_released(self, state_dict: Mapping[str, Tensor]) -> tuple[Mapping[str, Tensor], str]:
+        """What ``moganet.checkpoint`` asks before it compares names: see ``layouts.from_released``."""
+        return layouts.from_released(state_dict, self.head.slices)
+
+    def forward(
+        self, inputs: Tensor, data_samples: DataSamples | None = None, mode: str = 'tensor'
+    ) -> dict | list[BaseDataElement]:
+        """Estimate the part that each crop shows.
+
+        Args:
+            inputs: (B, 3, R, R), normalised.
+            data_samples: One per crop. The loss needs their labels.
+            mode: 'tensor' gives what the head does, without the body model; 'loss' a dict of losses; 'predict' the
+                samples with ``pred_vertices`` (V, 3), ``pred_joints`` (K, 3), in metres, ``pred_faces`` (F, 3), the
+                body model's triangles, ``pred_cam`` (3,) and ``pred_<name>`` of each pose (rotation matrices),
+                ``betas`` and ``expression``.
+
+        Raises:
+            ValueError: no such mode, or labels that are missing or do not fit.
+        """
+        if mode == 'tensor':
+            return self.head(self.extract_feat(inputs))
+        if mode == 'loss':
+            return self.loss(inputs, data_samples)
+        if mode == 'predict':
+            return self.predict(inputs, data_samples)
+        raise ValueError(f'mode={mode!r}: expected tensor, loss or predict')
+
+    def extract_feat(self, inputs: Tensor) -> Sequence[Tensor]:
+        features = self.backbone(inputs)
+        return features if self.neck is None else self.neck(features)
+
+    def predict(self, inputs: Tensor, data_samples: DataSamples | None = None) -> list[BaseDataElement]:
+        """Predictions, in the samples given, else in new ones: see ``forward``."""
+        found = self.head(self.extract_feat(inputs))
+        body = self.body_model(**found['pred_param'])
+        fields = dict(pred_vertices=body['vertices'], pred_joints=body['joints'], pred_cam=found['pred_cam'])
+        fields |= {f'pred_{name}': value for name, value in found['pred_param'].items()}
+        data_samples = [BaseDataElement() for _ in inputs] if data_samples is None else list(data_samples)
+        for i, sample in enumerate(data_samples):
+            sample.set_data({name: value[i] for name, value in fields.items()} | dict(pred_faces=self.body_model.faces))
+        return data_samples
+
+    def loss(self, inputs: Tensor, data_samples: DataSamples) -> dict[str, Tensor]:
+        """The losses that the config asks for, each over the samples that have its label: zero if none has."""
+        if not data_samples:
+            raise ValueError('the loss needs data_samples with labels')
+        height, width = inputs.shape[-2:]
+        if height != width:
+            raise ValueError(f'inputs are {height}x{width}: expected square crops')
+        found = self.head(self.extract_feat(inputs))
+        with torch.autocast(inputs.device.type, enabled=False):  # labels are made rotations, too
+            return self._losses(found, _Labels(data_samples, PARTS[self.convention]), height)
+
+    def _losses(self, found: dict, labels: '_Labels', side: int) -> dict[str, Tensor]:
+        predictions = dict(found['pred_param'])
+        predictions['betas_prior'] = predictions['betas']
+        if {'loss_keypoints2d', 'loss_keypoints3d'} & set(self.losses):
+            joints = self.body_model(**found['pred_param'])['joints']
+            predictions['keypoints2d'] = weak_perspective(joints, found['pred_cam'])
+            predictions['keypoints3d'] = joints
+        losses = {}
+        for argument, loss in self.losses.items():
+            for name in LOSSES[argument]:
+                if name in predictions:
+                    losses[f'loss_{name}'] = self._term(name, loss, predictions[name], labels, side)
+        return losses
+
+    def _term(self, name: str, loss: nn.Module, pred: Tensor, labels: '_Labels', side: int) -> Tensor:
+        if name == 'betas_prior':
+            return loss(pred)
+        rows, target = labels.get(name)
+        pred, target = pred[rows], target.to(pred)
+        if name.startswith('keypoints'):
+            target, weight = target[..., :-1], target[..., -1:]
+            if name == 'keypoints2d':
+                target = 2 * target / (side - 1) - 1
+            else:
+                pred, target = (x - x[:, list(HIPS)].mean(1, keepdim=True) for x in (pred, target))
+        else:
+            weight = labels.visibility(WEIGHTED[name], rows).to(pred) if name in WEIGHTED else None
+        if not isinstance(loss, ElementwiseLoss):
+            return loss(pred, axis_angle_to_matrix(target), weight)
+        _check_shapes(name, pred, target)
+        return loss(pred, target, weight) / max(len(rows), 1)
+
+
+class _Labels:
+    """The labels of a batch, read field by field."""
+
+    def __init__(self, data_samples: DataSamples, parts: Mapping[str, Sequence[int]]):
+        self.samples = data_samples
+        self.parts = parts
+
+    def get(self, name: str) -> tuple[Tensor, Tensor]:
+        """(B',) numbers of the samples that have a label, and those labels, stacked.
+
+        Raises:
+            ValueError: a sample without the field, or samples that differ in its shape.
+        """
+        has = self._stacked(f'has_{name}', name).flatten()
+        rows = has.nonzero().flatten()
+        return rows, self._stacked(name, name)[rows]
+
+    def visibility(self, part: str, rows: Tensor) -> Tensor:
+        """(B', 1) mean confidences of a part's 2D key points."""
+        points = self._stacked('keypoints2d', 'keypoints2d')[rows]
+        return points[:, list(self.parts[part]), 2].mean(1, keepdim=True)
+
+    def _stacked(self, field: str, label: str) -> Tensor:
+        for sample in self.samples:
+            if field not in sample:
+                raise ValueError(f'a data sample has no {field!r}, which the loss of {label} needs: is it packed?')
+        try:
+            return torch.stack([sample.get(field) for sample in self.samples])
+        except RuntimeError:
+            shapes = sorted({tuple(sample.get(field).shape) for sample in self.samples})
+            raise ValueError(f'{field} differs in shape within a batch: {", ".join(map(str, shapes))}') from None
+
+
+def _kind(name: str) -> str:
+    """What the body model of a registered name is: 'mano', 'flame' or 'smplx'."""
+    known = {model.__name__: model.KIND for model in (MANO, FLAME, SMPLX)}
+    if name not in known:
+        raise ValueError(f'body_model: type={name!r}: expected {", ".join(known)}')
+    return known[name]
+
+
+def _check_shapes(name: str, pred: Tensor, target: Tensor) -> None:
+    if pred.shape[1:] != target.shape[1:]:
+        expected, found = tuple(pred.shape[1:]), tuple(target.shape[1:])
+        raise ValueError(f'{name}: a label has shape {found}, the model predicts {expected}')
