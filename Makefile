@@ -8,10 +8,10 @@ TASK ?= cls
 FROM ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help env doctor test test-all check demo demo-det demo-seg demo-pose demo-video mini-data tables benchmark clean
+.PHONY: help env doctor test test-all check demo demo-det demo-seg demo-pose demo-video mini-data parity-mmhuman3d tables benchmark clean
 
 help:  ## list the targets
-	@sed -n 's/^\([a-z-]*\):[^#]*## */\1\t/p' Makefile | while IFS="$$(printf '\t')" read -r name text; do printf '  make %-10s %s\n' "$$name" "$$text"; done
+	@sed -n 's/^\([a-z0-9-]*\):[^#]*## */\1\t/p' Makefile | while IFS="$$(printf '\t')" read -r name text; do printf '  make %-17s %s\n' "$$name" "$$text"; done
 
 env:  ## set up .venv, or go on where an earlier call stopped (FROM=step repeats from there)
 	@test -n "$(PYTHON)" || { echo 'No Python 3.10, 3.11 or 3.12 found: install one, or call make env PYTHON=/path/to/python3.11' >&2; exit 1; }
@@ -44,6 +44,10 @@ demo-det demo-seg demo-pose demo-video:
 
 mini-data: env  ## write the small data set of TASK=cls
 	$(PY) tools/make_mini_data.py --task $(TASK)
+
+parity-mmhuman3d: env  ## compare ExPose with the real MMHuman3D, number by number, in a second environment
+	@$(PY) tools/setup_mmhuman3d.py
+	OMP_NUM_THREADS=2 $(PY) -m pytest -q -s tests/mogapose/expose/test_parity_mmhuman3d.py
 
 tables: env  ## the paper's tables beside what the code measures
 	$(PY) tools/paper_tables.py

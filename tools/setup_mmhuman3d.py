@@ -1,0 +1,63 @@
+"""Installs MMHuman3D with mmcv 1 into .mmhuman3d/, which the comparison with it puts before .venv's packages.
+
+Neither can be in .venv: mmcv 1 and mmcv 2 are imported by one name. Removing .mmhuman3d/ undoes it.
+
+    .venv/bin/python tools/setup_mmhuman3d.py
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from moganet.folders import whole_folder
+
+ROOT = Path(__file__).resolve().parents[1]
+REQUIREMENTS = ROOT / 'requirements/mmhuman3d.txt'
+FOLDER = ROOT / '.mmhuman3d'
+STAMP = 'installed.txt'
+
+
+def stamp() -> str:
+    """What the folder was made of and for."""
+    return f'# Python {sys.version_info[0]}.{sys.version_info[1]}\n{REQUIREMENTS.read_text()}'
+
+
+def is_made(folder: Path = FOLDER) -> bool:
+    return (folder / STAMP).is_file() and (folder / STAMP).read_text() == stamp()
+
+
+def install(folder: Path = FOLDER) -> None:
+    """Makes the folder anew; it appears whole.
+
+    Raises:
+        subprocess.CalledProcessError: pip failed, and has said why.
+    """
+    if (folder / STAMP).is_file():
+        shutil.rmtree(folder)
+    with whole_folder(folder) as partial:
+        # Not isolated: mmcv 1.6 builds with the setuptools of .venv, not with today's. No cache: its wheel has no ops.
+        options = '--no-deps --no-build-isolation --no-cache-dir'.split()
+        command = [sys.executable, '-m', 'pip', 'install', *options, '--target', partial, '-r', REQUIREMENTS]
+        subprocess.run(command, env={**os.environ, 'MMCV_WITH_OPS': '0'}, check=True)
+        (partial / STAMP).write_text(stamp())
+
+
+def main() -> int:
+    if is_made():
+        return 0
+    print(
+        '>>> installing MMHuman3D 0.11.0, mmcv 1.6.1 and smplx (for non-commercial research only) into .mmhuman3d/',
+        flush=True,
+    )
+    try:
+        install()
+    except (ValueError, OSError, subprocess.CalledProcessError) as error:
+        print(f'error: {error}', file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())
