@@ -141,6 +141,8 @@ class MogaBlock(nn.Module):
         self.drop_path = DropPath(drop_path_rate) if drop_path_rate else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
+        if ops.block.applies(self, x):
+            return ops.block.run(self, x)
         x = x + self.drop_path(self.layer_scale_1 * self.attn(self.norm1(x)))
         return x + self.drop_path(self.layer_scale_2 * self.mlp(self.norm2(x)))
 
@@ -299,13 +301,16 @@ class MogaNet(nn.Module):
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         outs = []
+        inner = ops.block.layout(self.blocks1[0], x)
+        outer = torch.contiguous_format if inner is not None and x.is_contiguous() else None
+        x = _in_layout(x, inner)
         for i in range(self.num_stages):
             x = getattr(self, f'patch_embed{i + 1}')(x)
             for block in getattr(self, f'blocks{i + 1}'):
                 x = recomputed(block, x) if self.with_cp and torch.is_grad_enabled() else block(x)
             x = getattr(self, f'norm{i + 1}')(x)
             if i in self.out_indices:
-                outs.append(x)
+                outs.append(_in_layout(x, outer))
         return tuple(outs)
 
     def train(self, mode: bool = True) -> 'MogaNet':
@@ -346,6 +351,10 @@ class MogaNet(nn.Module):
             return min(3 + int(rest.split('.')[0]) // 2, 11), num_layers
         layers = dict(patch_embed1=0, blocks1=2, patch_embed2=3, blocks2=3, patch_embed3=4, patch_embed4=12, blocks4=12)
         return layers.get(part, last), num_layers
+
+
+def _in_layout(x: Tensor, layout: torch.memory_format | None) -> Tensor:
+    return x if layout is None else x.contiguous(memory_format=layout)
 
 
 def _check_options(

@@ -9,7 +9,7 @@ from mmengine.registry import MODELS
 from official import image, relative_error
 from torch import nn
 
-from moganet import MogaNet
+from moganet import MogaNet, ops
 from moganet.backbone import ARCHS
 
 SMALLEST = dict(embed_dims=(8, 16, 24, 32), depths=(1, 1, 2, 1), ffn_ratios=(2, 2, 2, 2))
@@ -220,7 +220,7 @@ def saved_bytes(model, x):
 def test_with_cp_keeps_at_most_forty_percent_of_the_bytes_for_backward():
     x = torch.randn(1, 3, 224, 224)
     sizes = [saved_bytes(MogaNet('small', with_cp=with_cp).train(), x) for with_cp in (False, True)]
-    assert sizes[0] > 1e8  # the plain one keeps hundreds of megabytes
+    assert sizes[0] > 5e7  # the plain one keeps tens of megabytes
     assert sizes[1] < 0.4 * sizes[0]
 
 
@@ -240,8 +240,9 @@ def test_torch_compile_trains(with_cp):
     other = copy.deepcopy(model)
     x = torch.randn(2, 3, 64, 64)
     compiled = torch.compile(model, fullgraph=True, backend='aot_eager')
-    for network in (compiled, other):
-        sum(out.square().mean() for out in network(x)).backward()
+    with ops.use('reference'):  # which is what is compiled
+        for network in (compiled, other):
+            sum(out.square().mean() for out in network(x)).backward()
     for (name, a), b in zip(model.named_parameters(), other.parameters(), strict=True):
         assert relative_error(a.grad, b.grad) < 1e-4, name
     for (name, a), b in zip(model.named_buffers(), other.buffers(), strict=True):

@@ -1,5 +1,6 @@
 """The benchmark compares what it says it compares. How fast things are is no test."""
 
+import pytest
 import torch
 
 from moganet.benchmark import Result
@@ -17,26 +18,29 @@ class Model(torch.nn.Module):
         self.weight = torch.nn.Parameter(torch.ones(()))
         self.seen = []
 
-    def forward(self, inputs, targets, mode):
-        self.seen.append((mode, tuple(inputs.shape)))
-        return dict(loss=(self.weight * inputs - targets).square().mean())
+    def forward(self, inputs, targets=None, mode='tensor'):
+        self.seen.append((mode, self.training, torch.is_grad_enabled(), tuple(inputs.shape)))
+        return dict(loss=(self.weight * inputs - targets).square().mean()) if mode == 'loss' else inputs
+
+
+def one_turn(calls, rounds):
+    """Each call once, and made-up times: 100 ms for the first, 50 ms more for each after it."""
+    for call in calls.values():
+        call()
+    return {name: [100.0 + 50 * i] * rounds for i, name in enumerate(calls)}
 
 
 def test_loader_is_compared_clip_by_clip(mini_video, monkeypatch):
     monkeypatch.setattr(mini, 'ROOT', str(mini_video))
     monkeypatch.setattr(mini, 'make', lambda: None)
 
-    def one_turn(calls, rounds):
-        for call in calls.values():
-            call()
-        return {name: [64.0] * rounds for name in calls}
-
-    # A round of loading takes as long as a round of training, and has 32 times the clips.
+    # A round of loading takes two thirds of a round of training, and has 32 times the clips.
     monkeypatch.setattr(benchmark, 'take_turns', one_turn)
     model = Model()
     result = benchmark.loader(model, rounds=3)
-    assert model.seen == [('loss', (2, 10, 1, 64, 64))] and model.weight.grad is None
-    assert result == Result('a clip made on the fly, one process', 'training step, per clip', 1.0, 32.0, 1 / 32, 0.25)
+    assert model.seen == [('loss', True, True, (2, 10, 1, 64, 64))] and model.weight.grad is None
+    assert result == Result('a clip made on the fly, one process', 'training step, per clip', 1.5625, 75.0,
+                            pytest.approx(1 / 48), 0.25)  # fmt: skip
 
 
 def test_each_call_loads_other_clips(mini_video):
@@ -45,3 +49,33 @@ def test_each_call_loads_other_clips(mini_video):
     assert first['inputs'].shape == (3, 10, 1, 64, 64)
     clips = torch.cat([first['inputs'], second['inputs']])
     assert not any(torch.equal(clips[i], clips[j]) for i in range(6) for j in range(i))
+
+
+def test_moganet_is_compared_with_each_rival_in_training_and_inference(monkeypatch):
+    built = {}
+    monkeypatch.setattr(benchmark, 'SimVP', lambda translator: built.setdefault(translator, Model()))
+    monkeypatch.setattr(benchmark, 'take_turns', one_turn)
+    results = benchmark.translators(rounds=2)
+    assert list(built) == ['moganet', 'van', 'hornet', 'convnext']
+    frames = (2, 10, 1, 64, 64)
+    assert all(
+        model.seen == [('loss', True, True, frames), ('tensor', False, False, frames)] for model in built.values()
+    )
+    assert [(r.name.split(',')[0], r.rival, round(r.ratio, 6), r.goal) for r in results] == [
+        (what, rival, round(100 / ms, 6), goal)
+        for what in ('training step', 'inference')
+        for rival, ms, goal in (('van', 150, 1.0), ('hornet', 200, 1.0), ('convnext', 250, None))
+    ]
+
+
+def test_clips_per_second_stand_beside_the_papers(monkeypatch):
+    monkeypatch.setattr(benchmark, 'SimVP', lambda translator: Model())
+    monkeypatch.setattr(benchmark, 'take_turns', one_turn)
+    found = {row.name: row.as_dict() for row in benchmark.throughput(rounds=3)}
+    assert len(found) == 12 and {row['clips_per_s'] for row in found.values()} == {20.0}  # 2 clips in 100 ms
+    # Paper Table A14 and the released README.
+    printed = dict(incepu=209, gsta=282, vit=290, swin=294, uniformer=296, mlpmixer=334, convmixer=658, poolformer=341,
+                   convnext=344, van=288, hornet=287, moganet=255)  # fmt: skip
+    assert {name.split()[-1]: row['FPS (V100)'] for name, row in found.items()} == printed
+    line = benchmark.Throughput('inference, SimVP with moganet', 2.5, '255').line()
+    assert line.split()[4:] == ['2.50', 'clips/s', 'here', '255', 'clips/s', 'on', 'a', 'V100,', 'the', 'paper']

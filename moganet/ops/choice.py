@@ -1,0 +1,100 @@
+"""Which path computes a block: the reference, or the faster one that a CPU has.
+
+The faster path is exact: it differs from the reference by rounding. It is taken by itself wherever it applies, and said
+in the log once. ``MOGANET_OPS=reference`` in the environment, or ``with use('reference')``, switches it off.
+
+It does not apply, and the reference computes, on maps too small to gain from it, under autocast, in half precision, on
+other devices, while a graph is captured (torch.compile, export, tracing), under dispatch modes, function transforms and
+forward-mode derivatives, and for a block whose parts have hooks or are of other classes than those it was built with.
+It has first derivatives only.
+"""
+
+import contextlib
+import functools
+import os
+from collections.abc import Iterator
+
+import torch
+from mmengine.logging import MMLogger
+from torch import Tensor, nn
+from torch.nn.modules.module import _has_any_global_hook
+
+CHOICES = ('auto', 'reference')
+# Elements of a map below which what Python does between the operations takes longer than they do.
+SMALLEST = 1 << 14
+_choice = None
+_announced = False
+
+
+@contextlib.contextmanager
+def use(choice: str) -> Iterator[None]:
+    """Compute with 'reference', or 'auto', the fastest that applies, in all threads until the end of the block.
+
+    Raises:
+        ValueError: no such choice.
+    """
+    global _choice
+    before, _choice = _choice, _checked(choice, 'use()')
+    try:
+        yield
+    finally:
+        _choice = before
+
+
+def choice() -> str:
+    """'auto' or 'reference': what ``use`` says, or else the environment.
+
+    Raises:
+        ValueError: MOGANET_OPS is neither.
+    """
+    return _choice or _from_environment()
+
+
+@functools.cache
+def _from_environment() -> str:
+    return _checked(os.environ.get('MOGANET_OPS') or 'auto', 'MOGANET_OPS')
+
+
+def _checked(choice: str, source: str) -> str:
+    if choice not in CHOICES:
+        raise ValueError(f'{source} is {choice!r}: expected {" or ".join(CHOICES)}')
+    return choice
+
+
+def fast(x: Tensor, parts: tuple[nn.Module, ...]) -> bool:
+    """Whether the faster path computes ``x`` by the weights of ``parts``, which it reads without calling them."""
+    # What a compiler can see through comes first: it knows these answers, and takes the reference.
+    if torch.compiler.is_compiling() or torch.jit.is_tracing() or torch.jit.is_scripting():
+        return False
+    if choice() != 'auto' or not _ordinary(x) or x.dim() != 4 or x.numel() < max(1, SMALLEST):
+        return False
+    if torch.is_autocast_enabled('cpu') or torch._C._len_torch_dispatch_stack() or _has_any_global_hook():
+        return False
+    if torch._C._are_functorch_transforms_active() or torch.autograd.forward_ad._current_level >= 0:
+        return False
+    if not all(_plain(part, x) for part in parts):
+        return False
+    _announce()
+    return True
+
+
+def _ordinary(x: Tensor) -> bool:
+    return type(x) in (Tensor, nn.Parameter) and x.device.type == 'cpu' and x.dtype in (torch.float32, torch.float64)
+
+
+def _plain(part: nn.Module, x: Tensor) -> bool:
+    """Whether calling ``part`` would do no more than its class does, with ordinary parameters like ``x``."""
+    return not (
+        part._forward_hooks or part._forward_pre_hooks or part._backward_hooks or part._backward_pre_hooks
+        or 'forward' in part.__dict__
+    ) and all(_ordinary(p) and p.dtype is x.dtype for p in part._parameters.values() if p is not None)  # fmt: skip
+
+
+def _announce() -> None:
+    """Say once which path computes, to the logger of a run; without a run nobody asked."""
+    global _announced
+    if not _announced and MMLogger._instance_dict:
+        _announced = True
+        MMLogger.get_current_instance().info(
+            'MogaNet computes by its faster path for CPUs; MOGANET_OPS=reference switches it off'
+        )

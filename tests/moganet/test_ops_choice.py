@@ -1,0 +1,154 @@
+"""Which path computes: what switches the faster one off, and that it stands back where it would not be the same."""
+
+import logging
+
+import pytest
+import torch
+from mmengine.logging import MMLogger
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from moganet import ops
+from moganet.backbone import MogaBlock
+from moganet.ops import choice
+
+PARTS = ('attn', 'attn.proj_1', 'attn.sigma', 'attn.value', 'attn.value.DW_conv2', 'mlp', 'mlp.fc2')
+
+
+def set_environment(monkeypatch, value):
+    if value is None:
+        monkeypatch.delenv('MOGANET_OPS', raising=False)
+    else:
+        monkeypatch.setenv('MOGANET_OPS', value)
+    monkeypatch.setattr(choice, '_from_environment', choice._from_environment.__wrapped__)  # asks anew
+
+
+@pytest.fixture
+def block():
+    return MogaBlock(8, 2, 0.0, (1, 2, 3), 'single').eval()
+
+
+@pytest.fixture
+def x(monkeypatch):
+    monkeypatch.setattr(choice, 'SMALLEST', 1 * 8 * 6 * 6)
+    return torch.randn(1, 8, 6, 6)
+
+
+def test_the_faster_path_is_the_default_on_a_cpu(block, x):
+    assert ops.block.applies(block, x) and ops.block.applies(block.double(), x.double())
+
+
+def test_small_and_empty_maps_take_the_reference(block, x, monkeypatch):
+    assert not ops.block.applies(block, x[..., 1:])
+    monkeypatch.setattr(choice, 'SMALLEST', 0)
+    assert ops.block.applies(block, x[..., 1:]) and not ops.block.applies(block, x[:0])
+
+
+def test_use_switches_it_off_and_on_again(block, x):
+    with ops.use('reference'):
+        assert not ops.block.applies(block, x)
+        with ops.use('auto'):
+            assert ops.block.applies(block, x)
+        assert not ops.block.applies(block, x)
+    assert ops.block.applies(block, x)
+
+
+def test_other_choices_are_refused_by_name():
+    with pytest.raises(ValueError, match=r"use\(\) is 'fast': expected auto or reference"), ops.use('fast'):
+        pass
+
+
+@pytest.mark.parametrize(('value', 'applies'), [('reference', False), ('auto', True), ('', True), (None, True)])
+def test_the_environment_switches_it(block, x, monkeypatch, value, applies):
+    set_environment(monkeypatch, value)
+    assert ops.block.applies(block, x) is applies
+    with ops.use('auto'):
+        assert ops.block.applies(block, x)
+
+
+def test_a_misspelt_environment_is_named(block, x, monkeypatch):
+    set_environment(monkeypatch, 'quick')
+    with pytest.raises(ValueError, match="MOGANET_OPS is 'quick': expected auto or reference"):
+        block(x)
+
+
+@pytest.mark.parametrize('part', PARTS)
+@pytest.mark.parametrize('kind', ['register_forward_hook', 'register_forward_pre_hook', 'register_full_backward_hook'])
+def test_hooks_on_parts_are_called(block, x, part, kind):
+    calls = []
+    handle = getattr(block.get_submodule(part), kind)(lambda *args: calls.append(part))
+    assert not ops.block.applies(block, x)
+    if part != 'attn.sigma':  # its scale is read, the module never called
+        block(x.requires_grad_()).sum().backward()
+        assert calls == [part]
+    handle.remove()
+    assert ops.block.applies(block, x)
+
+
+def test_norms_with_hooks_are_called_by_the_faster_path(block, x):
+    calls = []
+    block.norm1.register_forward_hook(lambda *args: calls.append('norm1'))
+    assert ops.block.applies(block, x)
+    block(x)
+    assert calls == ['norm1']
+
+
+def test_replaced_and_rewritten_parts_are_called(block, x):
+    block.attn.gate = nn.Sequential(block.attn.gate)  # as adapters and quantisers do
+    assert not ops.block.applies(block, x)
+    block.attn.gate = block.attn.gate[0]
+    nn.utils.parametrizations.weight_norm(block.mlp.fc1)
+    assert not ops.block.applies(block, x)
+
+
+def test_a_rewritten_forward_is_called(block, x):
+    block.mlp.forward = lambda y: 0 * y
+    assert not ops.block.applies(block, x)
+
+
+@pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
+def test_half_precision_is_computed_by_the_reference(block, x, dtype):
+    with torch.autocast('cpu', dtype=dtype):
+        assert not ops.block.applies(block, x)
+    assert not ops.block.applies(block.to(dtype), x.to(dtype))
+    assert not ops.block.applies(block.float(), x.to(dtype))
+
+
+def test_other_devices_and_captured_graphs_take_the_reference(block, x):
+    assert not ops.block.applies(block.to('meta'), x.to('meta'))
+
+
+def test_counters_see_the_reference(block, x):
+    counts = []
+    for name in ('auto', 'reference'):
+        with ops.use(name), FlopCounterMode(display=False) as counter:
+            block(x)
+        counts.append(counter.get_total_flops())
+    assert counts[0] == counts[1] > 0
+
+
+def test_tracing_records_the_modules(block, x):
+    seen = str(torch.jit.trace(block, x).inlined_graph)
+    assert 'linear_pointwise' not in seen and seen.count('aten::_convolution') == 11
+
+
+def test_function_transforms_take_the_reference(block, x):
+    (jacobian,) = torch.func.vjp(block, x)[1](torch.ones_like(x))
+    y = x.clone().requires_grad_()
+    block(y).sum().backward()
+    assert torch.allclose(jacobian, y.grad, rtol=1e-5, atol=1e-6)
+    tangent = torch.func.jvp(block, (x,), (torch.ones_like(x),))[1]
+    assert torch.isfinite(tangent).all() and tangent.norm() > 0
+
+
+def test_a_run_is_told_once(block, x, monkeypatch):
+    monkeypatch.setattr(choice, '_announced', False)
+    logger = MMLogger.get_instance('told', logger_name='told')
+    records = []
+    handler = logging.Handler()
+    handler.emit = lambda record: records.append(record.getMessage())
+    logger.addHandler(handler)
+    monkeypatch.setattr(MMLogger, 'get_current_instance', lambda: logger)
+    for _ in range(3):
+        block(x)
+    assert [line for line in records if 'MOGANET_OPS=reference' in line] == records and len(records) == 1
