@@ -4,15 +4,11 @@ The paper's digits come from mmcv's counter at the size of the test crop. The re
 which leaves out the biases of convolutions and gives 0.4 to 1.7 % less.
 """
 
-import torch
-from fvcore.nn import FlopCountAnalysis
 from mmcv.cnn import get_model_complexity_info
 from mmengine.config import Config
-from mmengine.registry import DefaultScope
-from mmpretrain.registry import MODELS
 
 from moganet.backbone import resolve_arch
-from moganet.complexity import COUNTERS, Complexity
+from moganet.complexity import COUNTERS, Complexity, count_images  # noqa: F401  a part of this module
 
 PAPER_COUNTER = 'mmcv'
 # Resolution of the paper's main table.
@@ -50,34 +46,7 @@ def count(cfg: Config, shape: tuple[int, int] | None = None, counter: str = PAPE
         shape: (H, W) of the image in pixels, the test crop if None.
         counter: 'mmcv' or 'fvcore', see ``moganet.complexity.COUNTERS``.
     """
-    if counter not in COUNTERS:
-        raise ValueError(f'counter={counter!r}: expected one of {", ".join(COUNTERS)}')
-    shape = tuple(shape or default_shape(cfg))
     # What train_cfg adds (Mixup, CutMix) costs nothing here, but logs a line.
     settings = {key: value for key, value in cfg.model.items() if key != 'train_cfg'}
-    # mmcv's counter needs shapes only. fvcore traces, which fails on the meta device: sizes become tensors there.
-    with torch.device('meta' if counter == 'mmcv' else 'cpu'):
-        with DefaultScope.overwrite_default_scope('mmpretrain'):  # whatever ran before in this process
-            model = MODELS.build(settings).eval()
-    channels = cfg.model.backbone.get('in_channels', 3)
-    with torch.no_grad():
-        macs = _COUNT[counter](model, (channels, *shape))
-    return Complexity(
-        parameters=sum(p.numel() for p in model.parameters()),
-        backbone_parameters=sum(p.numel() for p in model.backbone.parameters()),
-        macs=int(macs),
-        shape=shape,
-        counter=counter,
-    )
-
-
-def _mmcv(model: torch.nn.Module, shape: tuple[int, int, int]) -> float:
-    return get_model_complexity_info(model, shape, print_per_layer_stat=False, as_strings=False)[0]
-
-
-def _fvcore(model: torch.nn.Module, shape: tuple[int, int, int]) -> float:
-    analysis = FlopCountAnalysis(model, torch.zeros(1, *shape))
-    return analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False).total()
-
-
-_COUNT = {'mmcv': _mmcv, 'fvcore': _fvcore}
+    shape = tuple(shape or default_shape(cfg))
+    return count_images(settings, shape, counter, 'mmpretrain', get_model_complexity_info)

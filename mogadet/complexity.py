@@ -8,17 +8,11 @@ Beside what ``moganet.complexity.COUNTERS`` says, mmcv's counter has 1 per outpu
 fvcore's 1 per pixel that the FPN's enlarging makes. fvcore's takes a forward pass on the CPU, up to a minute.
 """
 
-import copy
-
-import torch
-from fvcore.nn import FlopCountAnalysis
 from mmcv.cnn import get_model_complexity_info
-from mmdet.registry import MODELS
 from mmengine.config import Config
-from mmengine.registry import DefaultScope
 from torch import Tensor, nn
 
-from moganet.complexity import COUNTERS, Complexity
+from moganet.complexity import COUNTERS, Complexity, count_images  # noqa: F401  a part of this module
 
 PAPER_COUNTER = 'mmcv'
 # Height and width of the paper's counts. Configs are tested at the size of each photograph.
@@ -85,32 +79,5 @@ def count(cfg: Config, shape: tuple[int, int] | None = None, counter: str = PAPE
     Raises:
         ValueError: no such counter, or a detector of a kind that cannot be counted.
     """
-    if counter not in COUNTERS:
-        raise ValueError(f'counter={counter!r}: expected one of {", ".join(COUNTERS)}')
-    shape = tuple(shape or DEFAULT_SHAPE)
-    # mmcv's counter needs shapes only. fvcore traces, which fails on the meta device: sizes become tensors there.
-    device = 'meta' if counter == 'mmcv' else 'cpu'
-    with torch.device(device), DefaultScope.overwrite_default_scope('mmdet'):
-        detector = MODELS.build(copy.deepcopy(cfg.model)).eval()  # mmdet's detectors write into their config
-        model = Counted(detector).eval()
-        with torch.no_grad():
-            macs = _COUNT[counter](model, (cfg.model.backbone.get('in_channels', 3), *shape))
-    return Complexity(
-        parameters=sum(p.numel() for p in detector.parameters()),
-        backbone_parameters=sum(p.numel() for p in detector.backbone.parameters()),
-        macs=int(macs),
-        shape=shape,
-        counter=counter,
-    )
-
-
-def _mmcv(model: nn.Module, shape: tuple[int, int, int]) -> float:
-    return get_model_complexity_info(model, shape, print_per_layer_stat=False, as_strings=False)[0]
-
-
-def _fvcore(model: nn.Module, shape: tuple[int, int, int]) -> float:
-    analysis = FlopCountAnalysis(model, torch.zeros(1, *shape))
-    return analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False).total()
-
-
-_COUNT = {'mmcv': _mmcv, 'fvcore': _fvcore}
+    shape = tuple(shape or default_shape(cfg))
+    return count_images(cfg.model, shape, counter, 'mmdet', get_model_complexity_info, Counted)

@@ -4,7 +4,13 @@ That file of a task has ``COUNTERS``, those it knows, ``PAPER_COUNTER``, the one
 ``default_shape(cfg)``, the (H, W) its config is tested at, and ``count(cfg, shape, counter)``.
 """
 
+import copy
+from collections.abc import Callable
 from dataclasses import dataclass
+
+import torch
+from mmengine.registry import MODELS, DefaultScope
+from torch import nn
 
 # What each counter includes. A multiply-add (MAC) counts as one; the paper calls them FLOPs.
 COUNTERS = {
@@ -27,3 +33,48 @@ class Complexity:
     macs: int
     shape: tuple[int, int]
     counter: str
+
+
+def count_images(
+    model: dict, shape: tuple[int, int], counter: str, scope: str, mmcv_counter: Callable, wrap: Callable = lambda m: m
+) -> Complexity:
+    """Count a model for one image.
+
+    Args:
+        model: The config of a model with a ``backbone``; no weights are loaded.
+        shape: (H, W) of the image in pixels.
+        counter: 'mmcv' or 'fvcore', see ``COUNTERS``.
+        scope: Of the registry that builds the model.
+        mmcv_counter: ``mmcv.cnn.get_model_complexity_info``: the core imports no MM package.
+        wrap: Makes of the model one that takes an image to the raw outputs of its heads.
+
+    Raises:
+        ValueError: no such counter.
+    """
+    if counter not in COUNTERS:
+        raise ValueError(f'counter={counter!r}: expected one of {", ".join(COUNTERS)}')
+    settings = copy.deepcopy(dict(model))  # some models write into their config
+    channels = settings['backbone'].get('in_channels', 3)
+    # mmcv's counter needs shapes only. fvcore traces, which fails on the meta device: sizes become tensors there.
+    device = 'meta' if counter == 'mmcv' else 'cpu'
+    with torch.device(device), torch.no_grad(), DefaultScope.overwrite_default_scope(scope):
+        built = MODELS.build(settings).eval()
+        counted = wrap(built).eval()
+        if counter == 'mmcv':
+            macs, _ = mmcv_counter(counted, (channels, *shape), print_per_layer_stat=False, as_strings=False)
+        else:
+            macs = _count_by_fvcore(counted, (channels, *shape))
+    return Complexity(
+        parameters=sum(p.numel() for p in built.parameters()),
+        backbone_parameters=sum(p.numel() for p in built.backbone.parameters()),
+        macs=int(macs),
+        shape=tuple(shape),
+        counter=counter,
+    )
+
+
+def _count_by_fvcore(model: nn.Module, shape: tuple[int, int, int]) -> float:
+    from fvcore.nn import FlopCountAnalysis  # which the core does without
+
+    analysis = FlopCountAnalysis(model, torch.zeros(1, *shape))
+    return analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False).total()

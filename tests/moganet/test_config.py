@@ -3,6 +3,7 @@
 import pytest
 from mmengine.config import Config, ConfigDict
 
+from moganet import tasks
 from moganet.config import load_config, shrink, task_package
 from moganet.preflight import check_data, datasets_of, register_layout
 from moganet.tasks import task_module, task_of
@@ -119,7 +120,7 @@ def test_a_missing_config_names_its_neighbours(recipe):
 
 def test_shrink_leaves_two_iterations_and_no_download(recipe):
     cfg = shrink(load_config(recipe))
-    assert cfg.train_dataloader.batch_size == 2 and cfg.train_dataloader.dataset.indices == 4
+    assert cfg.train_dataloader.batch_size == 2 and cfg.train_dataloader.dataset.dataset.indices == 4
     assert cfg.val_dataloader.num_workers == 0
     assert cfg.train_cfg == dict(by_epoch=True, max_epochs=1, val_interval=1)
     assert cfg.model.backbone.init_cfg is None
@@ -132,6 +133,14 @@ def test_shrink_keeps_testing_image_by_image(recipe):
     shrink(cfg)
     assert (cfg.train_dataloader.batch_size, cfg.val_dataloader.batch_size) == (2, 1)
     assert cfg.val_dataloader.dataset.indices == 4
+
+
+def test_shrink_reaches_data_sets_inside_of_others():
+    parts = [dict(type='A'), dict(type='RepeatDataset', times=7, dataset=dict(type='B'))]
+    cfg = Config(dict(train_dataloader=dict(dataset=dict(type='ConcatDataset', datasets=parts))))
+    dataset = shrink(cfg).train_dataloader.dataset
+    assert 'indices' not in dataset and 'indices' not in dataset.datasets[1]
+    assert (dataset.datasets[0].indices, dataset.datasets[1].dataset.indices, dataset.datasets[1].times) == (4, 4, 1)
 
 
 def test_shrink_keeps_iteration_based_training():
@@ -162,8 +171,9 @@ def test_the_package_of_a_config_is_not_the_core():
     assert task_package(Config(dict(custom_imports=dict(imports=['moganet', 'mogapose'])))) == 'mogapose'
 
 
-@pytest.mark.parametrize(('task', 'word'), [('cats', 'no task'), ('video', 'mogavideo.mini')])
-def test_a_module_of_a_task_that_is_not_there_is_named(task, word):
+@pytest.mark.parametrize(('task', 'word'), [('cats', 'no task'), ('music', 'mogamusic.mini')])
+def test_a_module_of_a_task_that_is_not_there_is_named(task, word, monkeypatch):
+    monkeypatch.setitem(tasks.PACKAGES, 'music', 'mogamusic')
     with pytest.raises(ValueError, match=word):
         task_module(task, 'mini')
 

@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 from tool_runs import ROOT, call, run_tool
 
+from moganet import tasks
 from moganet.checkpoint import read_checkpoint, write_checkpoint
 from moganet.config import load_config
 
@@ -156,9 +157,10 @@ def test_mini_data_are_the_real_scans_in_a_fixed_split(tmp_path, mini_cls):
     assert len({file.stem for file in mini_cls.rglob('*.png')}) == 1797  # none in both
 
 
-def test_a_task_that_is_not_there_is_named(capsys):
-    assert run_tool('make_mini_data', '--task', 'video') == 1
-    assert "task 'video' needs mogavideo.mini" in capsys.readouterr().err
+def test_a_task_whose_package_is_not_there_is_named(capsys, monkeypatch):
+    monkeypatch.setitem(tasks.PACKAGES, 'music', 'mogamusic')
+    assert run_tool('make_mini_data', '--task', 'music') == 1
+    assert "task 'music' needs mogamusic.mini" in capsys.readouterr().err
 
 
 def test_demo_trains_and_draws(tmp_path, monkeypatch, capsys):
