@@ -9,16 +9,14 @@ from PIL import Image
 
 from moganet.config import DATALOADERS, EVALUATORS, walk
 from moganet.folders import whole_folder
-from moganet.scans import Scans, load_scans
-from moganet.scenes import Scene, compose, load_photos
+from moganet.scenes import Scene, generate
+from moganet.smoke import smaller
 
 from .outlines import polygons, run_lengths
 
 ROOT = 'data/mini/det'
 NUM_IMAGES = dict(train=200, val=50)
-DIGITS_PER_IMAGE = (4, 11)
 CLASSES = tuple('0123456789')
-SEED = 0
 # Of the long edges that the recipes resize to, so that a smoke run takes seconds.
 SMOKE_SCALE = 1 / 5
 
@@ -35,9 +33,8 @@ def make(root: str | Path = ROOT) -> str:
     if all(_annotations(root, split).is_file() for split in NUM_IMAGES):
         return summary
     with whole_folder(root) as partial:
-        photos = load_photos()
-        for split, scans in load_scans().items():
-            _write_split(partial, split, scans, photos)
+        for split in NUM_IMAGES:
+            _write_split(partial, split)
     return summary
 
 
@@ -45,21 +42,12 @@ def _annotations(root: Path, split: str) -> Path:
     return root / 'annotations' / f'instances_{split}2017.json'
 
 
-def _write_split(root: Path, split: str, scans: Scans, photos: list[np.ndarray]) -> None:
+def _write_split(root: Path, split: str) -> None:
     images, annotations = [], []
     folder = root / f'{split}2017'
     folder.mkdir(parents=True)
-    seed = [SEED, list(NUM_IMAGES).index(split)]
-    # Each scan is used once before any is used again.
-    order = np.random.RandomState(seed).permutation(len(scans.labels))
-    used = 0
-    for image_id in range(1, NUM_IMAGES[split] + 1):
-        random = np.random.RandomState([*seed, image_id])
-        number = random.randint(*DIGITS_PER_IMAGE)
-        scene = compose(photos, scans, order.take(range(used, used + number), mode='wrap'), split, random)
-        used += number
+    for image_id, pixels, scene in generate(split, NUM_IMAGES[split]):
         name = f'{image_id:012d}.jpg'
-        pixels = scene.image.round().clip(0, 255).astype(np.uint8)
         Image.fromarray(pixels).save(folder / name, quality=92)
         images.append(dict(id=image_id, file_name=name, height=pixels.shape[0], width=pixels.shape[1]))
         annotations += _describe(scene, image_id, len(annotations) + 1)
@@ -113,13 +101,7 @@ def _use_dataset(node: dict, root: str, split: str) -> None:
                     data_prefix=dict(img=f'{split}2017/'), metainfo=dict(classes=CLASSES))  # fmt: skip
     for key in ('scale', 'scales', 'crop_size'):
         if key in node and 'ratio_range' not in node:
-            node[key] = _smaller(node[key])
-
-
-def _smaller(size: object) -> object:
-    if isinstance(size, list | tuple):
-        return type(size)(_smaller(part) for part in size)
-    return max(32, round(size * SMOKE_SCALE))
+            node[key] = smaller(node[key], SMOKE_SCALE)
 
 
 def _use_metric(node: dict, root: str) -> None:

@@ -142,6 +142,17 @@ def _move_data(cfg: Config, new: str) -> None:
         cfg.data_root = new
 
 
+def _keep_few(dataset: dict, number: int) -> None:
+    """Let a data set have ``number`` items, and each one that a wrapper such as RepeatDataset goes over."""
+    inner = dataset.get('datasets') or [dataset['dataset']] if {'dataset', 'datasets'} & set(dataset) else []
+    if not inner:
+        dataset['indices'] = number
+    if 'times' in dataset:
+        dataset['times'] = 1
+    for part in inner:
+        _keep_few(part, number)
+
+
 def shrink(cfg: Config, iterations: int = 2) -> Config:
     """Make ``cfg`` a smoke run, in place: a few iterations of batch 2 and one short evaluation, no download.
 
@@ -150,8 +161,10 @@ def shrink(cfg: Config, iterations: int = 2) -> Config:
     batch_size = 2
     for name in DATALOADERS:
         if cfg.get(name):
-            cfg[name].update(batch_size=batch_size, num_workers=0, persistent_workers=False)
-            cfg[name].dataset.indices = batch_size * iterations
+            # Images that are tested one by one may differ in size.
+            alone = name != 'train_dataloader' and cfg[name].get('batch_size') == 1
+            cfg[name].update(batch_size=1 if alone else batch_size, num_workers=0, persistent_workers=False)
+            _keep_few(cfg[name].dataset, batch_size * iterations)
     if cfg.get('train_cfg'):
         by_epoch = 'max_epochs' in cfg.train_cfg
         cfg.train_cfg.update(dict(max_epochs=1, val_interval=1) if by_epoch else

@@ -78,7 +78,11 @@ def set_seed(cfg: Config, seed: int | None) -> None:
 
 
 def adapt_to_hardware(cfg: Config) -> list[str]:
-    """Replace what needs CUDA where there is none, in place; return what was replaced, a line each."""
+    """Replace what needs CUDA where there is none, in place; return what was replaced, a line each.
+
+    A model that is built without this can predict and be counted all the same: SyncBN needs CUDA where several
+    processes train, else it computes what BN does.
+    """
     if torch.cuda.is_available():
         return []
     notes = []

@@ -31,7 +31,7 @@ def prepare(cfg: Config, tta: bool = False, out: str | None = None, show_dir: st
     cfg.load_from, cfg.resume = None, False
     cfg.custom_hooks = [hook for hook in cfg.get('custom_hooks') or [] if hook['type'] not in TRAINING_HOOKS]
     if tta:
-        if 'tta_model' not in cfg or 'tta_pipeline' not in cfg:
+        if not cfg.get('tta_model') or not cfg.get('tta_pipeline'):
             task_module(task_of(cfg), 'tta').set_default(cfg)
         cfg.test_dataloader.dataset.pipeline = cfg.tta_pipeline
         cfg.model = dict(cfg.tta_model, module=cfg.model)
@@ -48,13 +48,18 @@ def prepare(cfg: Config, tta: bool = False, out: str | None = None, show_dir: st
 
 
 def _draw(cfg: Config, show_dir: str) -> None:
-    """Turn the config's visualization hook on; the MM packages spell its options in two ways."""
+    """Turn the config's visualization hook on; each MM package spells its options in its own way."""
     hook = (cfg.get('default_hooks') or {}).get('visualization')
     if not hook:
         raise ValueError('--show-dir: the config has no default_hooks.visualization')
-    if hook['type'] in ('DetVisualizationHook', 'SegVisualizationHook'):
+    if hook['type'] == 'DetVisualizationHook':
         hook['draw'] = True
         hook['test_out_dir'] = os.path.abspath(show_dir)
+    elif hook['type'] == 'SegVisualizationHook':
+        hook['draw'] = True
+        # The hook has no folder of its own. A visualizer that a training made in this process would keep its folder.
+        folder = os.path.abspath(show_dir)
+        cfg.merge_from_dict({'visualizer.save_dir': folder, 'visualizer.name': folder})
     else:
         hook['enable'] = True
         hook['out_dir'] = os.path.abspath(show_dir)

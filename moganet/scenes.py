@@ -1,5 +1,6 @@
 """Scenes for the mini data: photographs with scanned digits pasted on them like stickers, and what is seen of each."""
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import cv2
@@ -8,8 +9,10 @@ from matplotlib.colors import hsv_to_rgb
 from numpy.random import RandomState
 from PIL import Image
 
-from .scans import Scans
+from .scans import Scans, load_scans
 
+SEED = 0
+DIGITS_PER_IMAGE = (4, 11)
 SIZES = ((256, 192), (192, 256), (224, 224), (256, 208))  # width, height of images in pixels
 DIGIT_SIDE = (36, 96)  # of a digit's scan, in pixels
 CROWD_SIDE, CROWD_COUNT = (26, 34), (8, 14)
@@ -149,3 +152,22 @@ def compose(photos: list[np.ndarray], scans: Scans, picks: np.ndarray, split: st
     for pick in picks:
         scene.paste_anywhere(scans.images[pick], int(scans.labels[pick]))
     return scene
+
+
+def generate(split: str, number: int) -> Iterator[tuple[int, np.ndarray, Scene]]:
+    """The first ``number`` scenes of 'train' or 'val', the same ones for every task.
+
+    Yields:
+        The scene's number from 1 on, its pixels (H, W, 3) uint8 RGB, and what is on it.
+    """
+    photos, scans = load_photos(), load_scans()[split]
+    seed = [SEED, ('train', 'val').index(split)]
+    # Each scan is used once before any is used again.
+    order = np.random.RandomState(seed).permutation(len(scans.labels))
+    used = 0
+    for image_id in range(1, number + 1):
+        random = np.random.RandomState([*seed, image_id])
+        count = random.randint(*DIGITS_PER_IMAGE)
+        scene = compose(photos, scans, order.take(range(used, used + count), mode='wrap'), split, random)
+        used += count
+        yield image_id, scene.image.round().clip(0, 255).astype(np.uint8), scene

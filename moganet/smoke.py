@@ -7,6 +7,13 @@ from mmengine.config import Config
 from .config import shrink, task_package
 
 
+def smaller(size: object, factor: float) -> object:
+    """A length in pixels times ``factor``, at least 32; of pairs and lists, each length."""
+    if isinstance(size, list | tuple):
+        return type(size)(smaller(part, factor) for part in size)
+    return max(32, round(size * factor))
+
+
 def prepare(cfg: Config) -> None:
     """Point ``cfg`` at the mini data of its task, writing that first if need be, and shrink it.
 
