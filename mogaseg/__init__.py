@@ -1,0 +1,20 @@
+"""Semantic segmentation: what MogaNet's recipes need beside mmseg. Importing it registers it."""
+
+import contextlib
+import io
+import warnings
+
+import moganet  # noqa: F401  registers the backbone
+
+# mmseg prints and warns about packages that it can do without.
+with contextlib.redirect_stderr(io.StringIO()), contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+    warnings.simplefilter('ignore')
+    import mmseg.datasets
+    import mmseg.engine
+    import mmseg.evaluation
+    import mmseg.models
+    import mmseg.visualization  # noqa: F401
+
+import moganet.norm_statistics  # noqa: F401  registers
+
+from . import preflight  # noqa: F401  registers its checks

@@ -1,0 +1,62 @@
+"""Parameters and multiply-adds of a segmentor, counted as the paper's tables count them.
+
+The paper's digits come from mmcv's counter on one image of height 512 and width 2048 (XL: 640 and 2560). The auxiliary
+head, which only trains, is among the parameters and not among the multiply-adds. Of the decoding head everything is
+counted as ``moganet.complexity.COUNTERS`` says, with three additions: mmcv's counter has 1 per output of a ReLU and
+nothing for SyncBN, which the recipes' heads have; enlarging maps costs nothing there, and 4 per pixel made in fvcore's.
+fvcore's takes a forward pass on the CPU, up to a minute.
+"""
+
+from mmcv.cnn import get_model_complexity_info
+from mmengine.config import Config
+from torch import Tensor, nn
+
+from moganet.complexity import COUNTERS, Complexity, count_images  # noqa: F401  a part of this module
+
+PAPER_COUNTER = 'mmcv'
+# Height and width where a config's test pipeline does not say.
+DEFAULT_SHAPE = (512, 2048)
+
+
+class Counted(nn.Module):
+    """A segmentor from the image to the scores of all classes at the size of the image.
+
+    Args:
+        segmentor: One of mmseg's encoder-decoders.
+
+    Raises:
+        ValueError: a model of another kind.
+    """
+
+    def __init__(self, segmentor: nn.Module):
+        super().__init__()
+        if not hasattr(segmentor, 'encode_decode'):
+            raise ValueError(f"{type(segmentor).__name__} cannot be counted: expected one of mmseg's encoder-decoders")
+        self.segmentor = segmentor
+
+    def forward(self, image: Tensor) -> Tensor:
+        size = tuple(map(int, image.shape[2:]))
+        return self.segmentor.encode_decode(image, [dict(ori_shape=size, img_shape=size, pad_shape=size)])
+
+
+def default_shape(cfg: Config) -> tuple[int, int]:
+    """The (H, W) of the largest image that the test pipeline makes, its short edge as height: the paper's counts."""
+    for step in cfg.get('test_dataloader', {}).get('dataset', {}).get('pipeline', ()):
+        if step['type'] == 'Resize' and isinstance(step.get('scale'), list | tuple):
+            return min(step['scale']), max(step['scale'])
+    return DEFAULT_SHAPE
+
+
+def count(cfg: Config, shape: tuple[int, int] | None = None, counter: str = PAPER_COUNTER) -> Complexity:
+    """Count the segmentor ``cfg.model`` for one image.
+
+    Args:
+        cfg: A config with ``model``; no weights are loaded.
+        shape: (H, W) of the image in pixels, ``default_shape(cfg)`` if None.
+        counter: 'mmcv' or 'fvcore', see ``moganet.complexity.COUNTERS``.
+
+    Raises:
+        ValueError: no such counter, or a model of a kind that cannot be counted.
+    """
+    shape = tuple(shape or default_shape(cfg))
+    return count_images(cfg.model, shape, counter, 'mmseg', get_model_complexity_info, Counted)

@@ -1,0 +1,110 @@
+"""Pictures for people: label maps laid over images, with a legend of names and colours."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+
+Colours = Sequence[Sequence[int]]
+OPACITY = 0.8
+# Longer legends are hard to read: the largest classes are named.
+MAX_NAMED = 16
+
+
+def overlay(image: np.ndarray, labels: np.ndarray, palette: Colours) -> np.ndarray:
+    """An RGB image in the colours of its labels, (H, W, 3) uint8. Labels beyond the palette leave it as it is.
+
+    Args:
+        image: RGB, (H, W, 3) uint8.
+        labels: (H, W), class of each pixel.
+        palette: RGB, 0 to 255, of each class.
+    """
+    known = labels < len(palette)
+    picture = image.astype(np.float32)
+    picture[known] += OPACITY * (np.asarray(palette, np.float32)[labels[known]] - picture[known])
+    return picture.round().astype(np.uint8)
+
+
+def shares(labels: np.ndarray, classes: Sequence[str]) -> list[tuple[int, float]]:
+    """(class, share of the pixels) of the classes that occur, largest first."""
+    counts = np.bincount(labels.ravel(), minlength=len(classes))[: len(classes)]
+    return [(int(i), counts[i] / labels.size) for i in np.argsort(-counts, kind='stable') if counts[i]]
+
+
+def draw_labels(
+    image: np.ndarray, labels: np.ndarray, classes: Sequence[str], palette: Colours, path: str | Path
+) -> Path:
+    """Write an image and, beside it, its labels with the names and shares of the classes in it."""
+    found = shares(labels, classes)[:MAX_NAMED]
+    height = max(3.0, 5 * image.shape[0] / image.shape[1])
+    figure = _figure(13, height)
+    for axes, picture in zip(figure.subplots(1, 2), (image, overlay(image, labels, palette)), strict=True):
+        _show(axes, picture)
+    names = [(f'{classes[label]}  {_percent(share)}', palette[label]) for label, share in found]
+    figure.legend(handles=_patches(names), loc='outside right center', frameon=False, fontsize=11)
+    return _save(figure, path)
+
+
+def draw_comparison(
+    triples: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray]],
+    classes: Sequence[str],
+    palette: Colours,
+    path: str | Path,
+) -> Path:
+    """Write rows of two images each: the image, its true labels and the predicted ones, under one legend.
+
+    Args:
+        triples: Images (H, W, 3) uint8 with true and predicted labels (H, W).
+        classes: Names of the labels.
+        palette: RGB, 0 to 255, of each class.
+        path: Where the picture goes.
+    """
+    rows = -(-len(triples) // 2)
+    figure = _figure(15, 2.6 * rows + 0.8)
+    cells = figure.subplots(rows, 7, squeeze=False, width_ratios=(1, 1, 1, 0.1, 1, 1, 1))  # a gap in the middle
+    for axes in cells.flat:
+        axes.set_axis_off()
+    for i, (image, truth, predicted) in enumerate(triples):
+        pictures = image, overlay(image, truth, palette), overlay(image, predicted, palette)
+        first = 4 * (i % 2)
+        shown = zip(cells[i // 2, first : first + 3], pictures, ('photograph', 'truth', 'prediction'), strict=True)
+        for axes, picture, title in shown:
+            _show(axes, picture)
+            axes.set_title(title, fontsize=10)
+    handles = _patches(list(zip(classes, palette, strict=True))[:MAX_NAMED])
+    figure.legend(handles=handles, loc='outside upper center', ncols=len(handles), frameon=False, fontsize=11,
+                  columnspacing=1.2, handlelength=1.4)  # fmt: skip
+    return _save(figure, path)
+
+
+def in_words(labels: np.ndarray, classes: Sequence[str]) -> str:
+    """What an image shows, such as 'background 81 %, seven 6 %'."""
+    return ', '.join(f'{classes[label]} {_percent(share)}' for label, share in shares(labels, classes)[:MAX_NAMED])
+
+
+def _percent(share: float) -> str:
+    return f'{100 * share:.0f} %' if share >= 0.01 else '< 1 %'
+
+
+def _patches(entries: Sequence[tuple[str, Sequence[int]]]) -> list[Patch]:
+    return [Patch(facecolor=np.asarray(colour) / 255, edgecolor='black', linewidth=0.5, label=name)
+            for name, colour in entries]  # fmt: skip
+
+
+def _figure(width: float, height: float) -> Figure:
+    # A figure of its own, without pyplot: no window, no global state.
+    return Figure(figsize=(width, height), layout='constrained')
+
+
+def _show(axes, picture: np.ndarray) -> None:
+    axes.imshow(picture)
+    axes.set_axis_off()
+
+
+def _save(figure: Figure, path: str | Path) -> Path:
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=110)
+    return path

@@ -1,0 +1,69 @@
+"""Predictions for single images, without a data set."""
+
+import copy
+from pathlib import Path
+
+import numpy as np
+import torch
+from mmengine.config import Config
+from mmengine.dataset import Compose, pseudo_collate
+from mmengine.device import get_device
+from mmengine.registry import DefaultScope
+from mmseg.datasets import BaseSegDataset
+from mmseg.registry import DATASETS, MODELS, TRANSFORMS
+
+from moganet.checkpoint import load_with_meta
+from moganet.engine import adapt_to_hardware
+from moganet.pictures import read_image
+
+from .draw import draw_labels, in_words
+from .preflight import MAP_TYPES
+
+
+class Predictor:
+    """A segmentor with the weights of a checkpoint and the test pipeline of its config.
+
+    Args:
+        cfg: A segmentation config.
+        checkpoint: A file, an address or moganet://NAME.
+
+    Raises:
+        ValueError, FileNotFoundError: the checkpoint cannot be loaded whole.
+    """
+
+    def __init__(self, cfg: Config, checkpoint: str):
+        cfg = copy.deepcopy(cfg)
+        adapt_to_hardware(cfg)
+        dataset = cfg.test_dataloader.dataset
+        steps = [step for step in dataset.pipeline if step['type'] not in MAP_TYPES]
+        with DefaultScope.overwrite_default_scope('mmseg'):
+            model = MODELS.build(cfg.model)
+            self.pipeline = Compose([TRANSFORMS.build(step) for step in steps])
+            configured = _meta(dataset)
+        self.model = model.to(get_device()).eval()
+        meta = load_with_meta(self.model, checkpoint)
+        self.classes = [str(name) for name in meta.get('classes') or configured['classes']]
+        palette = meta.get('palette')
+        known = palette is not None and len(palette) == len(self.classes)
+        self.palette = palette if known else configured['palette']
+
+    @torch.no_grad()
+    def __call__(self, image: str | Path) -> np.ndarray:
+        """The class of each pixel of an image file, (H, W). ValueError if it cannot be read."""
+        read_image(image)
+        data = self.pipeline(dict(img_path=str(image)))
+        return self.model.test_step(pseudo_collate([data]))[0].pred_sem_seg.data[0].cpu().numpy()
+
+    def draw(self, image: str | Path, path: str | Path) -> str:
+        """Write the picture of a prediction and return it in words: how much of what."""
+        labels = self(image)
+        draw_labels(read_image(image), labels, self.classes, self.palette, path)
+        return in_words(labels, self.classes)
+
+
+def _meta(dataset: dict) -> dict:
+    """Classes and palette that the config names, else those of its data set's type; colours are made up if need be."""
+    meta = {**DATASETS.get(dataset['type']).METAINFO, **(dataset.get('metainfo') or {})}
+    if len(meta.get('palette') or ()) != len(meta['classes']):
+        meta.pop('palette', None)
+    return BaseSegDataset(metainfo=meta, lazy_init=True).metainfo
