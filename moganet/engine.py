@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 import torch.distributed as dist
 from mmengine.config import Config
-from mmengine.registry import RUNNERS
+from mmengine.registry import RUNNERS, DefaultScope
 from mmengine.runner import Runner
 
 from . import hooks  # noqa: F401  registers
@@ -123,7 +123,8 @@ def build_runner(cfg: Config, dataloaders: Sequence[str], trust_checkpoint: bool
     """
     use_safe_loader(trust=trust_checkpoint)
     notes = adapt_to_hardware(cfg)
-    check_data(cfg, dataloaders)
+    with DefaultScope.overwrite_default_scope(cfg.get('default_scope')):
+        check_data(cfg, dataloaders)
     set_seed(cfg, None)
     ours = [dict(type=name) for name in ('StrictLoad', 'PlainSchedulers', 'SeedEachIteration', 'StopOnBadLoss')]
     cfg.custom_hooks = [*copy.deepcopy(cfg.get('custom_hooks') or []), *ours]

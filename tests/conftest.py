@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 import tool_runs
 import torch
+from mmengine.registry import DefaultScope
+from mmengine.visualization import Visualizer
 
 torch.set_num_threads(1)
 _names = itertools.count()
@@ -24,6 +26,16 @@ def restored_random_states():
     random.setstate(states[0])
     np.random.set_state(states[1])
     torch.set_rng_state(states[2])
+
+
+@pytest.fixture(autouse=True)
+def restored_instances():
+    """MMEngine keeps scopes and visualizers for a whole process: no test goes on with those of another one's run."""
+    kept = {kind: kind._instance_dict.copy() for kind in (DefaultScope, Visualizer)}
+    yield
+    for kind, instances in kept.items():
+        kind._instance_dict.clear()
+        kind._instance_dict.update(instances)
 
 
 def pytest_runtest_setup(item):

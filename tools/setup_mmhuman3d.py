@@ -14,7 +14,7 @@ from pathlib import Path
 from moganet.folders import whole_folder
 
 ROOT = Path(__file__).resolve().parents[1]
-REQUIREMENTS = ROOT / 'requirements/mmhuman3d.txt'
+REQUIREMENTS = ROOT / 'tests/legacy_mmhuman3d/requirements.txt'
 FOLDER = ROOT / '.mmhuman3d'
 STAMP = 'installed.txt'
 

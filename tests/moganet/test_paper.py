@@ -124,7 +124,7 @@ def test_rows_name_configs_that_exist(task):
 @pytest.mark.parametrize('task', tasks())
 def test_rows_agree_with_the_table_of_published_weights(task):
     named = [row for row in rows(task) if row.weights_name]
-    assert named
+    assert named or task == 'expose'  # whose weights were never released
     for row in named:
         weights = find_weights(row.weights_name)
         assert (row.weights, row.sha256) == (weights.url, weights.sha256), row.name

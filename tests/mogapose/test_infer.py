@@ -59,7 +59,7 @@ def test_predictions_are_those_of_the_data_set(tiny, mini_pose):
     expected = predictor.model.test_step(pseudo_collate(data))
     for sample in expected:
         found = predictor(sample.img_path, sample.gt_instances.bboxes)
-        np.testing.assert_allclose(found.keypoints, sample.pred_instances.keypoints, atol=1e-3)
+        np.testing.assert_allclose(found.keypoints, sample.pred_instances.keypoints, atol=0.05)
         np.testing.assert_allclose(found.keypoint_scores, sample.pred_instances.keypoint_scores, rtol=1e-4)
 
 
@@ -69,7 +69,7 @@ def test_many_people_are_as_if_they_came_one_by_one(tiny, image, mini_pose, monk
     together = predictor(image, boxes)
     monkeypatch.setattr(infer, 'BATCH_SIZE', 2)
     assert together.keypoints.shape == (len(boxes), 17, 2) and len(boxes) > 2
-    np.testing.assert_allclose(predictor(image, boxes).keypoints, together.keypoints, atol=1e-3)
+    np.testing.assert_allclose(predictor(image, boxes).keypoints, together.keypoints, atol=0.05)
     assert together.bboxes.tolist() == boxes
 
 
