@@ -17,7 +17,7 @@ from mmengine.registry import MODELS, DefaultScope
 
 from moganet import engine, smoke
 from moganet.config import CONVENTIONS, RUNNER_KEYS, load_config, walk
-from moganet.tasks import PACKAGES
+from moganet.tasks import PACKAGES, task_module
 
 ROOT = Path(__file__).parents[1]
 CONFIGS = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / 'configs').rglob('*.py'))
@@ -38,6 +38,8 @@ EXAMPLES = ('mini', 'own_data')
 LONG_ROWS = ('configs/seg/upernet_moganet_xl_640.py',)
 # Of whole bodies there are no mini data; tests/mogapose/expose/test_bodies.py trains it on data of its own.
 WITHOUT_MINI_DATA = ('configs/expose/body_moganet_s.py',)
+# Images of each mini data set: two iterations need no more.
+FEW = 24
 TINY = dict(embed_dims=(8, 16, 24, 32), depths=(1, 1, 1, 1), ffn_ratios=(2, 2, 2, 2))
 
 every_config = pytest.mark.parametrize('path', CONFIGS)
@@ -129,7 +131,7 @@ def shrink_backbone(cfg: Config) -> None:
 def shrink_heads(cfg: Config) -> None:
     """Let a detector look at a few boxes per image, with narrow linear layers, and narrow the heads of a segmentor."""
 
-    def few(node: dict) -> None:
+    def narrow(node: dict) -> None:
         node.update({key: min(node[key], 20) for key in ('nms_pre', 'max_per_img') if key in node})
         if node.get('type') == 'RandomSampler':
             node['num'] = 20
@@ -140,7 +142,7 @@ def shrink_heads(cfg: Config) -> None:
         if node.get('type') in ('FPNHead', 'UPerHead', 'FCNHead'):
             node['channels'] = 32
 
-    walk(cfg.model, few)
+    walk(cfg.model, narrow)
 
 
 def test_configs_are_found():
@@ -241,9 +243,17 @@ def trains_here(path: str) -> bool:
 TRAINABLE = [path for path in CONFIGS if trains_here(path)]
 
 
+def few(numbers: dict | int) -> dict | int:
+    """Numbers of images, per part and split, but no more than FEW."""
+    return {key: few(n) for key, n in numbers.items()} if isinstance(numbers, dict) else min(numbers, FEW)
+
+
 @pytest.mark.parametrize('path', TRAINABLE)
 def test_config_trains_two_iterations(path, mini_root, tmp_path, monkeypatch):
     monkeypatch.chdir(mini_root)
+    mini = task_module(path.split('/')[1], 'mini')
+    if hasattr(mini, 'NUM_IMAGES'):
+        monkeypatch.setattr(mini, 'NUM_IMAGES', few(mini.NUM_IMAGES))
     # MMEngine formats the config for every log and checkpoint: most of the time of so short a run.
     monkeypatch.setattr(Config, 'pretty_text', '')
     cfg = load_config(ROOT / path)

@@ -1,0 +1,51 @@
+"""ExPose's hand network with MogaNet-XT on the mini data, from scratch: rendered hands, in minutes on two cores.
+
+    python tools/train.py configs/expose/hand_moganet_xt_mini.py
+
+The recipe of hand_moganet_t.py with crops of 64x64, without dropout, and another schedule. Key points and joints weigh
+otherwise: the gradient of the camera, which all key points share, would drown that of the fingers. There is no weight
+decay: layer scales start at 1e-5, so that blocks from scratch have hardly a gradient, and Adam's decay, which it scales
+up like any gradient, would shrink them before they wake.
+"""
+
+_base_ = 'hand_moganet_t.py'
+
+model = dict(
+    backbone=dict(arch='xtiny', init_cfg=None),
+    head=dict(in_channels=192, regressor_cfg=dict(dropout=0.0, init='xavier'), camera_cfg=dict(mean_scale=9.0)),
+    body_model=dict(path='data/mini/expose/body_models/mano/MANO_RIGHT.npz'),
+    loss_keypoints2d=dict(loss_weight=0.05),
+    loss_smplx_global_orient=dict(loss_weight=3),
+    loss_smplx_hand_pose=dict(loss_weight=20),
+)
+train_pipeline = [
+    dict(type='LoadImageFromFile'),
+    dict(type='GetRandomScaleRotation', rot_factor=0, scale_factor=0.05),
+    dict(type='MeshAffine', img_res=64),
+    dict(type='RandomChannelNoise', noise_factor=0.2),
+    dict(type='PackExPoseInputs'),
+]
+test_pipeline = [
+    dict(type='LoadImageFromFile'),
+    dict(type='MeshAffine', img_res=64),
+    dict(type='PackExPoseInputs'),
+]
+train_dataloader = dict(
+    batch_size=16, num_workers=0, persistent_workers=False, dataset=dict(
+        data_root='data/mini/expose', ann_file='hand_train.npz', data_prefix=dict(img=''),
+        pipeline=train_pipeline))  # fmt: skip
+val_dataloader = dict(
+    num_workers=0, persistent_workers=False, dataset=dict(
+        data_root='data/mini/expose', ann_file='hand_val.npz', data_prefix=dict(img=''),
+        pipeline=test_pipeline))  # fmt: skip
+test_dataloader = val_dataloader
+
+optim_wrapper = dict(
+    optimizer=dict(lr=2e-3, weight_decay=0), clip_grad=dict(max_norm=10),
+    paramwise_cfg=dict(custom_keys=dict(head=dict(lr_mult=0.25))))  # fmt: skip
+param_scheduler = [
+    dict(type='LinearLR', start_factor=0.01, end=2, by_epoch=True, convert_to_iter_based=True),
+    dict(type='CosineAnnealingLR', T_max=14, by_epoch=True, convert_to_iter_based=True),
+]
+train_cfg = dict(max_epochs=14, val_interval=2)
+default_hooks = dict(checkpoint=dict(max_keep_ckpts=1))
