@@ -4,7 +4,7 @@
 
 The recipe of fpn_moganet_xt.py with another pipeline and schedule: crops of 96 pixels, no flip, which would make other
 digits, and 4,000 iterations of 8 crops. Neck and head are narrower, and the background, three quarters of all pixels,
-weighs less. Expected on the 50 other images: at least 60 mIoU.
+weighs less. Expected on the 50 other images: 58 mIoU after the last iteration, 60 on the way.
 """
 
 _base_ = 'fpn_moganet_xt.py'
