@@ -3,6 +3,14 @@
 from types import SimpleNamespace
 
 import pytest
+from mmengine.registry import DefaultScope
+
+
+@pytest.fixture(autouse=True)
+def own_scope():
+    """As in a run of its configs, whatever scope ran before in this process."""
+    with DefaultScope.overwrite_default_scope('mogapose'):
+        yield
 
 
 @pytest.fixture(scope='session')
