@@ -25,6 +25,8 @@ for _ in range(rank + 1):
 torch.save(model.state_dict(), f'{folder}/before{rank}.pth')
 ShareFirstNorms().before_val_epoch(SimpleNamespace(model=model))
 torch.save(model.state_dict(), f'{folder}/after{rank}.pth')
+torch.distributed.barrier()  # a process that ends earlier can take the other one's connection with it
+torch.distributed.destroy_process_group()
 """
 
 
