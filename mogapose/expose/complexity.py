@@ -5,18 +5,11 @@ no parameters and is not counted, so that its licensed file need not be there. B
 ``moganet.complexity.COUNTERS`` says, mmcv's counter has 1 per output of a ReLU.
 """
 
-import copy
-
-import torch
-from fvcore.nn import FlopCountAnalysis
 from mmcv.cnn import get_model_complexity_info
 from mmengine.config import Config
-from mmengine.registry import DefaultScope
 from torch import Tensor, nn
 
-from moganet.complexity import COUNTERS, Complexity
-
-from .registry import MODELS
+from moganet.complexity import COUNTERS, Complexity, count_images  # noqa: F401  a part of this module
 
 PAPER_COUNTER = 'mmcv'
 # Hands are seen at 224 pixels, faces and bodies at 256.
@@ -54,32 +47,5 @@ def count(cfg: Config, shape: tuple[int, int] | None = None, counter: str = PAPE
     Raises:
         ValueError: no such counter.
     """
-    if counter not in COUNTERS:
-        raise ValueError(f'counter={counter!r}: expected one of {", ".join(COUNTERS)}')
     shape = tuple(shape or default_shape(cfg))
-    # mmcv's counter needs shapes only. fvcore traces, which fails on the meta device: sizes become tensors there.
-    device = 'meta' if counter == 'mmcv' else 'cpu'
-    with torch.device(device), DefaultScope.overwrite_default_scope('mogapose'):
-        estimator = MODELS.build(copy.deepcopy(cfg.model)).eval()
-        model = Counted(estimator).eval()
-        with torch.no_grad():
-            macs = _COUNT[counter](model, (cfg.model.backbone.get('in_channels', 3), *shape))
-    return Complexity(
-        parameters=sum(p.numel() for p in estimator.parameters()),
-        backbone_parameters=sum(p.numel() for p in estimator.backbone.parameters()),
-        macs=int(macs),
-        shape=shape,
-        counter=counter,
-    )
-
-
-def _mmcv(model: nn.Module, shape: tuple[int, int, int]) -> float:
-    return get_model_complexity_info(model, shape, print_per_layer_stat=False, as_strings=False)[0]
-
-
-def _fvcore(model: nn.Module, shape: tuple[int, int, int]) -> float:
-    analysis = FlopCountAnalysis(model, torch.zeros(1, *shape))
-    return analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False).total()
-
-
-_COUNT = {'mmcv': _mmcv, 'fvcore': _fvcore}
+    return count_images(cfg.model, shape, counter, 'mogapose', get_model_complexity_info, Counted)
