@@ -86,21 +86,8 @@ val_dataloader = dict(
         test_mode=True,
     ),
 )
-test_dataloader = dict(
-    batch_size=64,
-    num_workers=8,
-    persistent_workers=True,
-    sampler=dict(type='DefaultSampler', shuffle=False),
-    dataset=dict(
-        type='HumanDataDataset',
-        data_root='data',
-        ann_file='preprocessed_datasets/freihand_test.npz',
-        data_prefix=dict(img='datasets/FreiHand'),
-        convention='mano',
-        pipeline=test_pipeline,
-        test_mode=True,
-    ),
-)
+test_dataloader = dict(**val_dataloader)
+test_dataloader['dataset'] = dict(val_dataloader['dataset'], ann_file='preprocessed_datasets/freihand_test.npz')
 val_evaluator = dict(type='HandMeshMetric')
 test_evaluator = val_evaluator
 
