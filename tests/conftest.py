@@ -67,3 +67,12 @@ def tiny_config(tmp_path, mini_cls):
         return path
 
     return write
+
+
+@pytest.fixture
+def weights(tmp_path, monkeypatch):
+    """A folder for MOGANET_WEIGHTS."""
+    folder = tmp_path / 'weights'
+    folder.mkdir()
+    monkeypatch.setenv('MOGANET_WEIGHTS', str(folder))
+    return folder

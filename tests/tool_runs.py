@@ -49,3 +49,13 @@ def weights(path) -> dict:
 def run_tool(tool, *args) -> int:
     """As on the command line: the exit code, errors in one line on standard error."""
     return cli.run(runpy.run_path(str(ROOT / 'tools' / f'{tool}.py'))['main'], list(map(str, args)))
+
+
+def one_row(task: str, root: Path, name: str) -> None:
+    """A folder with the metafile of one row of a task, and its config."""
+    source, folder = ROOT / 'configs' / task, root / 'configs' / task
+    folder.mkdir(parents=True)
+    head, *models = (source / 'metafile.yml').read_text().split('  - Name: ')
+    (row,) = [model for model in models if model.startswith(f'{name}\n')]
+    (folder / 'metafile.yml').write_text('  - Name: '.join([head, models[0], row]))
+    (folder / f'{name}.py').write_text(f"_base_ = '{source}/{name}.py'\n")

@@ -12,7 +12,7 @@ from mmdet.datasets import CocoDataset
 from mmdet.registry import DATASETS, MODELS
 from mmengine.registry import DefaultScope
 from PIL import Image
-from tool_runs import ROOT, call, run_tool
+from tool_runs import ROOT, call, one_row, run_tool
 
 from mogadet.complexity import count
 from moganet.backbone import ARCHS
@@ -67,15 +67,6 @@ def write_mmdet2(path, model, **more) -> None:
                 config="model = dict(type='MaskRCNN', backbone=dict(type='MogaNet_feat', arch='xtiny'))",
                 epoch=12, iter=87960, mmcv_version='1.7.0', time='Sun Nov 20 10:00:00 2022', hook_msgs={})  # fmt: skip
     torch.save(dict(meta=meta, state_dict=model.state_dict(), **more), path)
-
-
-@pytest.fixture
-def weights(tmp_path, monkeypatch):
-    """A folder for MOGANET_WEIGHTS."""
-    folder = tmp_path / 'weights'
-    folder.mkdir()
-    monkeypatch.setenv('MOGANET_WEIGHTS', str(folder))
-    return folder
 
 
 @pytest.fixture
@@ -181,23 +172,13 @@ def test_metrics_of_a_test_stand_beside_the_table(weights, coco, tmp_path, monke
     metrics = json.loads(written.read_text())
     assert {'coco/bbox_mAP', 'coco/bbox_mAP_50', 'coco/bbox_mAP_l'} <= set(metrics)
 
-    one_row(tmp_path, name)
+    one_row('det', tmp_path, name)
     for ap, code in ((0.397, 0), (0.39, 1)):
         measured = {'': ap, '_50': 0.6, '_75': 0.424, '_s': 0.238, '_m': 0.436, '_l': 0.517}
         written.write_text(json.dumps(metrics | {f'coco/bbox_mAP{kind}': value for kind, value in measured.items()}))
         assert run_tool('paper_tables', '--root', tmp_path, '--task', 'det', '--results', 'results') == code
         line = next(line for line in capsys.readouterr().out.splitlines() if line.startswith(name))
         assert line.split()[-12:-10] == ['39.7', f'{100 * ap:.4g}'] if not code else 'MISMATCH' in line
-
-
-def one_row(root, name: str) -> None:
-    """A folder with the metafile of one row, and its config."""
-    folder = root / 'configs/det'
-    folder.mkdir(parents=True)
-    head, *models = (CONFIGS / 'metafile.yml').read_text().split('  - Name: ')
-    (row,) = [model for model in models if model.startswith(f'{name}\n')]
-    (folder / 'metafile.yml').write_text('  - Name: '.join([head, models[0], row]))
-    (folder / f'{name}.py').write_text(f"_base_ = '{CONFIGS}/{name}.py'\n")
 
 
 def test_released_detectors_measure_at_both_tasks():

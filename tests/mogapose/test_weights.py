@@ -57,15 +57,6 @@ def write_mmpose0(path, state, **more) -> None:
 
 
 @pytest.fixture
-def weights(tmp_path, monkeypatch):
-    """A folder for MOGANET_WEIGHTS."""
-    folder = tmp_path / 'weights'
-    folder.mkdir()
-    monkeypatch.setenv('MOGANET_WEIGHTS', str(folder))
-    return folder
-
-
-@pytest.fixture
 def coco(tmp_path):
     """Three images with a person each, two in the first, and a detector's boxes, of which one is a dog."""
     root = tmp_path / 'coco'

@@ -12,7 +12,7 @@ from mmengine.registry import DefaultScope
 from mmseg.datasets import ADE20KDataset
 from mmseg.registry import DATASETS, MODELS
 from PIL import Image
-from tool_runs import ROOT, call, run_tool
+from tool_runs import ROOT, call, one_row, run_tool
 
 from moganet.backbone import ARCHS
 from moganet.checkpoint import find_weights, list_weights, load_model
@@ -59,15 +59,6 @@ def write_mmseg0(path, model, **more) -> None:
                 env_info='sys.platform: linux', seed=1234, exp_name='x.py', epoch=64, iter=80000, mmcv_version='1.7.0',
                 time='Sun Nov 20 10:00:00 2022', hook_msgs={})  # fmt: skip
     torch.save(dict(meta=meta, state_dict=model.state_dict(), **more), path)
-
-
-@pytest.fixture
-def weights(tmp_path, monkeypatch):
-    """A folder for MOGANET_WEIGHTS."""
-    folder = tmp_path / 'weights'
-    folder.mkdir()
-    monkeypatch.setenv('MOGANET_WEIGHTS', str(folder))
-    return folder
 
 
 @pytest.fixture
@@ -153,7 +144,7 @@ def test_metrics_of_a_test_stand_beside_the_table(tmp_path, capsys):
     name = 'fpn_moganet_t'
     written = tmp_path / f'results/{name}/20260101_000000/20260101_000000.json'
     written.parent.mkdir(parents=True)
-    one_row(tmp_path, name)
+    one_row('seg', tmp_path, name)
     arguments = ('--root', tmp_path, '--task', 'seg', '--results', tmp_path / 'results')
     for miou, code in ((43.4, 0), (42.5, 1)):
         written.write_text(json.dumps({'aAcc': 80.0, 'mIoU': miou, 'mAcc': 55.0}))
@@ -162,16 +153,6 @@ def test_metrics_of_a_test_stand_beside_the_table(tmp_path, capsys):
         line = next(line for line in out.splitlines() if line.startswith(name))
         assert [float(word) for word in line.replace('MISMATCH', '').split()[-4:]] == [43.1, miou, 55.4, 55.0]
         assert ('MISMATCH fpn_moganet_t: mIoU is 43.1 in README, 42.5' in out) == bool(code)
-
-
-def one_row(root, name: str) -> None:
-    """A folder with the metafile of one row, and its config."""
-    folder = root / 'configs/seg'
-    folder.mkdir(parents=True)
-    head, *models = (CONFIGS / 'metafile.yml').read_text().split('  - Name: ')
-    (row,) = [model for model in models if model.startswith(f'{name}\n')]
-    (folder / 'metafile.yml').write_text('  - Name: '.join([head, models[0], row]))
-    (folder / f'{name}.py').write_text(f"_base_ = '{CONFIGS}/{name}.py'\n")
 
 
 @pytest.mark.parametrize('change', ['lost', 'added', 'auxiliary', 'classes', 'size', 'code'])
