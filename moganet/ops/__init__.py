@@ -4,4 +4,13 @@ from . import block
 from .choice import use
 from .reference import aggregate_channels, decompose_features, gate, multi_order_dwconv, split_channels
 
-__all__ = ['aggregate_channels', 'block', 'decompose_features', 'gate', 'multi_order_dwconv', 'split_channels', 'use']
+__all__ = [
+    'aggregate_channels',
+    'block',
+    'decompose_features',
+    'fused',
+    'gate',
+    'multi_order_dwconv',
+    'split_channels',
+    'use',
+]

@@ -1,4 +1,4 @@
-"""A block on a CPU by the faster path: its two halves on (B, H, W, C) maps."""
+"""A block by the faster path of its device. On a CPU, that is its two halves as one operation each, on (B, H, W, C)."""
 
 from types import ModuleType
 
@@ -6,17 +6,19 @@ import torch
 from torch import Tensor, nn
 
 from . import channel, choice, spatial
+from .gpu import block as on_gpu
 
 
 def applies(block: nn.Module, x: Tensor) -> bool:
-    """Whether this path computes ``block(x)``. Norms and stochastic depth are called, and may be whatever they are."""
+    """Whether a faster path computes ``block(x)``. Norms and stochastic depth are called, and may be what they like."""
     attn, mlp = block.attn, block.mlp
     value = attn.value
     convs = (attn.proj_1, attn.gate, value.DW_conv0, value.DW_conv1, value.DW_conv2, value.PW_conv, attn.proj_2,
              mlp.fc1, mlp.dwconv, mlp.decompose, mlp.fc2)  # fmt: skip
     if any(type(conv) is not nn.Conv2d for conv in convs):
         return False
-    return choice.fast(x, (*convs, attn, value, attn.sigma, mlp, mlp.sigma))
+    fast = on_gpu.applies if on_gpu.takes(x) else choice.fast
+    return fast(x, (*convs, attn, value, attn.sigma, mlp, mlp.sigma))
 
 
 def layout(block: nn.Module, x: Tensor) -> torch.memory_format | None:
@@ -26,6 +28,8 @@ def layout(block: nn.Module, x: Tensor) -> torch.memory_format | None:
 
 def run(block: nn.Module, x: Tensor) -> Tensor:
     """``block(x)``, (B, C, H, W) in channels-last."""
+    if on_gpu.takes(x):
+        return on_gpu.run(block, x)
     x = x.contiguous(memory_format=torch.channels_last)
     x = _run(spatial, _spatial_weights(block), x, block.norm1(x), block.drop_path, _options(block))
     return _run(channel, _channel_weights(block), x, block.norm2(x), block.drop_path, ())

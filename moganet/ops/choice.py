@@ -6,7 +6,7 @@ in the log once. ``MOGANET_OPS=reference`` in the environment, or ``with use('re
 It does not apply, and the reference computes, on maps too small to gain from it, under autocast, in half precision, on
 other devices, while a graph is captured (torch.compile, export, tracing), under dispatch modes, function transforms and
 forward-mode derivatives, and for a block whose parts have hooks or are of other classes than those it was built with.
-It has first derivatives only.
+It has first derivatives only. What a GPU has, and when, is told in ``moganet.ops.gpu.block``.
 """
 
 import contextlib
@@ -19,6 +19,11 @@ from mmengine.logging import MMLogger
 from torch import Tensor, nn
 from torch.nn.modules.module import _has_any_global_hook
 
+from . import gpu
+
+FUSED_TYPES = dict(
+    cpu=(torch.float32, torch.float64, torch.bfloat16), cuda=(torch.float32, torch.bfloat16, torch.float16)
+)
 CHOICES = ('auto', 'reference')
 # Elements of a map below which what Python does between the operations takes longer than they do.
 SMALLEST = 1 << 14
@@ -50,7 +55,6 @@ def choice() -> str:
     return _choice or _from_environment()
 
 
-@functools.cache
 def _from_environment() -> str:
     return _checked(os.environ.get('MOGANET_OPS') or 'auto', 'MOGANET_OPS')
 
@@ -68,14 +72,46 @@ def fast(x: Tensor, parts: tuple[nn.Module, ...]) -> bool:
         return False
     if choice() != 'auto' or not _ordinary(x) or x.dim() != 4 or x.numel() < max(1, SMALLEST):
         return False
-    if torch.is_autocast_enabled('cpu') or torch._C._len_torch_dispatch_stack() or _has_any_global_hook():
-        return False
-    if torch._C._are_functorch_transforms_active() or torch.autograd.forward_ad._current_level >= 0:
+    if torch.is_autocast_enabled('cpu') or intercepted():
         return False
     if not all(_plain(part, x) for part in parts):
         return False
-    _announce()
+    _keep_freed_memory()
+    announce('CPUs')
     return True
+
+
+def fused(x: Tensor) -> bool:
+    """Whether a faster path computes ``x`` by a block that is folded for inference.
+
+    torch.compile takes its operations as they are. Exported graphs are made of PyTorch's own.
+    """
+    device = x.device.type
+    if choice() != 'auto' or x.dtype not in FUSED_TYPES.get(device, ()) or torch.is_autocast_enabled(device):
+        return False
+    if device == 'cuda' and not gpu.available() or torch.is_grad_enabled() and x.requires_grad:
+        return False
+    if torch.compiler.is_dynamo_compiling():
+        return True
+    if torch.compiler.is_compiling() or torch.jit.is_tracing() or torch.jit.is_scripting() or intercepted():
+        return False
+    if not gpu.capable(x.device):
+        return False
+    if device == 'cpu':
+        _keep_freed_memory()
+    announce('CPUs' if device == 'cpu' else 'GPUs')
+    return True
+
+
+@functools.cache
+def _keep_freed_memory() -> None:
+    """Let the process keep what maps leave behind, up to 64 MB, for the maps to come.
+
+    glibc hands back what lies free at the end of the heap once it is twice the largest block freed so far: a network
+    that allocates a little more than that gets the same pages anew, zeroed, in each of its layers, which can take as
+    long as computing. It counts blocks up to 32 MB; this one is never touched, so that it costs nothing.
+    """
+    torch.empty((32 << 20) - (1 << 16), dtype=torch.uint8)
 
 
 def _ordinary(x: Tensor) -> bool:
@@ -83,18 +119,32 @@ def _ordinary(x: Tensor) -> bool:
 
 
 def _plain(part: nn.Module, x: Tensor) -> bool:
-    """Whether calling ``part`` would do no more than its class does, with ordinary parameters like ``x``."""
+    """Whether ``part`` is as its class is, with ordinary parameters like ``x``."""
+    parameters = (p for p in part._parameters.values() if p is not None)
+    return untouched(part) and all(_ordinary(p) and p.dtype is x.dtype for p in parameters)
+
+
+def untouched(part: nn.Module) -> bool:
+    """Whether calling ``part`` would do no more than its class does. Compilers see through this."""
     return not (
         part._forward_hooks or part._forward_pre_hooks or part._backward_hooks or part._backward_pre_hooks
         or 'forward' in part.__dict__
-    ) and all(_ordinary(p) and p.dtype is x.dtype for p in part._parameters.values() if p is not None)  # fmt: skip
+    )  # fmt: skip
 
 
-def _announce() -> None:
+def intercepted() -> bool:
+    """Whether someone else watches or transforms all that is computed."""
+    return bool(
+        torch._C._len_torch_dispatch_stack() or _has_any_global_hook() or torch._C._are_functorch_transforms_active()
+        or torch.autograd.forward_ad._current_level >= 0
+    )  # fmt: skip
+
+
+def announce(devices: str) -> None:
     """Say once which path computes, to the logger of a run; without a run nobody asked."""
     global _announced
     if not _announced and MMLogger._instance_dict:
         _announced = True
         MMLogger.get_current_instance().info(
-            'MogaNet computes by its faster path for CPUs; MOGANET_OPS=reference switches it off'
+            f'MogaNet computes by its faster path for {devices}; MOGANET_OPS=reference switches it off'
         )

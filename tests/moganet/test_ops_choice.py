@@ -20,7 +20,6 @@ def set_environment(monkeypatch, value):
         monkeypatch.delenv('MOGANET_OPS', raising=False)
     else:
         monkeypatch.setenv('MOGANET_OPS', value)
-    monkeypatch.setattr(choice, '_from_environment', choice._from_environment.__wrapped__)  # asks anew
 
 
 @pytest.fixture
