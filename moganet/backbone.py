@@ -146,6 +146,10 @@ class MogaBlock(nn.Module):
         x = x + self.drop_path(self.layer_scale_1 * self.attn(self.norm1(x)))
         return x + self.drop_path(self.layer_scale_2 * self.mlp(self.norm2(x)))
 
+    def layout(self, x: Tensor) -> torch.memory_format | None:
+        """In which layout a network of such blocks is best given ``x``; None where it does not matter."""
+        return ops.block.layout(self, x)
+
 
 class StemEmbed(nn.Module):
     """The stem: two 3x3 convolutions of stride 2, (B, in, H, W) to (B, C, H/4, W/4)."""
@@ -301,7 +305,7 @@ class MogaNet(nn.Module):
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         outs = []
-        inner = ops.block.layout(self.blocks1[0], x)
+        inner = self.blocks1[0].layout(x)
         outer = torch.contiguous_format if inner is not None and x.is_contiguous() else None
         x = _in_layout(x, inner)
         for i in range(self.num_stages):

@@ -10,6 +10,7 @@ from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 
 from .checkpoint import load_model
+from .fusion import fuse
 from .tasks import task_module, task_of
 
 # Hooks that change the weights while training. A checkpoint's weights already are what such a hook made of them.
@@ -66,12 +67,29 @@ def _draw(cfg: Config, show_dir: str) -> None:
     hook.setdefault('interval', 1)
 
 
-def test(runner: Runner, checkpoint: str, out: str | None = None) -> dict:
-    """Load ``checkpoint`` strictly, test, and return the metrics; write them to ``out`` if that ends in .json."""
-    model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+def test(runner: Runner, checkpoint: str, out: str | None = None, fused: bool = False) -> dict:
+    """Load ``checkpoint`` strictly, test, and return the metrics; write them to ``out`` if that ends in .json.
+
+    Args:
+        runner: Of a config that ``prepare`` has changed.
+        checkpoint: A file, an address or moganet://NAME.
+        out: Where the metrics go.
+        fused: Test with the backbone folded, see ``moganet.fuse``.
+
+    Raises:
+        ValueError, FileNotFoundError: the checkpoint cannot be loaded whole; there is nothing to fold.
+    """
+    wrapper = None
+    model = runner.model
+    if is_model_wrapper(model):
+        wrapper, model = model, model.module
     if runner.cfg.get('tta_model') and runner.cfg.model['type'] == runner.cfg.tta_model['type']:
-        model = model.module
+        wrapper, model = model, model.module
     load_model(model, checkpoint)
+    if fused and wrapper:
+        wrapper.module = fuse(model)
+    elif fused:
+        runner.model = fuse(model)
     metrics = runner.test()
     if out and out.endswith('.json') and is_main_process():
         partial = f'{out}.part'

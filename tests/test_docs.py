@@ -161,6 +161,20 @@ def test_the_bare_backbone_loads_weights_as_in_the_readme(tmp_path, monkeypatch)
     assert all(torch.equal(value, expected[name]) for name, value in scope['model'].state_dict().items())
 
 
+def test_a_model_is_fused_as_in_the_readme():
+    import torch
+    from official import relative_error
+
+    text = next(block for block in blocks('python') if 'moganet.fuse' in block)
+    model = MogaNet('xtiny').eval()
+    scope = dict(model=model)
+    exec(compile(text, 'README.md', 'exec'), scope)  # noqa: S102  the README's own example
+    x = torch.randn(1, 3, 64, 64)
+    with torch.no_grad():
+        assert relative_error(scope['model'](x)[-1], model(x)[-1]) < 1e-5
+    assert scope['model'] is not model
+
+
 def test_the_console_script_lists_the_weights(capsys):
     from moganet import cli
 

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from moganet import cli
+from moganet import cli, fuse
 from moganet.checkpoint.runner import use_safe_loader
 from moganet.config import load_config
 from moganet.tasks import task_module, task_of
@@ -64,6 +64,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument('checkpoint', help='a file, an address or moganet://NAME')
     parser.add_argument('images', nargs='+', metavar='IMAGE',
                         help='files or folders; for video GIFs, npy files or folders of frames')  # fmt: skip
+    parser.add_argument('--fuse', action='store_true', help='fold norms and scales into convolutions: faster')
     parser.add_argument('--out-dir', default='predictions')
     parser.add_argument('--cfg-options', nargs='+', action=cli.OptionsAction, default={}, metavar='KEY=VALUE')
     parser.add_argument('--trust-checkpoint', action='store_true', help='load a checkpoint that can run code')
@@ -81,6 +82,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     images = getattr(infer, 'find_inputs', find_images)(args.images)  # what an input is differs for video
     boxes = find_boxes(args, task)
     predictor = infer.Predictor(cfg, args.checkpoint)
+    if args.fuse:
+        predictor.model = fuse(predictor.model)
     taken = set()
     for image in images:
         name = image.stem if image.stem not in taken else f'{image.parent.name}_{image.stem}_{len(taken)}'

@@ -17,6 +17,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument('config')
     parser.add_argument('checkpoint', help='a file, an address or moganet://NAME')
     parser.add_argument('--tta', action='store_true', help="test-time augmentation: the config's tta_model")
+    parser.add_argument('--fuse', action='store_true', help='fold norms and scales into convolutions: faster')
     parser.add_argument('--out', metavar='FILE', help='write the metrics (.json) or the predictions (.pkl)')
     parser.add_argument('--show-dir', metavar='DIR', help='draw the predictions into this folder')
     cli.add_config_arguments(parser)
@@ -30,7 +31,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     engine.set_work_dir(cfg, args.config, args.work_dir)
     evaluate.prepare(cfg, tta=args.tta, out=args.out, show_dir=args.show_dir)
     runner = engine.build_runner(cfg, ('test_dataloader',), args.trust_checkpoint)
-    evaluate.test(runner, args.checkpoint, out=args.out)
+    evaluate.test(runner, args.checkpoint, out=args.out, fused=args.fuse)
 
 
 if __name__ == '__main__':

@@ -12,6 +12,7 @@ from tool_runs import ROOT, call, run_tool
 from moganet import tasks
 from moganet.checkpoint import read_checkpoint, write_checkpoint
 from moganet.config import load_config
+from moganet.fusion import FusedBlock
 
 
 @pytest.fixture
@@ -57,6 +58,35 @@ def test_predictions_and_pictures_are_written(run, tmp_path):
     assert len(predictions) == 16
     assert np.allclose(np.stack([p['pred_score'].numpy() for p in predictions]), scores, atol=1e-5)
     assert len(list((tmp_path / 'pictures').rglob('*.png'))) == 16
+
+
+@pytest.mark.parametrize('tta', [[], ['--tta']], ids=['plain', 'tta'])
+def test_a_fused_model_predicts_the_same(run, tta, tmp_path, monkeypatch):
+    config, checkpoint = run
+    fused = []
+    forward = FusedBlock.forward
+    monkeypatch.setattr(FusedBlock, 'forward', lambda self, x: fused.append(None) or forward(self, x))
+    scores = []
+    for name, option in (('whole', []), ('fused', ['--fuse'])):
+        out = tmp_path / f'{name}.pkl'
+        call('test', config, checkpoint, '--work-dir', tmp_path / 'test', '--out', out, *option, *tta)
+        assert bool(fused) == bool(option)
+        predictions = pickle.loads(out.read_bytes())  # noqa: S301  written just above
+        scores.append(np.stack([p['pred_score'].numpy() for p in predictions]))
+    assert np.allclose(*scores, atol=1e-6) and scores[0].std() > 1e-4
+
+
+def test_infer_says_the_same_of_a_fused_model(run, tmp_path, mini_cls, capsys, monkeypatch):
+    config, checkpoint = run
+    fused = []
+    forward = FusedBlock.forward
+    monkeypatch.setattr(FusedBlock, 'forward', lambda self, x: fused.append(None) or forward(self, x))
+    lines = []
+    for option in ([], ['--fuse']):
+        call('infer', config, checkpoint, mini_cls / 'val/3', '--out-dir', tmp_path / 'out', *option)
+        assert bool(fused) == bool(option)
+        lines.append([line for line in capsys.readouterr().out.splitlines() if ' -> ' in line])
+    assert lines[0] == lines[1] and lines[0]
 
 
 def test_tta_averages_over_flips(run, tmp_path):

@@ -1,0 +1,172 @@
+"""Folds what is linear at inference: ``fuse(model)`` gives a faster model of the same function, any model of any task.
+
+With a norm as ``a x + b`` per channel, s the scale of feature decomposition or channel aggregation, ls a layer scale:
+
+* The norms of the stem and of the embeddings go into their convolutions, norm2 into fc1.
+* norm1 and feature decomposition (Eq. 6 and 7): y + s (y - mean of y) with y = P norm1(x) is (1 + s) P' x, with a bias
+  that is the image's own, c - s P' (mean of x), where P' = P a and c = P b + the bias of P.
+* The spatial half returns ls (proj_2(..) + norm1(x)), to which x is added: x + (ls a) x + ls b + ls proj_2(..).
+* Channel aggregation (Eq. 10) is linear in the hidden map h: fc2 diag(1 + s) h - (fc2 s) context. ls goes into both.
+
+The dilated convolutions cannot go into the 5x5 one before them: zero padding makes their borders differ.
+"""
+
+import copy
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from . import ops
+from .backbone import MogaBlock, PatchEmbed, StemEmbed
+
+
+def fuse(model: nn.Module) -> nn.Module:
+    """A copy of ``model`` in eval mode whose MogaNet blocks, stems and embeddings are folded. For inference only.
+
+    What the copy computes differs by rounding; ``model`` stays as it is. The copy has other parameters, so that its
+    ``state_dict`` loads into ``fuse`` of a model of the same config, and into nothing else.
+
+    Args:
+        model: Any module with MogaNet blocks in it: a backbone, a detector, a video model.
+
+    Raises:
+        ValueError: there are no such blocks, or one of them has parts that cannot be folded, named with their class.
+    """
+    model = copy.deepcopy(model).eval()
+    folds = {MogaBlock: FusedBlock, StemEmbed: _fuse_stem, PatchEmbed: _fuse_embedding}
+    found = [(name, module) for name, module in model.named_modules() if type(module) in folds]
+    if not any(type(module) is MogaBlock for _, module in found):
+        raise ValueError(f'{type(model).__name__} has no MogaNet blocks to fuse: expected a MogaNet or what has one')
+    for name, module in found:
+        _check(name, module)
+    with torch.no_grad():
+        for name, module in found:
+            fused = folds[type(module)](module).eval().requires_grad_(False)
+            if not name:
+                return fused
+            model.set_submodule(name, fused)
+    return model
+
+
+class FusedSpatial(nn.Module):
+    """The spatial half of a block: (B, C, H, W) to the same, the shortcut included."""
+
+    def __init__(self, block: MogaBlock):
+        super().__init__()
+        attn, value = block.attn, block.attn.value
+        scale, shift = _affine(block.norm1)
+        ls, sigma = (p.double().flatten() for p in (block.layer_scale_1, attn.sigma.scale))
+        weight, bias = _product(attn.proj_1)
+        bias = bias + weight @ shift
+        weight = weight * scale
+        out_weight, out_bias = _product(attn.proj_2)
+        like = attn.proj_1.weight
+        self.proj_1 = _linear(weight * (1 + sigma)[:, None], bias, like)
+        self.mean = _linear(weight * sigma[:, None], None, like)
+        self.gate = _linear(*_product(attn.gate), like)
+        self.DW_conv0, self.DW_conv1, self.DW_conv2 = value.DW_conv0, value.DW_conv1, value.DW_conv2
+        self.PW_conv = _linear(*_product(value.PW_conv), like)
+        self.proj_2 = _linear(ls[:, None] * out_weight, ls * (out_bias + shift), like)
+        self.shortcut = nn.Parameter((ls * scale).to(like))
+        self.dilations = tuple(conv.dilation[0] for conv in (self.DW_conv0, self.DW_conv1, self.DW_conv2))
+        self.double_gate = attn.double_gate
+
+    def weights(self) -> list[Tensor]:
+        """In the order of ``ops.fused.spatial``."""
+        return [
+            self.proj_1.weight, self.proj_1.bias, self.mean.weight, self.gate.weight, self.gate.bias,
+            self.DW_conv0.weight, self.DW_conv0.bias, self.DW_conv1.weight, self.DW_conv1.bias,
+            self.DW_conv2.weight, self.DW_conv2.bias, self.PW_conv.weight, self.PW_conv.bias,
+            self.proj_2.weight, self.proj_2.bias, self.shortcut,
+        ]  # fmt: skip
+
+
+class FusedChannel(nn.Module):
+    """The channel half of a block: (B, C, H, W) to the same, the shortcut included."""
+
+    def __init__(self, block: MogaBlock):
+        super().__init__()
+        mlp = block.mlp
+        scale, shift = _affine(block.norm2)
+        ls, sigma = (p.double().flatten() for p in (block.layer_scale_2, mlp.sigma.scale))
+        weight, bias = _product(mlp.fc1)
+        out_weight, out_bias = _product(mlp.fc2)
+        out_weight, like = ls[:, None] * out_weight, mlp.fc1.weight
+        self.fc1 = _linear(weight * scale, bias + weight @ shift, like)
+        self.dwconv = mlp.dwconv
+        self.decompose = _linear(*_product(mlp.decompose), like)
+        self.fc2 = _linear(out_weight * (1 + sigma), ls * out_bias, like)
+        self.subtracted = nn.Parameter((out_weight @ sigma).to(like))
+
+    def weights(self) -> list[Tensor]:
+        """In the order of ``ops.fused.channel``."""
+        return [
+            self.fc1.weight, self.fc1.bias, self.dwconv.weight, self.dwconv.bias, self.decompose.weight,
+            self.decompose.bias, self.fc2.weight, self.fc2.bias, self.subtracted,
+        ]  # fmt: skip
+
+
+class FusedBlock(nn.Module):
+    """A MogaBlock at inference."""
+
+    def __init__(self, block: MogaBlock):
+        super().__init__()
+        self.spatial = FusedSpatial(block)
+        self.channel = FusedChannel(block)
+
+    def forward(self, x: Tensor) -> Tensor:
+        spatial = self.spatial
+        return ops.fused.block(x, spatial.weights(), self.channel.weights(), spatial.dilations, spatial.double_gate)
+
+    def layout(self, x: Tensor) -> torch.memory_format | None:
+        """In which layout a network of such blocks is best given ``x``; None where it does not matter."""
+        return ops.fused.layout(x)
+
+
+def _fuse_stem(stem: StemEmbed) -> StemEmbed:
+    conv1, norm1, act, conv2, norm2 = stem.projection
+    stem.projection = nn.Sequential(fuse_conv_bn_eval(conv1, norm1), act, fuse_conv_bn_eval(conv2, norm2))
+    return stem
+
+
+def _fuse_embedding(embedding: PatchEmbed) -> PatchEmbed:
+    embedding.projection = fuse_conv_bn_eval(embedding.projection, embedding.norm)
+    embedding.norm = nn.Identity()
+    return embedding
+
+
+def _check(name: str, module: nn.Module) -> None:
+    """Raise ValueError if what is folded is something else than it was built as."""
+    for inner, part in module.named_modules():
+        expected = None
+        if inner.rpartition('.')[2].startswith('norm') and not (
+            isinstance(part, _BatchNorm) and part.track_running_stats and part.affine
+        ):
+            expected = 'a BatchNorm with running statistics and weights'
+        leaf = next(part.children(), None) is None
+        if leaf and isinstance(getattr(part, 'weight', None), Tensor) and not isinstance(part, (_BatchNorm, nn.Conv2d)):
+            expected = 'a convolution or a BatchNorm'
+        if expected:
+            path = '.'.join(filter(None, (name, inner)))
+            raise ValueError(f'{path} is a {type(part).__name__}, which cannot be folded: expected {expected}')
+
+
+def _affine(norm: nn.Module) -> tuple[Tensor, Tensor]:
+    """A norm at inference, in double precision: what x is multiplied by, and what is added."""
+    scale = norm.weight.double() * (norm.running_var.double() + norm.eps).rsqrt()
+    return scale, norm.bias.double() - norm.running_mean.double() * scale
+
+
+def _product(conv: nn.Conv2d) -> tuple[Tensor, Tensor]:
+    """A 1x1 convolution, in double precision."""
+    return conv.weight.double().flatten(1), conv.bias.double()
+
+
+def _linear(weight: Tensor, bias: Tensor | None, like: Tensor) -> nn.Linear:
+    layer = nn.Linear(weight.shape[1], weight.shape[0], bias is not None, device='meta')
+    layer.weight = nn.Parameter(weight.to(like))
+    if bias is not None:
+        layer.bias = nn.Parameter(bias.to(like))
+    return layer

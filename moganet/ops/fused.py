@@ -1,0 +1,143 @@
+"""A block whose norms and scales are folded into its convolutions, for inference: by what suits the device.
+
+What is folded, and why that is exact, is told in ``moganet/fusion.py``. Maps of whole operations are (B, H, W, C).
+"""
+
+import functools
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from . import choice, depthwise, reference
+from .products import images_at_once, product
+from .reference import split_channels
+from .spatial import MAPS
+
+# How many weights a spatial half has.
+SPATIAL = 16
+
+
+def spatial(x: Tensor, weights: list[Tensor], dilations: tuple[int, ...], double: bool) -> Tensor:
+    """The spatial half of a block on a CPU."""
+    w_in, b_in, w_mean, w_gate, b_gate, *convs, w_value, b_value, w_out, b_out, shortcut = weights
+    channels = x.shape[-1]
+    bias = torch.addmm(b_in, x.mean((1, 2)), w_mean.t(), alpha=-1)
+    u = F.silu(product(x.view(-1, channels), w_in).view(x.shape).add_(bias[:, None, None]), inplace=True)
+    g = product(u.view(-1, channels), w_gate, b_gate)
+    v = product(multi_order(u, convs, dilations).view(-1, channels), w_value, b_value)
+    t = product(gated(g, v, double), w_out, b_out).view(x.shape)
+    return torch.addcmul(t, x, shortcut).add_(x)
+
+
+def gated(g: Tensor, v: Tensor, double: bool) -> Tensor:
+    """Gated aggregation (paper Eq. 8). Overwrites ``g`` and ``v``."""
+    for _ in range(1 + double):
+        g, v = F.silu(g, inplace=True), F.silu(v, inplace=True)
+    return g.mul_(v)
+
+
+def multi_order(x: Tensor, convs: list[Tensor], dilations: tuple[int, ...]) -> Tensor:
+    """The 5x5 of all channels, then the dilated ones in place."""
+    w0, b0, w1, b1, w2, b2 = convs
+    low, middle, _ = split_channels(x.shape[-1])
+    y = depthwise.forward(x, w0, b0, dilations[0]).contiguous()
+    for group, w, b, d in (
+        (y[..., low : low + middle], w1, b1, dilations[1]), (y[..., low + middle :], w2, b2, dilations[2])
+    ):  # fmt: skip
+        group.copy_(depthwise.forward(group, w, b, d))
+    return y
+
+
+def channel(x: Tensor, weights: list[Tensor]) -> Tensor:
+    """The channel half of a block on a CPU."""
+    w1, b1, w_dw, b_dw, w_context, b_context, w2, b2, subtracted = weights
+    hidden = len(w1)
+    h = product(x.view(-1, x.shape[-1]), w1, b1).view(*x.shape[:3], hidden)
+    g = depthwise.forward(h, w_dw, b_dw).reshape(-1, hidden)
+    torch.ops.aten.gelu.out(g, out=g)
+    context = F.gelu(F.linear(g, w_context, b_context))
+    return product(g, w2, b2).addr_(context.view(-1), subtracted, alpha=-1).view(x.shape).add_(x)
+
+
+def in_groups(half: Callable[[Tensor], Tensor], x: Tensor, width: int) -> Tensor:
+    """``half`` of all images, as many at a time as have their maps of ``width`` channels in the processor's cache."""
+    step = images_at_once(x, width)
+    if step >= len(x):
+        return half(x)
+    return torch.cat([half(part) for part in x.split(step)])
+
+
+def block(
+    x: Tensor, spatial_weights: list[Tensor], channel_weights: list[Tensor], dilations: tuple[int, ...], double: bool
+) -> Tensor:
+    """A block, (B, C, H, W) to the same, by what suits the device.
+
+    Args:
+        x: The map.
+        spatial_weights, channel_weights: As ``moganet.fusion`` lists them.
+        dilations: Of the three depthwise convolutions.
+        double: Whether the gate has both activations twice.
+    """
+    if not choice.fused(x):
+        return channel_in_parts(spatial_in_parts(x, spatial_weights, dilations, double), channel_weights)
+    if x.is_cuda:
+        from .gpu.fused import block
+
+        return block(x, spatial_weights, channel_weights, dilations, double)
+    if torch.compiler.is_compiling():
+        return opaque_block(x, [*spatial_weights, *channel_weights], dilations, double)
+    return _on_cpu(x, spatial_weights, channel_weights, dilations, double)
+
+
+def layout(x: Tensor) -> torch.memory_format | None:
+    """In which layout a network of such blocks is best given ``x``; None where it does not matter."""
+    return torch.channels_last if choice.fused(x) else None
+
+
+def _on_cpu(x: Tensor, spatial_weights: list[Tensor], channel_weights: list[Tensor], dilations: tuple[int, ...],
+            double: bool) -> Tensor:  # fmt: skip
+    x = x.permute(0, 2, 3, 1).contiguous()
+    x = in_groups(lambda part: spatial(part, spatial_weights, dilations, double), x, MAPS * x.shape[-1])
+    x = in_groups(lambda part: channel(part, channel_weights), x, len(channel_weights[0]))
+    return x.permute(0, 3, 1, 2)
+
+
+@torch.library.custom_op('moganet::fused_block', mutates_args=(), device_types='cpu')
+def opaque_block(x: Tensor, weights: list[Tensor], dilations: list[int], double: bool) -> Tensor:
+    """The same for a compiler, which could not write it as fast."""
+    return _on_cpu(x, weights[:SPATIAL], weights[SPATIAL:], dilations, double)
+
+
+@opaque_block.register_fake
+def _(x: Tensor, weights: list[Tensor], dilations: list[int], double: bool) -> Tensor:
+    return torch.empty_like(x, memory_format=torch.channels_last)
+
+
+def spatial_in_parts(x: Tensor, weights: list[Tensor], dilations: tuple[int, ...], double: bool) -> Tensor:
+    """The spatial half by ordinary operations on (B, C, H, W), for any device, graph or derivative."""
+    w_in, b_in, w_mean, w_gate, b_gate, w0, b0, w1, b1, w2, b2, w_value, b_value, w_out, b_out, shortcut = weights
+    bias = b_in - F.linear(x.mean((2, 3)), w_mean)
+    u = F.silu(_pointwise(x, w_in) + bias[:, :, None, None])
+    convs = (_depthwise(w, b, d) for w, b, d in zip((w0, w1, w2), (b0, b1, b2), dilations, strict=True))
+    m = reference.multi_order_dwconv(u, *convs)
+    t = reference.gate(_pointwise(u, w_gate, b_gate), _pointwise(m, w_value, b_value), double)
+    return x + torch.addcmul(_pointwise(t, w_out, b_out), x, shortcut[:, None, None])
+
+
+def channel_in_parts(x: Tensor, weights: list[Tensor]) -> Tensor:
+    """The channel half by ordinary operations on (B, C, H, W)."""
+    w1, b1, w_dw, b_dw, w_context, b_context, w2, b2, subtracted = weights
+    h = F.gelu(_depthwise(w_dw, b_dw, 1)(_pointwise(x, w1, b1)))
+    context = F.gelu(_pointwise(h, w_context, b_context))
+    return x + (_pointwise(h, w2, b2) - context * subtracted[:, None, None])
+
+
+def _pointwise(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    return F.conv2d(x, weight[:, :, None, None], bias)
+
+
+def _depthwise(weight: Tensor, bias: Tensor, dilation: int) -> Callable[[Tensor], Tensor]:
+    padding = weight.shape[-1] // 2 * dilation
+    return functools.partial(F.conv2d, weight=weight, bias=bias, padding=padding, dilation=dilation, groups=len(weight))

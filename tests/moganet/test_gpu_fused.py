@@ -1,0 +1,73 @@
+"""A folded block by the Triton kernels equals the folded block by PyTorch's own operations."""
+
+import interpreted
+import pytest
+import torch
+from interpreted import relative
+from official import fill
+
+import moganet
+from moganet import ops
+from moganet.backbone import MogaBlock
+
+on_gpu = pytest.importorskip('moganet.ops.gpu.fused')
+
+
+def test_folded_blocks_by_the_interpreter():
+    interpreted.run_cases(__file__)
+
+
+def arguments(channels, gate='single', dtype=torch.float32):
+    block = MogaBlock(channels, 2, 0, (1, 2, 3), gate)
+    block.load_state_dict({key: fill(key, tuple(value.shape)) for key, value in block.state_dict().items()})
+    fused = moganet.fuse(block).to(dtype)
+    return fused.spatial.weights(), fused.channel.weights(), fused.spatial.dilations, fused.spatial.double_gate
+
+
+def assert_equals_parts(shape, gate, dtype, bound):
+    x = torch.randn(shape)
+    found = on_gpu.block(x.to(dtype), *arguments(shape[1], gate, dtype))
+    with ops.use('reference'):
+        expected = ops.fused.block(x.double(), *arguments(shape[1], gate, torch.float64))
+    assert found.dtype is dtype and found.is_contiguous(memory_format=torch.channels_last)
+    assert relative(found, expected) < bound
+
+
+@pytest.mark.parametrize('gate', ['single', 'double'])
+@pytest.mark.parametrize('shape', [(2, 8, 5, 7), (1, 24, 3, 3)], ids=str)
+@torch.no_grad()
+def case_a_block_equals_its_parts(shape, gate):
+    assert_equals_parts(shape, gate, torch.float32, 1e-6)
+
+
+@pytest.mark.parametrize(('dtype', 'bound'), interpreted.BOUNDS[1:])
+@torch.no_grad()
+def case_half_precision_is_near(dtype, bound):
+    assert_equals_parts((2, 16, 6, 5), 'single', dtype, bound)
+
+
+def case_biased_silu_is_an_operator():
+    y = torch.randn(2, 8, 3, 5).contiguous(memory_format=torch.channels_last)
+    bias = torch.randn(2, 8)
+    assert relative(on_gpu.biased_silu(y, bias), torch.nn.functional.silu(y + bias[:, :, None, None])) < 1e-6
+    torch.library.opcheck(on_gpu.biased_silu, (y, bias))
+
+
+@torch.no_grad()
+def case_a_compiler_takes_the_kernels_as_they_are():
+    weights, x = arguments(8), torch.randn(1, 8, 4, 4)
+    compiled = torch.compile(on_gpu.block, fullgraph=True, backend='aot_eager')
+    assert relative(compiled(x, *weights), on_gpu.block(x, *weights)) < 1e-6
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize('channels, side', [(64, 56), (128, 28), (320, 14), (512, 7)])
+@torch.no_grad()
+def test_a_block_on_a_gpu_equals_its_parts(channels, side):
+    *weights, dilations, double = arguments(channels)
+    weights = [[tensor.cuda() for tensor in half] for half in weights]
+    x = torch.randn(4, channels, side, side, device='cuda')
+    found = ops.fused.block(x, *weights, dilations, double)
+    with ops.use('reference'):
+        expected = ops.fused.block(x, *weights, dilations, double)
+    assert relative(found, expected) < 1e-3  # TF32 is off by default; products of both sum in another order
