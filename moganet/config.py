@@ -142,7 +142,7 @@ def _move_data(cfg: Config, new: str) -> None:
         cfg.data_root = new
 
 
-def _keep_few(dataset: dict, number: int) -> None:
+def keep_few(dataset: dict, number: int) -> None:
     """Let a data set have ``number`` items, and each one that a wrapper such as RepeatDataset goes over."""
     inner = dataset.get('datasets') or [dataset['dataset']] if {'dataset', 'datasets'} & set(dataset) else []
     if not inner:
@@ -150,7 +150,7 @@ def _keep_few(dataset: dict, number: int) -> None:
     if 'times' in dataset:
         dataset['times'] = 1
     for part in inner:
-        _keep_few(part, number)
+        keep_few(part, number)
 
 
 def shrink(cfg: Config, iterations: int = 2) -> Config:
@@ -164,7 +164,7 @@ def shrink(cfg: Config, iterations: int = 2) -> Config:
             # Images that are tested one by one may differ in size.
             alone = name != 'train_dataloader' and cfg[name].get('batch_size') == 1
             cfg[name].update(batch_size=1 if alone else batch_size, num_workers=0, persistent_workers=False)
-            _keep_few(cfg[name].dataset, batch_size * iterations)
+            keep_few(cfg[name].dataset, batch_size * iterations)
     if cfg.get('train_cfg'):
         by_epoch = 'max_epochs' in cfg.train_cfg
         cfg.train_cfg.update(dict(max_epochs=1, val_interval=1) if by_epoch else

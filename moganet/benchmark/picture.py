@@ -1,0 +1,92 @@
+"""Pictures of what was measured: throughput against accuracy, and growth with the pixels."""
+
+from collections.abc import Sequence
+from itertools import groupby
+from pathlib import Path
+
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogFormatter, StrMethodFormatter
+from matplotlib.transforms import Bbox
+
+from .growth import Growth
+from .whole import Point
+
+OURS, THEIRS = '#c0392b', '#5b6b7b'
+
+
+def draw_points(points: Sequence[Point], title: str, path: str | Path) -> Path:
+    """Top-1 accuracy (published) over images per second (measured), as in Figure A3 of the paper."""
+    figure = Figure(figsize=(8, 5.5), dpi=120)
+    figure.subplots_adjust(left=0.09, right=0.97, bottom=0.1, top=0.93)
+    axes = figure.add_subplot()
+    for members in _families(points):
+        ours = members[0].ours
+        style = dict(color=OURS, marker='o', markersize=8, linewidth=2, zorder=3) if ours else dict(
+            color=THEIRS, marker='s', markersize=6, linewidth=1, zorder=2)  # fmt: skip
+        axes.plot([p.images_per_s for p in members], [p.published_top1 for p in members], **style)
+    axes.set(xscale='log', xlabel='images per second, measured', ylabel='top-1 on ImageNet-1K in %, published')
+    axes.set_title(title)
+    axes.xaxis.set_major_formatter(StrMethodFormatter('{x:g}'))
+    axes.xaxis.set_minor_formatter(LogFormatter(minor_thresholds=(2, 0.5)))
+    axes.grid(True, which='both', color='#e6e6e6', linewidth=0.6)
+    axes.margins(x=0.16, y=0.08)
+    label(figure, axes, points)
+    return _save(figure, path)
+
+
+def label(figure: Figure, axes: Axes, points: Sequence[Point]) -> None:
+    """Names beside their points, on the side where they cover no other name and no point; ours choose first."""
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    spots = [axes.transData.transform((p.images_per_s, p.published_top1)) for p in points]
+    taken = [Bbox.from_bounds(x - 6, y - 6, 12, 12) for x, y in spots]
+    for point in sorted(points, key=lambda p: not p.ours):
+        for dx, dy in ((6, 5), (-6, 5), (6, -13), (-6, -13)):
+            text = axes.annotate(point.name, (point.images_per_s, point.published_top1), (dx, dy), fontsize=9,
+                                 textcoords='offset points', ha='left' if dx > 0 else 'right',
+                                 color=OURS if point.ours else THEIRS)  # fmt: skip
+            box = text.get_window_extent(canvas.get_renderer())
+            if not any(box.overlaps(other) for other in taken):
+                break
+            if dy != -13 or dx > 0:
+                text.remove()
+        taken.append(box)
+
+
+def _families(points: Sequence[Point]) -> list[list[Point]]:
+    """Points whose names share what stands before the last hyphen, by accuracy."""
+    ordered = sorted(points, key=lambda p: (_family(p), p.published_top1))
+    return [list(members) for _, members in groupby(ordered, _family)]
+
+
+def _family(point: Point) -> str:
+    return point.name.rpartition('-')[0]
+
+
+def draw_growth(points: Sequence[Growth], title: str, path: str | Path) -> Path:
+    """Time and memory over the pixels of a batch, both logarithmic; grey lines grow in proportion to the pixels."""
+    figure = Figure(figsize=(10, 4.8), dpi=120, layout='constrained')
+    for axes, key, label in zip(figure.subplots(1, 2), ('ms', 'mib'), ('milliseconds', 'MiB at the peak'), strict=True):
+        for series, members in groupby(points, lambda p: p.series):
+            members = sorted(members, key=lambda p: p.pixels)
+            pixels = [p.pixels / 1e6 for p in members]
+            values = [getattr(p, key) for p in members]
+            (line,) = axes.plot(pixels, values, 'o-', label=series, markersize=4)
+            # Through the median per pixel, as the table has it.
+            ratio = members[0].time_ratio if key == 'ms' else members[0].memory_ratio
+            slope = values[0] / pixels[0] / ratio
+            axes.plot(pixels, [slope * x for x in pixels], ':', color=line.get_color(), alpha=0.6, linewidth=1)
+        axes.set(xscale='log', yscale='log', xlabel='megapixels in the batch', ylabel=label)
+        axes.grid(True, which='both', color='#e6e6e6', linewidth=0.6)
+        axes.legend(fontsize=8)
+    figure.suptitle(f'{title}; dotted: in proportion to the pixels', fontsize=11)
+    return _save(figure, path)
+
+
+def _save(figure: Figure, path: str | Path) -> Path:
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path)
+    return path
