@@ -32,8 +32,8 @@ VARIABLES = {
     *('codec', 'data_mode'),  # mmpose's data sets
     'mini_pipeline',
 }
-# The last part of the name of a config that is no row of a table: it may differ from its parent in any number of lines.
-EXAMPLES = ('mini', 'own_data')
+# The end of the name of a config that is no row of a table: it may differ from its parent in any number of lines.
+EXAMPLES = ('mini', 'own_data', 'expose/body_moganet_s')
 # Rows that differ in more than the size of the network: here, the size of the images in three pipelines.
 LONG_ROWS = ('configs/seg/upernet_moganet_xl_640.py',)
 # Of whole bodies there are no mini data; tests/mogapose/expose/test_bodies.py trains it on data of its own.

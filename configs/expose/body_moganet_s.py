@@ -11,38 +11,23 @@ Means of the body's and the hands' poses are those of ``all_means.pkl`` if ``mod
 the hands' of SMPL-X.
 """
 
-default_scope = 'mogapose'
-custom_imports = dict(imports=['mogapose.expose'], allow_failed_imports=False)
+_base_ = 'hand_moganet_t.py'
 
 model = dict(
-    type='SMPLXImageBodyModelEstimator',
-    data_preprocessor=dict(
-        type='ImgDataPreprocessor', mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375], bgr_to_rgb=True
-    ),
-    backbone=dict(
-        type='MogaNet',
-        arch='small',
-        out_indices=(3,),
-        init_cfg=dict(type='Pretrained', checkpoint='moganet://small_1k'),
-    ),
+    backbone=dict(arch='small', init_cfg=dict(checkpoint='moganet://small_1k')),
     head=dict(
         type='ExPoseBodyHead',
         in_channels=512,
         num_betas=10,
         num_expression_coeffs=10,
-        regressor_cfg=dict(layers=(1024, 1024), activ_type='none', dropout=0.5, init='default'),
-        camera_cfg=dict(pos_func='softplus', mean_scale=0.9),
+        regressor_cfg=dict(activ_type='none'),
     ),
     body_model=dict(type='SMPLX', path='data/body_models/smplx/SMPLX_NEUTRAL.npz', num_betas=10, num_expression=10),
-    loss_keypoints2d=dict(type='L1Loss', loss_weight=1),
     loss_keypoints3d=dict(type='L1Loss', loss_weight=1),
-    loss_smplx_global_orient=dict(type='RotationDistance', loss_weight=1),
     loss_smplx_body_pose=dict(type='RotationDistance', loss_weight=1),
-    loss_smplx_hand_pose=dict(type='RotationDistance', loss_weight=1),
     loss_smplx_jaw_pose=dict(type='RotationDistance', loss_weight=1),
     loss_smplx_expression=dict(type='MSELoss', loss_weight=1),
     loss_smplx_betas=dict(type='MSELoss', loss_weight=0.001),
-    loss_smplx_betas_prior=dict(type='ShapeThresholdPriorLoss', margin=3.0, norm='l2', loss_weight=1),
 )
 
 train_pipeline = [
@@ -58,41 +43,14 @@ test_pipeline = [
     dict(type='MeshAffine', img_res=256),
     dict(type='PackExPoseInputs'),
 ]
-train_dataloader = dict(
-    batch_size=48,
-    num_workers=8,
-    persistent_workers=True,
-    sampler=dict(type='DefaultSampler', shuffle=True),
-    dataset=dict(
-        type='HumanDataDataset',
-        data_root='data',
-        ann_file='preprocessed_datasets/curated_fits_train.npz',
-        data_prefix=dict(img='datasets'),
-        convention='smplx',
-        pipeline=train_pipeline,
-    ),
-)
-test_dataloader = dict(
-    batch_size=48,
-    num_workers=8,
-    persistent_workers=True,
-    sampler=dict(type='DefaultSampler', shuffle=False),
-    dataset=dict(
-        type='HumanDataDataset',
-        data_root='data',
-        ann_file='preprocessed_datasets/ehf_val.npz',
-        data_prefix=dict(img='datasets/EHF'),
-        convention='smplx',
-        pipeline=test_pipeline,
-        test_mode=True,
-    ),
-)
+train_dataloader = dict(batch_size=48, dataset=dict(
+    ann_file='preprocessed_datasets/curated_fits_train.npz', data_prefix=dict(img='datasets'),
+    convention='smplx', pipeline=train_pipeline))  # fmt: skip
+test_dataloader = dict(batch_size=48, dataset=dict(
+    ann_file='preprocessed_datasets/ehf_val.npz', data_prefix=dict(img='datasets/EHF'),
+    convention='smplx', pipeline=test_pipeline))  # fmt: skip
 test_evaluator = []
+val_cfg = val_dataloader = val_evaluator = None
 
-optim_wrapper = dict(optimizer=dict(type='Adam', lr=1e-4, weight_decay=1e-4))
-param_scheduler = dict(type='MultiStepLR', milestones=[60, 100], gamma=0.1, by_epoch=True)
 auto_scale_lr = dict(base_batch_size=192)
-train_cfg = dict(by_epoch=True, max_epochs=100)
-test_cfg = dict()
-default_hooks = dict(checkpoint=dict(type='CheckpointHook', interval=10, max_keep_ckpts=3))
-randomness = dict(seed=0)
+default_hooks = dict(checkpoint=dict(save_best=None))
