@@ -1,4 +1,4 @@
-"""Where people are on an image: boxes out of a json file, or found by a detector."""
+"""Where people, hands or faces are on an image: boxes out of a json file, or found by a detector."""
 
 import json
 from collections.abc import Callable
@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 MIN_SCORE = 0.5
+PERSON, COCO_PERSON = 'person', 1  # the category's name and its number in COCO
 EXPECTED = (
     'expected a COCO annotation file (images, annotations with bbox [x, y, width, height]), or a list of detections '
     '(image_id or file_name, bbox, and score if any)'
@@ -16,12 +17,18 @@ EXPECTED = (
 FindBoxes = Callable[[Path], np.ndarray]
 
 
-def from_json(path: str | Path, min_score: float = MIN_SCORE) -> FindBoxes:
-    """Boxes of people that a file lists.
+def from_json(path: str | Path, name: str = PERSON, min_score: float = MIN_SCORE) -> FindBoxes:
+    """Boxes of people, or of another class, that a file lists.
 
     An annotation belongs to an image of the same file name, whatever its folder. A detection without file_name belongs
-    to the image whose name is its image_id, leading zeros aside. Other categories than person, crowds and detections
-    of a lower score are left out.
+    to the image whose name is its image_id, leading zeros aside. Crowds and detections of a lower score are left out.
+    So are other categories than ``name``, where there is that one; of detections, which have no names, only number 1
+    is a person, and whatever else is wanted may have any number.
+
+    Args:
+        path: The file.
+        name: The category that is wanted.
+        min_score: Boxes of a lower score are left out.
 
     Raises:
         FileNotFoundError: no such file.
@@ -35,12 +42,12 @@ def from_json(path: str | Path, min_score: float = MIN_SCORE) -> FindBoxes:
     except ValueError as error:
         raise ValueError(f'--boxes {path} is no json ({error}): {EXPECTED}') from error
     found: dict[str, list] = {}
-    for where, key, box in _entries(path, content, min_score):
+    for where, key, box in _entries(path, content, name, min_score):
         found.setdefault(key, []).append(_corners(box, where))
     return lambda image: _stack(found.get(image.name, found.get(_short(image.stem), [])))
 
 
-def from_detector(detector: Any, name: str = 'person', min_score: float = MIN_SCORE) -> FindBoxes:
+def from_detector(detector: Any, name: str = PERSON, min_score: float = MIN_SCORE) -> FindBoxes:
     """Boxes that a detector finds.
 
     Args:
@@ -89,17 +96,19 @@ def _short(stem: str) -> str:
     return str(int(stem)) if stem.isdecimal() else stem
 
 
-def _entries(path: Path, content: Any, min_score: float) -> list[tuple[str, str, Any]]:
-    """(what to call it in an error, key of its image, box) of every person in a file."""
+def _entries(path: Path, content: Any, name: str, min_score: float) -> list[tuple[str, str, Any]]:
+    """(what to call it in an error, key of its image, box) of everything of one category in a file."""
     annotated = isinstance(content, dict) and isinstance(content.get('annotations'), list)
     if not annotated and not isinstance(content, list):
         raise ValueError(f'--boxes {path}: {EXPECTED}')
     entries = content['annotations'] if annotated else content
     try:
         names = {image['id']: Path(image['file_name']).name for image in content['images']} if annotated else {}
-        categories = {c['id'] for c in content.get('categories', []) if c['name'] == 'person'} if annotated else {1}
+        categories = {c['id'] for c in content.get('categories', []) if c['name'] == name} if annotated else set()
     except (KeyError, TypeError) as error:
         raise ValueError(f'--boxes {path}: images or categories without {error}; {EXPECTED}') from error
+    if not annotated and name == PERSON:
+        categories = {COCO_PERSON}
     found = []
     for i, entry in enumerate(entries):
         where = f'--boxes {path}: {"annotation" if annotated else "detection"} {i}'
@@ -107,8 +116,8 @@ def _entries(path: Path, content: Any, min_score: float) -> list[tuple[str, str,
             raise ValueError(f'{where} lacks bbox or image_id; {EXPECTED}')
         if annotated and entry.get('image_id') not in names:
             raise ValueError(f'{where} is of image_id {entry.get("image_id")!r}, which is not among the images')
-        # Without categories, all are taken for people.
-        other = categories and entry.get('category_id', 1) not in categories
+        # Without that category, all are taken for what is wanted.
+        other = categories and entry.get('category_id', COCO_PERSON) not in categories
         if other or entry.get('iscrowd') or entry.get('score', 1) < min_score:
             continue
         key = Path(entry['file_name']).name if 'file_name' in entry else _short(str(entry['image_id']))

@@ -17,12 +17,17 @@ from mmpose.registry import DATASETS, MODELS, TRANSFORMS
 from moganet.checkpoint import load_for_inference
 from moganet.pictures import read_image, write_image
 
-from .boxes import inside
+from .boxes import PERSON, inside
 from .draw import MIN_SCORE, draw_skeletons
 
 # What a pipeline and a model read of the data set beside the image.
 META_KEYS = ('dataset_name', 'flip_indices', 'flip_pairs', 'skeleton_links')
 BATCH_SIZE = 32
+
+
+def subject(cfg: Config) -> str:
+    """What is to be in a box: the class that is taken of a detector or a file of boxes."""
+    return PERSON
 
 
 class Predictor:

@@ -2,7 +2,8 @@
 
 python tools/infer.py configs/cls/moganet_s.py moganet://small_1k photo.jpg folder_of_photos --out-dir predictions
 
-Pose needs a box for each person: from a file, from a detector, else the whole image is one person's.
+Pose needs a box for each person, ExPose one for each hand, face or body: from a file, from a detector, else the whole
+image shows one.
 """
 
 import argparse
@@ -17,6 +18,7 @@ from moganet.tasks import task_module, task_of
 
 SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.ppm', '.pgm', '.tif', '.tiff', '.webp')
 BOX_OPTIONS = ('boxes', 'det_config', 'det_checkpoint', 'det_class')
+BOX_TASKS = ('pose', 'expose')
 
 
 def find_images(paths: Sequence[str]) -> list[Path]:
@@ -36,26 +38,32 @@ def find_images(paths: Sequence[str]) -> list[Path]:
     return found
 
 
-def find_boxes(args: argparse.Namespace, task: str) -> Callable[[Path], object] | None:
+def find_boxes(args: argparse.Namespace, task: str, subject: str) -> Callable[[Path], object] | None:
     """What tells the boxes of an image, as the options say; None if there are none.
+
+    Args:
+        args: The options.
+        task: Of the config.
+        subject: What there is to be in a box: the class that is taken unless an option says otherwise.
 
     Raises:
         ValueError: they do not fit the task or each other, or what they name cannot be used.
         FileNotFoundError: a file that they name is not there.
     """
     given = [name for name in BOX_OPTIONS if getattr(args, name) is not None]
-    if given and task != 'pose':
-        raise ValueError(f'--{given[0].replace("_", "-")} is for pose, {args.config} is of task {task!r}')
+    if given and task not in BOX_TASKS:
+        tasks = ' and '.join(BOX_TASKS)
+        raise ValueError(f'--{given[0].replace("_", "-")} is for {tasks}, {args.config} is of task {task!r}')
     if args.boxes and len(given) > 1:
         raise ValueError('--boxes and a detector: expected one of them')
     if args.boxes:
-        return task_module(task, 'boxes').from_json(args.boxes)
+        return task_module('pose', 'boxes').from_json(args.boxes, subject)
     if not given:
         return None
     if not (args.det_config and args.det_checkpoint):
         raise ValueError('a detector needs both --det-config and --det-checkpoint')
     detector = task_module('det', 'infer').Predictor(load_config(args.det_config), args.det_checkpoint)
-    return task_module(task, 'boxes').from_detector(detector, args.det_class or 'person')
+    return task_module('pose', 'boxes').from_detector(detector, args.det_class or subject)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -68,19 +76,20 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument('--out-dir', default='predictions')
     parser.add_argument('--cfg-options', nargs='+', action=cli.OptionsAction, default={}, metavar='KEY=VALUE')
     parser.add_argument('--trust-checkpoint', action='store_true', help='load a checkpoint that can run code')
-    pose = parser.add_argument_group('pose')
-    pose.add_argument('--boxes', metavar='FILE.json',
+    boxed = parser.add_argument_group('pose and expose')
+    boxed.add_argument('--boxes', metavar='FILE.json',
                       help='COCO annotations or a list of detections (image_id or file_name, bbox, score)')  # fmt: skip
-    pose.add_argument('--det-config', metavar='CONFIG', help='a detection config')
-    pose.add_argument('--det-checkpoint', metavar='CHECKPOINT', help='its weights')
-    pose.add_argument('--det-class', metavar='NAME', help='the class whose boxes are taken (default: person)')
+    boxed.add_argument('--det-config', metavar='CONFIG', help='a detection config')
+    boxed.add_argument('--det-checkpoint', metavar='CHECKPOINT', help='its weights')
+    boxed.add_argument('--det-class', metavar='NAME',
+                       help='the class whose boxes are taken (default: person, hand or face)')  # fmt: skip
     args = parser.parse_args(argv)
     cfg = load_config(args.config, args.cfg_options)
     use_safe_loader(trust=args.trust_checkpoint)
     task = task_of(cfg)
     infer = task_module(task, 'infer')
     images = getattr(infer, 'find_inputs', find_images)(args.images)  # what an input is differs for video
-    boxes = find_boxes(args, task)
+    boxes = find_boxes(args, task, infer.subject(cfg) if task in BOX_TASKS else '')
     predictor = infer.Predictor(cfg, args.checkpoint)
     if args.fuse:
         predictor.model = fuse(predictor.model)

@@ -14,9 +14,18 @@ from mmengine.structures import BaseDataElement
 from moganet.checkpoint import load_for_inference
 from moganet.pictures import read_image, write_image
 
+from ..boxes import PERSON, inside
 from .conventions import FINGERS
 from .draw import draw_body, project
 from .registry import MODELS, TRANSFORMS
+
+# What there is in a box.
+SUBJECTS = dict(mano='hand', flame='face', smplx=PERSON)
+
+
+def subject(cfg: Config) -> str:
+    """What is to be in a box: the class that is taken of a detector or a file of boxes."""
+    return SUBJECTS[cfg.test_dataloader.dataset.convention]
 
 
 class Predictor:
@@ -53,7 +62,7 @@ class Predictor:
             (N, R, R, 3) uint8, RGB; the parameters by their names, rotations as matrices.
 
         Raises:
-            ValueError: the image cannot be read, or a box has no size.
+            ValueError: the image cannot be read, there is no box, or one has no pixel of the image.
         """
         samples, crops = self._predict(image, boxes)
         found = {name.removeprefix('pred_'): [] for name in samples[0].keys() if name.startswith('pred_')}
@@ -69,6 +78,9 @@ class Predictor:
             image, boxes: As in ``__call__``.
             path: The picture's file.
         """
+        if boxes is not None and not len(boxes):
+            write_image(read_image(image), path)
+            return f'no {SUBJECTS[self.convention]}: no boxes'
         found = self(image, boxes)
         values = zip(*(found[name] for name in ('crops', 'vertices', 'joints', 'cam')), strict=True)
         rows = [draw_body(*part, self.faces, self.convention) for part in values]
@@ -80,11 +92,13 @@ class Predictor:
     def _predict(self, image: str | Path, boxes: object) -> tuple[list[BaseDataElement], list[np.ndarray]]:
         height, width = read_image(image).shape[:2]
         boxes = np.array([[0, 0, width, height]] if boxes is None else boxes, float).reshape(-1, 4)
+        if not len(boxes):
+            raise ValueError(f'{image}: no boxes, where one or more are expected')
+        try:
+            inside(boxes, width, height)  # a crop may reach beyond the image, but not lie there
+        except ValueError as error:
+            raise ValueError(f'{image}: {error}') from None
         sizes = boxes[:, 2:] - boxes[:, :2]
-        if not len(boxes) or not (sizes > 0).all():
-            raise ValueError(
-                f'{image}: boxes {boxes.tolist()}: expected x1, y1, x2, y2 of one or more, each with a size'
-            )
         batch = [
             self.pipeline(
                 dict(

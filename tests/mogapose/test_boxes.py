@@ -47,6 +47,18 @@ def test_annotations_without_categories_are_all_people(tmp_path):
     assert len(boxes.from_json(written(tmp_path, content))(Path('a.jpg'))) == 3
 
 
+def test_another_category_is_taken_by_its_name_and_all_where_it_is_not_there(tmp_path):
+    path = written(tmp_path, COCO)
+    assert boxes.from_json(path, 'cat')(Path('a.jpg')).tolist() == [[1, 2, 4, 6]]
+    assert len(boxes.from_json(path, 'hand')(Path('a.jpg'))) == 3
+
+
+def test_detections_of_other_things_than_people_have_any_number(tmp_path):
+    path = written(tmp_path, [dict(entry, category_id=i) for i, entry in enumerate(DETECTIONS)])
+    assert boxes.from_json(path, 'hand')(Path('785.jpg')).tolist() == [[10, 20, 40, 60], [10, 20, 40, 62]]
+    assert boxes.from_json(path, 'person', min_score=0.1)(Path('785.jpg')).tolist() == [[10, 20, 40, 61]]
+
+
 @pytest.mark.parametrize(
     'name, expected',
     [

@@ -189,4 +189,4 @@ def test_options_that_do_not_fit_are_refused_in_one_line(tiny_pose, image, tmp_p
 def test_boxes_are_refused_for_other_tasks(image, tmp_path, capsys):
     config = ROOT / 'configs/cls/moganet_xt_mini.py'
     assert run_tool('infer', config, 'none.pth', image, '--out-dir', tmp_path / 'out', '--boxes', 'b.json') == 1
-    assert '--boxes is for pose, ' in capsys.readouterr().err
+    assert '--boxes is for pose and expose, ' in capsys.readouterr().err

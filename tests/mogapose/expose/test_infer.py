@@ -1,7 +1,7 @@
 """Predictions of single images are those of the data set, and their pictures and words come with them."""
 
+import json
 import re
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -10,14 +10,14 @@ import torch
 from mmengine.dataset import pseudo_collate
 from mmengine.registry import DefaultScope
 from PIL import Image
-from tool_runs import run_tool
+from tool_runs import ROOT, run_tool
 
 from moganet.config import load_config
 from mogapose.expose import infer, mini
 from mogapose.expose.registry import DATASETS, MODELS
 from mogapose.expose.rotation import axis_angle_to_matrix
 
-FREIHAND = Path(__file__).parents[4] / 'shared/data/freihand_real'
+FREIHAND = ROOT.parent / 'shared/data/freihand_real'
 
 
 @pytest.fixture(params=['hand', 'face'])
@@ -89,11 +89,29 @@ def test_keypoints_are_the_crops_taken_back_to_the_image(tiny_hand, mini_expose)
     np.testing.assert_allclose(found['keypoints'][0], crop * mini.SIDE / 64, atol=1e-3)
 
 
-@pytest.mark.parametrize('boxes', [[], [[5, 5, 5, 9]], [[9, 5, 5, 9]]])
-def test_boxes_without_a_size_are_refused_with_the_images_name(tiny_hand, mini_expose, boxes):
+@pytest.mark.parametrize(
+    'boxes, words',
+    [
+        ([], 'no boxes, where one or more are expected'),
+        ([[5, 5, 5, 9]], r'box .* has no pixel of the image, which has 96x96'),
+        ([[9, 5, 5, 9]], r'box .* has no pixel of the image, which has 96x96'),
+        ([[96, 0, 200, 90]], r'box .* has no pixel of the image, which has 96x96'),
+        ([[0, 0, float('nan'), 90]], r'boxes are .*: expected rows of x1, y1, x2, y2'),
+    ],
+)
+def test_boxes_that_show_nothing_are_refused_with_the_images_name(tiny_hand, mini_expose, boxes, words):
     cfg, checkpoint, _ = tiny_hand
-    with pytest.raises(ValueError, match='000000.jpg: boxes .* expected x1, y1, x2, y2'):
+    with pytest.raises(ValueError, match=f'000000.jpg: {words}'):
         infer.Predictor(cfg, checkpoint)(mini_expose / 'images/hand/val/000000.jpg', boxes)
+
+
+def test_a_box_beyond_the_border_is_not_cut(tiny_hand, mini_expose):
+    """What lies outside is black, and the rest as large as it would be anyway."""
+    cfg, checkpoint, _ = tiny_hand
+    image = mini_expose / 'images/hand/val/000000.jpg'
+    crop = infer.Predictor(cfg, checkpoint)(image, [[-96, 0, 96, 192]])['crops'][0]
+    assert not crop[:, :32].any() and not crop[32:].any()
+    np.testing.assert_array_equal(crop[:32, 32:], cv2.imread(str(image))[::3, ::3, ::-1])
 
 
 def test_an_unreadable_image_is_named(tiny_hand, tmp_path):
@@ -143,6 +161,53 @@ def test_the_tool_infers(tiny_hand, mini_expose, tmp_path, capsys):
     assert re.search(r'000002.jpg: right hand, bent: thumb \d+, .*pinky \d+ -> ', capsys.readouterr().out)
     with Image.open(tmp_path / 'out/000002.png') as picture:
         assert picture.size == (1280, 320)
+
+
+def written_boxes(folder, size):
+    """Annotations of two hands on one image and one on another, beside a face's."""
+    rows = [(1, 5, [0, 0, 60, 60]), (1, 6, [9, 9, 9, 9]), (1, 5, [20, 20, 70, 60]), (2, 5, [0, 0, *size])]
+    content = dict(
+        images=[dict(id=1, file_name='000000.jpg'), dict(id=2, file_name='000001.jpg')],
+        categories=[dict(id=5, name='hand'), dict(id=6, name='face')],
+        annotations=[dict(image_id=image, category_id=kind, bbox=box) for image, kind, box in rows],
+    )
+    path = folder / 'boxes.json'
+    path.write_text(json.dumps(content))
+    return path
+
+
+@pytest.mark.parametrize('part, counts', [('hand', [2, 1, 0]), ('face', [1, 0, 0])])
+def test_the_tool_takes_boxes_of_its_part(part, counts, tiny_expose, mini_expose, tmp_path, capsys):
+    _, checkpoint, path = write(part, tiny_expose, mini_expose, tmp_path)
+    images = [mini_expose / f'images/{part}/val/{i:06d}.jpg' for i in range(3)]
+    options = ['--out-dir', tmp_path / 'out', '--boxes', written_boxes(tmp_path, (mini.SIDE, mini.SIDE))]
+    assert run_tool('infer', path, checkpoint, *images, *options) == 0
+    lines = [line for line in capsys.readouterr().out.splitlines() if '.jpg: ' in line]
+    assert [0 if f'no {part}: no boxes' in line else line.count(';') + 1 for line in lines] == counts
+    for image, count in zip(images, counts, strict=True):
+        with Image.open(tmp_path / f'out/{image.stem}.png') as picture:
+            assert picture.size == ((1280, 320 * count) if count else (mini.SIDE, mini.SIDE))
+
+
+@pytest.mark.parametrize(
+    'options, words',
+    [
+        (['--boxes', 'none.json'], '--boxes none.json does not exist'),
+        (['--boxes', 'none.json', '--det-class', 'hand'], '--boxes and a detector: expected one of them'),
+        (['--det-class', 'hand'], 'a detector needs both --det-config and --det-checkpoint'),
+    ],
+)
+def test_box_options_that_do_not_fit_are_refused_in_one_line(tiny_hand, mini_expose, capsys, options, words):
+    _, checkpoint, path = tiny_hand
+    assert run_tool('infer', path, checkpoint, mini_expose / 'images/hand/val/000000.jpg', *options) == 1
+    error = capsys.readouterr().err
+    assert words in error and len(error.splitlines()) == 1
+
+
+@pytest.mark.parametrize('part, name', [('hand', 'hand'), ('face', 'face')])
+def test_a_detector_is_asked_for_the_part_of_the_config(part, name, tiny_expose):
+    assert infer.subject(load_config(tiny_expose(part))) == name
+    assert infer.subject(load_config(ROOT / 'configs/expose/body_moganet_s.py')) == 'person'
 
 
 @pytest.mark.skipif(not FREIHAND.is_dir(), reason='needs images of FreiHAND beside the checkout')
