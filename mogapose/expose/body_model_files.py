@@ -134,7 +134,9 @@ def convert(source: str | Path, target: str | Path) -> str:
     source, target = Path(source), Path(target)
     if target.suffix != '.npz':
         raise ValueError(f'{target}: the converted model is a .npz')
-    found = identify(_read(_existing(source, 'give the downloaded file')), source)
+    if not source.is_file():
+        raise FileNotFoundError(f'{source}: no such file; expected the one that was downloaded')
+    found = identify(_read(source), source)
     kinds = [name for name, kind in KINDS.items() if (kind.vertices, kind.joints) == found]
     if not kinds:
         raise ValueError(f'{source}: holds {_describe(found)}, where MANO, FLAME or SMPL-X is expected')

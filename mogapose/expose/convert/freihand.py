@@ -53,7 +53,7 @@ def convert(
         raise ValueError(f'split={split!r}: expected {" or ".join(SPLITS)}')
     mano = None if mean_pose else MANO(body_model)
     mean = _read_mean(Path(mean_pose)) if mano is None else mano.hands_mean.numpy()
-    lines = []
+    lines, files = [], []
     for name in ('evaluation', 'training'):  # the smaller first: what does not fit shows sooner
         found = _read(source, name)
         poses = len(found['xyz'])
@@ -68,9 +68,10 @@ def convert(
             worst = _compare(mano, parameters, found, source / f'{name}_verts.json')
             note = f'MANO is within {worst:.3f} mm of {name}_verts.json'
         for part, rows in parts.items():
-            path = out / f'freihand_{part}.npz'
-            _write(path, images[part], rows % poses, found, parameters)
-            lines.append(f'{path}: {len(rows)} images of {len(np.unique(rows % poses))} poses; {note}')
+            files.append((out / f'freihand_{part}.npz', images[part], rows % poses, found, parameters))
+            lines.append(f'{files[-1][0]}: {len(rows)} images of {len(np.unique(rows % poses))} poses; {note}')
+    for file in files:  # once all of it fits
+        _write(*file)
     return '\n'.join(lines)
 
 

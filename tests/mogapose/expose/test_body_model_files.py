@@ -100,6 +100,8 @@ def test_conversion_refuses_to_overwrite_and_to_write_anything_but_npz(tmp_path,
     assert run_tool('convert_body_model', tmp_path / 'MANO_RIGHT.pkl', tmp_path / 'out.npz', '--force') == 0
     assert run_tool('convert_body_model', tmp_path / 'MANO_RIGHT.pkl', tmp_path / 'out.pkl') == 1
     assert 'out.pkl: the converted model is a .npz' in capsys.readouterr().err
+    assert run_tool('convert_body_model', tmp_path / 'none.pkl', tmp_path / 'new.npz') == 1
+    assert 'none.pkl: no such file; expected the one that was downloaded' in capsys.readouterr().err
 
 
 @pytest.mark.parametrize('kind,site', [('mano', 'mano.is.tue'), ('flame', 'flame.is.tue'), ('smplx', 'smpl-x.is.tue')])

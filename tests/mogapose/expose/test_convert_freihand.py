@@ -165,6 +165,7 @@ def test_a_file_that_does_not_fit_is_one_line(source, freihand, tmp_path, name, 
     with pytest.raises(ValueError) as caught:
         convert(source, tmp_path / 'out', body_model=freihand.body_model)
     assert message in str(caught.value) and '\n' not in str(caught.value)
+    assert not (tmp_path / 'out').exists()  # nothing is written before all of it fits
 
 
 def test_missing_files_are_named(source, freihand, tmp_path):

@@ -2,6 +2,7 @@
 
 import shutil
 
+import numpy as np
 import pytest
 from mmengine.config import Config
 from tool_runs import ROOT
@@ -73,6 +74,20 @@ def test_data_of_another_part_than_the_model(data, body_models):
     text = error_of(cfg)
     assert "val_dataloader.dataset.convention is 'flame', and the body model of the config is MANO, right hand" in text
     assert "expected 'mano'" in text
+
+
+def test_a_test_set_without_the_truth_of_its_metric(data, body_models):
+    """As MMHuman3D writes them, found before an epoch is trained; predictions alone need none."""
+    path = data / 'preprocessed_datasets/freihand_test.npz'
+    with np.load(path, allow_pickle=True) as archive:
+        np.savez(path, **{name: archive[name] for name in archive if not name.startswith('gt_')})
+    cfg = hand_config(data, body_models)
+    assert 'freihand_test.npz: has no gt_vertices, with which HandMeshMetric compares; tools/' in error_of(cfg)
+    check_data(cfg, ('train_dataloader', 'val_dataloader'))
+    cfg.test_evaluator = [dict(type='mogapose.FaceScanMetric')]
+    assert 'freihand_test.npz: has no subject or vertices, with which FaceScanMetric compares' in error_of(cfg)
+    cfg.test_evaluator = []
+    check_data(cfg, LOADERS)
 
 
 def test_configs_of_other_tasks_are_left_alone(tmp_path):
