@@ -7,22 +7,14 @@ import sys
 
 import pytest
 import torch
-from official import fill, relative_error
+from few_blocks import DEPTHS, few_blocks
+from official import relative_error
 from torch import nn
 
 import moganet
 from moganet import MogaNet, ops
 from moganet.backbone import ARCHS
 from moganet.fusion import FusedBlock
-
-FEW_BLOCKS = (1, 1, 2, 1)
-
-
-def network(arch='xtiny', **options):
-    """The widths of a size with few blocks, and weights as those of ``official``."""
-    model = MogaNet(dict(ARCHS[arch], depths=FEW_BLOCKS), out_indices=(0, 1, 2, 3), **options)
-    model.load_state_dict({name: fill(name, tuple(tensor.shape)) for name, tensor in model.state_dict().items()})
-    return model
 
 
 def assert_same(outs, expected, error=1e-5):
@@ -47,44 +39,44 @@ def on_cpu(monkeypatch):
 
 @pytest.mark.parametrize('arch', ARCHS)
 def test_every_size_is_the_same_function(arch, on_cpu):
-    model = network(arch)
+    model = few_blocks(arch)
     x = torch.randn(2, 3, 64, 64)
     with torch.no_grad():
         assert_same(moganet.fuse(model)(x), reference(model, x))
-    assert len(on_cpu) == sum(FEW_BLOCKS)
+    assert len(on_cpu) == sum(DEPTHS)
 
 
 @pytest.mark.parametrize('gate', ['single', 'double'])
 @pytest.mark.parametrize('final_dilation', [True, False])
 @pytest.mark.parametrize('shape', [(1, 3, 64, 64), (1, 3, 33, 50), (3, 3, 95, 32)], ids=str)
 def test_both_paths_compute_odd_maps(shape, final_dilation, gate, on_cpu):
-    model = network(gate=gate, final_dilation=final_dilation)
+    model = few_blocks(gate=gate, final_dilation=final_dilation)
     fused, x = moganet.fuse(model), torch.randn(shape)
     expected = reference(model, x)
     with torch.no_grad():
         assert_same(fused(x), expected)
-        assert len(on_cpu) == sum(FEW_BLOCKS)
+        assert len(on_cpu) == sum(DEPTHS)
         with ops.use('reference'):
             assert_same(fused(x), expected)
-    assert len(on_cpu) == sum(FEW_BLOCKS)
+    assert len(on_cpu) == sum(DEPTHS)
 
 
 def test_images_in_groups_are_the_same_as_at_once(monkeypatch):
-    model, x = network(), torch.randn(3, 3, 64, 64)
+    model, x = few_blocks(), torch.randn(3, 3, 64, 64)
     monkeypatch.setattr(ops.products, 'CACHED', 1)
     with torch.no_grad():
         assert_same(moganet.fuse(model)(x), reference(model, x))
 
 
 def test_double_precision_is_exact():
-    model, x = network().double(), torch.randn(2, 3, 64, 64).double()
+    model, x = few_blocks().double(), torch.randn(2, 3, 64, 64).double()
     with torch.no_grad():
         assert_same(moganet.fuse(model)(x), reference(model, x), 1e-13)
 
 
 @pytest.mark.parametrize('path', ['auto', 'reference'])
 def test_bfloat16_is_near(path):
-    model, x = network(), torch.randn(2, 3, 64, 64)
+    model, x = few_blocks(), torch.randn(2, 3, 64, 64)
     expected = reference(model, x)
     with torch.no_grad(), ops.use(path):
         for out, other in zip(moganet.fuse(model).bfloat16()(x.bfloat16()), expected, strict=True):
@@ -93,7 +85,7 @@ def test_bfloat16_is_near(path):
 
 
 def test_channels_last_stays_channels_last():
-    model, x = network(), torch.randn(2, 3, 64, 64).contiguous(memory_format=torch.channels_last)
+    model, x = few_blocks(), torch.randn(2, 3, 64, 64).contiguous(memory_format=torch.channels_last)
     with torch.no_grad():
         outs = moganet.fuse(model)(x)
     assert all(out.is_contiguous(memory_format=torch.channels_last) for out in outs)
@@ -101,7 +93,7 @@ def test_channels_last_stays_channels_last():
 
 
 def test_the_model_stays_as_it_is():
-    model = network().train()
+    model = few_blocks().train()
     before = copy.deepcopy(model.state_dict())
     fused = moganet.fuse(model)
     with torch.no_grad():
@@ -114,9 +106,9 @@ def test_the_model_stays_as_it_is():
 
 
 def test_saved_weights_of_a_fused_model_load_into_another(tmp_path):
-    model, x = network(), torch.randn(1, 3, 64, 64)
+    model, x = few_blocks(), torch.randn(1, 3, 64, 64)
     torch.save(moganet.fuse(model).state_dict(), tmp_path / 'fused.pth')
-    other = moganet.fuse(MogaNet(dict(ARCHS['xtiny'], depths=FEW_BLOCKS), out_indices=(0, 1, 2, 3)))
+    other = moganet.fuse(MogaNet(dict(ARCHS['xtiny'], depths=DEPTHS), out_indices=(0, 1, 2, 3)))
     other.load_state_dict(torch.load(tmp_path / 'fused.pth', weights_only=True))
     with torch.no_grad():
         assert_same(other(x), reference(model, x))
@@ -126,7 +118,7 @@ def test_a_model_around_the_backbone_is_fused_inside():
     class Classifier(nn.Module):
         def __init__(self):
             super().__init__()
-            self.inner = nn.ModuleDict(dict(backbone=network()))
+            self.inner = nn.ModuleDict(dict(backbone=few_blocks()))
             self.head = nn.Linear(ARCHS['xtiny']['embed_dims'][-1], 5)
 
         def forward(self, x):
@@ -134,20 +126,20 @@ def test_a_model_around_the_backbone_is_fused_inside():
 
     model, x = Classifier(), torch.randn(2, 3, 64, 64)
     fused = moganet.fuse(model)
-    assert sum(isinstance(module, FusedBlock) for module in fused.modules()) == sum(FEW_BLOCKS)
+    assert sum(isinstance(module, FusedBlock) for module in fused.modules()) == sum(DEPTHS)
     with torch.no_grad():
         assert relative_error(fused(x), reference(model, x)) < 1e-5
 
 
 def test_a_block_by_itself_is_fused():
-    block = network().blocks1[0].eval()
+    block = few_blocks().blocks1[0].eval()
     x = torch.randn(1, 32, 20, 20)
     with torch.no_grad():
         assert relative_error(moganet.fuse(block)(x), reference(block, x)) < 1e-5
 
 
 def test_synchronized_norms_are_folded_too():
-    model, x = network(), torch.randn(1, 3, 64, 64)
+    model, x = few_blocks(), torch.randn(1, 3, 64, 64)
     expected = reference(model, x)
     fused = moganet.fuse(nn.SyncBatchNorm.convert_sync_batchnorm(model))
     assert isinstance(fused.blocks1[0], FusedBlock) and not any(p.requires_grad for p in fused.blocks1.parameters())
@@ -169,12 +161,12 @@ def _stages(fused, x):
 
 
 def test_derivatives_by_the_image_are_those_of_the_model():
-    model, x = network().eval(), torch.randn(1, 3, 64, 64)
+    model, x = few_blocks().eval(), torch.randn(1, 3, 64, 64)
     grads = []
-    for network_ in (moganet.fuse(model), model):
+    for network in (moganet.fuse(model), model):
         image = x.clone().requires_grad_()
         with ops.use('reference'):
-            (network_(image)[-1] * torch.linspace(-1, 1, 192)[:, None, None]).sum().backward()
+            (network(image)[-1] * torch.linspace(-1, 1, 192)[:, None, None]).sum().backward()
         grads.append(image.grad)
     assert relative_error(*grads) < 1e-4
     image = x.clone().requires_grad_()
@@ -183,7 +175,7 @@ def test_derivatives_by_the_image_are_those_of_the_model():
 
 
 def test_autocast_computes_in_its_type(on_cpu):
-    model, x = network(), torch.randn(1, 3, 64, 64)
+    model, x = few_blocks(), torch.randn(1, 3, 64, 64)
     with torch.no_grad(), torch.autocast('cpu', torch.bfloat16):
         outs = moganet.fuse(model)(x)
     assert not on_cpu
@@ -192,15 +184,15 @@ def test_autocast_computes_in_its_type(on_cpu):
 
 
 def test_a_compiled_model_keeps_the_operation_for_cpus(on_cpu):
-    model, x = network(), torch.randn(2, 3, 64, 64)
+    model, x = few_blocks(), torch.randn(2, 3, 64, 64)
     compiled = torch.compile(moganet.fuse(model), fullgraph=True, backend='aot_eager')
     with torch.no_grad():
         assert_same(compiled(x), reference(model, x))
-    assert len(on_cpu) == sum(FEW_BLOCKS)
+    assert len(on_cpu) == sum(DEPTHS)
 
 
 def test_an_exported_model_has_pytorch_operations_only():
-    model, x = network(), torch.randn(1, 3, 64, 64)
+    model, x = few_blocks(), torch.randn(1, 3, 64, 64)
     with torch.no_grad():
         program = torch.export.export(moganet.fuse(model), (x,))
         assert_same(program.module()(x), reference(model, x))
@@ -209,7 +201,7 @@ def test_an_exported_model_has_pytorch_operations_only():
 
 
 def test_the_operation_is_well_formed():
-    block = moganet.fuse(network()).blocks1[0]
+    block = moganet.fuse(few_blocks()).blocks1[0]
     weights = [*block.spatial.weights(), *block.channel.weights()]
     x = torch.randn(1, 32, 9, 9)
     torch.library.opcheck(ops.fused.opaque_block, (x, weights, block.spatial.dilations, False))
@@ -229,7 +221,7 @@ def test_without_blocks_there_is_nothing_to_fuse():
     ],
 )
 def test_what_cannot_be_folded_is_named(path, part, words):
-    model = network()
+    model = few_blocks()
     model.set_submodule(path, part)
     with pytest.raises(ValueError, match=words):
         moganet.fuse(model)
@@ -252,7 +244,7 @@ def test_freed_memory_is_kept_for_the_next_maps():
 
 def test_names_of_the_fused_weights_do_not_change():
     """They are in files that users saved."""
-    names = [name for name in moganet.fuse(network()).state_dict() if name.startswith('blocks1.0.')]
+    names = [name for name in moganet.fuse(few_blocks()).state_dict() if name.startswith('blocks1.0.')]
     assert names == [
         f'blocks1.0.spatial.{name}' for name in (
             'shortcut', 'proj_1.weight', 'proj_1.bias', 'mean.weight', 'gate.weight', 'gate.bias',

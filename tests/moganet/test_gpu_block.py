@@ -6,6 +6,7 @@ import logging
 import interpreted
 import pytest
 import torch
+from few_blocks import lively
 from interpreted import relative
 from mmengine.logging import MMLogger
 from torch import nn
@@ -34,17 +35,6 @@ def block():
 @pytest.fixture
 def x():
     return torch.randn(2, 8, 3, 4)
-
-
-def lively(model):
-    """Scales and biases far from their start, so that every part of a block counts."""
-    with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            if 'scale' in name:
-                parameter.uniform_(0.05, 0.3)
-            elif name.endswith('bias'):
-                parameter.normal_(0, 0.1)
-    return model
 
 
 def computed(model, x, path, dtype=None):

@@ -3,8 +3,8 @@
 import interpreted
 import pytest
 import torch
+from few_blocks import filled
 from interpreted import relative
-from official import fill
 
 import moganet
 from moganet import ops
@@ -18,9 +18,7 @@ def test_folded_blocks_by_the_interpreter():
 
 
 def arguments(channels, gate='single', dtype=torch.float32):
-    block = MogaBlock(channels, 2, 0, (1, 2, 3), gate)
-    block.load_state_dict({key: fill(key, tuple(value.shape)) for key, value in block.state_dict().items()})
-    fused = moganet.fuse(block).to(dtype)
+    fused = moganet.fuse(filled(MogaBlock(channels, 2, 0, (1, 2, 3), gate))).to(dtype)
     return fused.spatial.weights(), fused.channel.weights(), fused.spatial.dilations, fused.spatial.double_gate
 
 

@@ -5,36 +5,17 @@ import re
 
 import pytest
 import torch
-from official import fill, relative_error
+from few_blocks import few_blocks, lively
+from official import relative_error
 from torch import nn
 
-from moganet import MogaNet, ops
+from moganet import ops
 from moganet.backbone import ARCHS, MogaBlock
-
-FEW_BLOCKS = (1, 1, 2, 1)
 
 
 @pytest.fixture(autouse=True)
 def _maps_of_any_size(monkeypatch):
     monkeypatch.setattr(ops.choice, 'SMALLEST', 0)
-
-
-def lively(model):
-    """Scales and biases far from their start, so that every part of a block counts."""
-    with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            if 'scale' in name:
-                parameter.uniform_(0.05, 0.3)
-            elif name.endswith('bias'):
-                parameter.normal_(0, 0.1)
-    return model
-
-
-def small(arch, **options):
-    """The widths of a size with few blocks, and weights as those of ``official``."""
-    model = MogaNet(dict(ARCHS[arch], depths=FEW_BLOCKS), out_indices=(0, 1, 2, 3), **options)
-    model.load_state_dict({name: fill(name, tuple(tensor.shape)) for name, tensor in model.state_dict().items()})
-    return model
 
 
 def both(model, x, backward=True):
@@ -86,21 +67,21 @@ def graph(node, seen=None):
 
 @pytest.mark.parametrize('arch', ARCHS)
 def test_faster_path_equals_reference_in_training(arch):
-    found = both(small(arch, drop_path_rate=0.3).train(), torch.randn(2, 3, 64, 64))
+    found = both(few_blocks(arch, drop_path_rate=0.3).train(), torch.randn(2, 3, 64, 64))
     assert is_fast(found[0][0]) and not is_fast(found[1][0])
     assert_same(found, 1e-5, 1e-4)
 
 
 @pytest.mark.parametrize('arch', ARCHS)
 def test_faster_path_equals_reference_in_inference(arch):
-    assert_same(both(small(arch).eval(), torch.randn(1, 3, 64, 64), backward=False), 1e-5, 1e-4)
+    assert_same(both(few_blocks(arch).eval(), torch.randn(1, 3, 64, 64), backward=False), 1e-5, 1e-4)
 
 
 @pytest.mark.parametrize('train', [True, False])
 @pytest.mark.parametrize('options', [dict(), dict(gate='double'), dict(final_dilation=False)])
 @pytest.mark.parametrize('shape', [(1, 3, 75, 101), (3, 3, 33, 64), (2, 3, 160, 40)])
 def test_faster_path_is_exact_to_double_precision(shape, options, train):
-    found = both(small('xtiny', **options).double().train(train), torch.randn(shape, dtype=torch.float64))
+    found = both(few_blocks('xtiny', **options).double().train(train), torch.randn(shape, dtype=torch.float64))
     assert is_fast(found[0][0])
     assert_same(found, 1e-12, 1e-9 if train else 1e-11)
 
@@ -122,7 +103,7 @@ def test_few_images_at_once_sum_to_the_gradients_of_all(monkeypatch):
 
 
 def test_frozen_parts_and_norms_stay_as_they_are():
-    model = small('xtiny', frozen_stages=2, norm_eval=True).train()
+    model = few_blocks('xtiny', frozen_stages=2, norm_eval=True).train()
     before = copy.deepcopy(model.state_dict())
     out = model(torch.randn(2, 3, 64, 64))[-1]
     out.mean().backward()
@@ -135,7 +116,7 @@ def test_frozen_parts_and_norms_stay_as_they_are():
 
 def test_recomputed_blocks_have_the_same_gradients():
     x = torch.randn(3, 3, 64, 64)
-    plain = small('xtiny', drop_path_rate=0.3).train()
+    plain = few_blocks('xtiny', drop_path_rate=0.3).train()
     recomputed = copy.deepcopy(plain)
     recomputed.with_cp = True
     (_, expected, _), _ = both(plain, x)
@@ -146,7 +127,7 @@ def test_recomputed_blocks_have_the_same_gradients():
 
 
 def test_maps_keep_the_layout_of_the_image():
-    model = small('xtiny').eval()
+    model = few_blocks('xtiny').eval()
     x = torch.randn(2, 3, 64, 64)
     for grad in (True, False):
         with torch.set_grad_enabled(grad):
@@ -165,7 +146,7 @@ def test_a_training_step_keeps_at_most_sixty_five_percent_of_the_bytes():
             kept[storage.data_ptr()] = storage.nbytes(), tensor  # the reference keeps the address taken
             return tensor
 
-        model = small('small').train()
+        model = few_blocks('small').train()
         with ops.use(choice), torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
             outs = model(torch.randn(1, 3, 224, 224))
         own = {p.untyped_storage().data_ptr() for p in (*model.parameters(), *model.buffers())}
@@ -189,7 +170,7 @@ def test_second_derivatives_are_refused_not_wrong():
 def test_data_parallel_training_synchronises_the_gradients(tmp_path):
     torch.distributed.init_process_group('gloo', init_method=f'file://{tmp_path}/store', rank=0, world_size=1)
     try:
-        model = small('xtiny').train()
+        model = few_blocks('xtiny').train()
         alone = copy.deepcopy(model)
         parallel = nn.parallel.DistributedDataParallel(model)
         x = torch.randn(2, 3, 64, 64)
