@@ -5,6 +5,8 @@ PYTHON ?= $(shell for python in .venv/bin/python python3 python3.11 python3.12 p
 	$$python -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null && echo $$python && break; done)
 PY := .venv/bin/python
 TASK ?= cls
+# Test files side by side, one thread each.
+SIDE_BY_SIDE := --numprocesses auto --maxprocesses 8 --dist loadfile
 FROM ?=
 
 .DEFAULT_GOAL := help
@@ -21,10 +23,10 @@ doctor:  ## versions, mmcv's ops, CPU or GPU, and what mends what is wrong
 	@$(or $(wildcard $(PY)),$(PYTHON)) moganet/doctor.py
 
 test: env  ## the tests that CI runs
-	OMP_NUM_THREADS=2 $(PY) -m pytest
+	OMP_NUM_THREADS=1 $(PY) -m pytest $(SIDE_BY_SIDE)
 
 test-all: env  ## and the slow ones
-	OMP_NUM_THREADS=2 $(PY) -m pytest -m ''
+	OMP_NUM_THREADS=1 $(PY) -m pytest $(SIDE_BY_SIDE) -m ''
 
 check: env  ## seconds: lint, format, spelling, shape of the code, every config loads
 	$(PY) -m ruff check
