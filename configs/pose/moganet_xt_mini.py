@@ -31,8 +31,9 @@ val_pipeline = [
     dict(type='TopdownAffine', input_size=codec['input_size']),
     dict(type='PackPoseInputs'),
 ]
+# Loading takes a tenth of the time of training on so small images: a worker loads ahead, each batch in one message.
 train_dataloader = dict(
-    batch_size=8, num_workers=0, persistent_workers=False, dataset=dict(
+    batch_size=8, num_workers=1, persistent_workers=True, collate_fn=dict(type='packed_collate'), dataset=dict(
         data_root='data/mini/pose/', pipeline=train_pipeline))  # fmt: skip
 # On true boxes, so that the share of correct keypoints can be counted.
 val_dataloader = dict(
