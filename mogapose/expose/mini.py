@@ -23,7 +23,7 @@ from .synthetic import FILES, write_body_models
 
 ROOT = 'data/mini/expose'
 BODY_MODELS = 'body_models'
-NUM_IMAGES = dict(hand=dict(train=1600, val=200), face=dict(train=1200, val=60))
+NUM_IMAGES = dict(hand=dict(train=4800, val=200), face=dict(train=2400, val=60))
 SCANS = 'face_scans.npz'
 SIDE = 96  # of the pictures, in pixels
 SEED = 0

@@ -52,7 +52,7 @@ def posed(root, part, sample):
 
 
 def test_default_numbers():
-    assert mini.NUM_IMAGES == dict(hand=dict(train=1600, val=200), face=dict(train=1200, val=60))
+    assert mini.NUM_IMAGES == dict(hand=dict(train=4800, val=200), face=dict(train=2400, val=60))
 
 
 @parts
