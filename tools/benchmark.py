@@ -46,8 +46,9 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
         parser.error('--device cuda: expected --all or --growth too; the other parts compare what CPUs do')
     if args.device == 'cuda' and not torch.cuda.is_available():
         raise ValueError('--device cuda: PyTorch sees no CUDA device here; --device cpu runs the same comparison')
-    if args.rounds < 1:
-        parser.error(f'--rounds {args.rounds}: expected 1 or more')
+    for name in ('rounds', 'side', 'batch', 'threads'):
+        if (value := getattr(args, name)) is not None and value < 1:
+            parser.error(f'--{name} {value}: expected 1 or more')
     return args
 
 

@@ -120,6 +120,8 @@ def test_growth_is_written_drawn_and_explained(monkeypatch, tmp_path, capsys):
         (('--all', '--growth'), 'not allowed with'),
         (('--all', '--task', 'cls'), 'not allowed with'),
         (('--rounds', '0'), 'expected 1 or more'),
+        (('--all', '--batch', '0'), '--batch 0: expected 1 or more'),
+        (('--all', '--side', '-1'), '--side -1: expected 1 or more'),
         (('--task', 'seg'), 'invalid choice'),
     ],
 )
