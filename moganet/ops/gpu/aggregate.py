@@ -11,7 +11,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from .tuning import PROGRAMS, magnitude, tuned
+from .tuning import PROGRAMS, kind, tuned
 
 # Channels per program where c is summed: their number decides the size of its buffer.
 BLOCK = 64
@@ -52,7 +52,7 @@ def _taps(w_ptr, channels, C, FLIP: tl.constexpr):
 
 
 @tuned(
-    ('tuned_for', 'W', 'C'),
+    ('tuned_for', 'C'),
     triton.Config({'TW': 8, 'ROWS': 16, 'STAGES': 1}, num_warps=4),
     triton.Config({'TW': 8, 'ROWS': 16, 'STAGES': 3}, num_warps=4),
     triton.Config({'TW': 8, 'ROWS': 8, 'STAGES': 1}, num_warps=2),
@@ -98,7 +98,7 @@ def _convolve(
 
 
 @tuned(
-    ('tuned_for', 'W', 'C'),
+    ('tuned_for', 'C'),
     triton.Config({'BC': 64}, num_warps=8),
     triton.Config({'BC': 64}, num_warps=4),
     triton.Config({'BC': 32}, num_warps=4),
@@ -203,7 +203,7 @@ def _aggregate_backward(
     with torch.cuda.device_of(h):
         _backward[lambda meta: (parts * triton.cdiv(channels, meta['BC']),)](
             h, da, dc, w, b, w_context, dpre, sums, batch, height, width, channels, rows, images,
-            magnitude(h.numel()), TW=STRIP, SUMS=SUMS,
+            kind(h.numel(), width), TW=STRIP, SUMS=SUMS,
         )  # fmt: skip
     _launch_convolution(dpre, w, None, None, dh, None)
     return dh, sums.sum(0)
@@ -220,7 +220,7 @@ def _launch_convolution(
 
     with torch.cuda.device_of(x):
         _convolve[grid](
-            x, w, b, w_context, out, parts, height, width, channels, batch * height * width, magnitude(x.numel()),
+            x, w, b, w_context, out, parts, height, width, channels, batch * height * width, kind(x.numel(), width),
             BC=BLOCK,
         )  # fmt: skip
 

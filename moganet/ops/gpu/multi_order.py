@@ -17,7 +17,7 @@ from torch import Tensor
 
 from ..reference import split_channels
 from . import multi_order_kernels as kernels
-from .tuning import PROGRAMS, magnitude
+from .tuning import PROGRAMS, kind
 
 # Channels that a program is taken to have where its number of them is not yet measured.
 BLOCK = 32
@@ -189,7 +189,7 @@ def _arguments(src: Tensor) -> tuple[int, ...]:
         raise ValueError(f'multi_order_dwconv takes maps of less than 2**31 elements per image, not {src[0].numel()}')
     low, middle, _ = split_channels(channels)
     units = [n // _align(channels) for n in (channels, low, low + middle)]
-    return height, width, *units, batch, magnitude(src.numel()) << 8 | magnitude(width)
+    return height, width, *units, batch, kind(src.numel(), width)
 
 
 def _constants(channels: int, dilations: Sequence[int]) -> dict[str, int]:

@@ -18,6 +18,9 @@ def tuned(key: tuple[str, ...], *configs: triton.Config) -> Callable:
     return triton.autotune(list(configs[:count]), key=list(key), cache_results=True)
 
 
-def magnitude(size: int) -> int:
-    """What sizes that differ by less than a factor of two most often share: one measurement does for all of them."""
-    return size.bit_length()
+def kind(size: int, width: int) -> int:
+    """A number that maps share whose elements and whose widths differ by less than a factor of two most often.
+
+    One measurement does for all of them: detection has images of many sizes.
+    """
+    return size.bit_length() << 8 | width.bit_length()
