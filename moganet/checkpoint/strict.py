@@ -53,6 +53,7 @@ def load_backbone(
     allow = check_patterns(allow)
     source, checkpoint = _read(checkpoint)
     state_dict, which = tensors_of(checkpoint, ema)
+    _refuse_fused(state_dict, source)
     try:
         prefix = find_prefix(state_dict, prefix)
     except ValueError as error:
@@ -119,6 +120,7 @@ def load_whole(
     """``load_model`` for what was read from ``source``. Returns the tensors under the model's names, and the line."""
     state_dict, which = tensors_of(checkpoint, ema)
     expected = model.state_dict()
+    _refuse_fused(state_dict, source)
     tensors, notes = _renamed(model, strip_module(state_dict), gate_of(checkpoint, source), source, allow)
     left_out = sorted(name for name in tensors if FLAT_EMA.fullmatch(name) and name not in expected)
     tensors = select(tensors, lambda name: name not in left_out)
@@ -209,6 +211,15 @@ def _check_whole(
     if any(lists.values()):
         shown = '; '.join(f'{len(names)} {what}: {_shortened(names)}' for what, names in lists.items() if names)
         raise ValueError(f'{source} does not fit the model whole. Tensors {shown}. {hint}')
+
+
+def _refuse_fused(tensors: StateDict, source: str) -> None:
+    """Raise ValueError for weights that ``moganet.fuse`` folded: those before cannot be had of them."""
+    if any(name.endswith('.spatial.shortcut') for name in tensors):
+        raise ValueError(
+            f'{source} holds the weights of a fused model: expected those from before. '
+            'These load by moganet.fuse(model).load_state_dict(...)'
+        )
 
 
 def _stages(tensors: StateDict) -> list[tuple[int, int, int]]:

@@ -9,7 +9,7 @@ from checkpoint_files import ARCH, CLASSES, TENSORS, Classifier, Detector
 from mmengine.model import BaseModule
 from torch import nn
 
-from moganet import MogaNet
+from moganet import MogaNet, fuse
 from moganet.checkpoint import gate_of, load_backbone, load_for_inference, load_model
 
 OPENMIXUP_SMALL = 'moga_small_ema_sz224_8xb128_ep300.pth'
@@ -204,6 +204,13 @@ def test_wrong_class_count_names_key_and_numbers(save):
         load_model(Classifier(), path)
     line = load_model(Classifier(), path, allow=['head.fc.*'])
     assert line.startswith(f'loaded {TENSORS} of {TENSORS + 2} tensors')
+
+
+@pytest.mark.parametrize('load', [load_backbone, load_model])
+def test_weights_of_a_fused_model_are_refused_as_such(load):
+    model = checkpoint_files.backbone() if load is load_backbone else Classifier()
+    with pytest.raises(ValueError, match='holds the weights of a fused model: .*fuse\\(model\\).load_state_dict'):
+        load(model, fuse(model).state_dict())
 
 
 @pytest.mark.parametrize('prefix', ['backbone.', 'module.backbone.'])
