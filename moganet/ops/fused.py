@@ -12,8 +12,7 @@ from torch.nn import functional as F
 
 from . import choice, depthwise, reference
 from .products import images_at_once, product
-from .reference import split_channels
-from .spatial import MAPS
+from .spatial import MAPS, multi_order
 
 # How many weights a spatial half has.
 SPATIAL = 16
@@ -36,18 +35,6 @@ def gated(g: Tensor, v: Tensor, double: bool) -> Tensor:
     for _ in range(1 + double):
         g, v = F.silu(g, inplace=True), F.silu(v, inplace=True)
     return g.mul_(v)
-
-
-def multi_order(x: Tensor, convs: list[Tensor], dilations: tuple[int, ...]) -> Tensor:
-    """The 5x5 of all channels, then the dilated ones in place."""
-    w0, b0, w1, b1, w2, b2 = convs
-    low, middle, _ = split_channels(x.shape[-1])
-    y = depthwise.forward(x, w0, b0, dilations[0]).contiguous()
-    for group, w, b, d in (
-        (y[..., low : low + middle], w1, b1, dilations[1]), (y[..., low + middle :], w2, b2, dilations[2])
-    ):  # fmt: skip
-        group.copy_(depthwise.forward(group, w, b, d))
-    return y
 
 
 def channel(x: Tensor, weights: list[Tensor]) -> Tensor:

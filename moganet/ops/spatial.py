@@ -21,15 +21,16 @@ silu_backward = torch.ops.aten.silu_backward
 MAPS = 6
 
 
-def multi_order(x: Tensor, convs: tuple[Tensor, ...], dilations: tuple[int, ...]) -> tuple[Tensor, Tensor, Tensor]:
-    """The 5x5 of all channels, then the dilated ones in place. Also returns the inputs of those two, as copies."""
+def multi_order(x: Tensor, convs: tuple[Tensor, ...], dilations: tuple[int, ...]) -> Tensor:
+    """The 5x5 of all channels, then the dilated ones in place."""
     w0, b0, w1, b1, w2, b2 = convs
     low, middle, _ = split_channels(x.shape[-1])
     y = depthwise.forward(x, w0, b0, dilations[0]).contiguous()
-    inputs = y[..., low : low + middle].contiguous(), y[..., low + middle :].contiguous()
-    y[..., low : low + middle] = depthwise.forward(inputs[0], w1, b1, dilations[1])
-    y[..., low + middle :] = depthwise.forward(inputs[1], w2, b2, dilations[2])
-    return y, *inputs
+    for group, w, b, d in (
+        (y[..., low : low + middle], w1, b1, dilations[1]), (y[..., low + middle :], w2, b2, dilations[2])
+    ):  # fmt: skip
+        group.copy_(depthwise.forward(group, w, b, d))
+    return y
 
 
 def multi_order_backward(grad: Tensor, x: Tensor, convs: tuple[Tensor, ...], dilations: tuple[int, ...]) -> tuple:
@@ -83,7 +84,7 @@ def forward(x: Tensor, normed: Tensor, mask: Tensor | None, weights: tuple[Tenso
         q = product(part.flatten(0, 2), w_in).view(part.shape).add_(b_in[i : i + step, None, None])
         u = F.silu(q)
         g = product(u.view(-1, channels), w_gate, b_gate)
-        m = multi_order(u, convs, dilations)[0].view(-1, channels)
+        m = multi_order(u, convs, dilations).view(-1, channels)
         v = product(m, w_value, b_value)
         sg, sv = gated(g, v, double)
         t = product(sg.mul_(sv), w_out, b_out).view(part.shape).addcmul_(part, scale)
