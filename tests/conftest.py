@@ -1,6 +1,7 @@
 """What every test may rely on: one thread, restored random states, skips for hardware and files that are not there."""
 
 import itertools
+import logging
 import os
 import random
 
@@ -8,8 +9,11 @@ import numpy as np
 import pytest
 import tool_runs
 import torch
+from mmengine.logging import MMLogger
 from mmengine.registry import DefaultScope
 from mmengine.visualization import Visualizer
+
+from moganet.ops import choice
 
 torch.set_num_threads(1)
 _names = itertools.count()
@@ -76,3 +80,17 @@ def weights(tmp_path, monkeypatch):
     folder.mkdir()
     monkeypatch.setenv('MOGANET_WEIGHTS', str(folder))
     return folder
+
+
+@pytest.fixture
+def told(monkeypatch):
+    """What a run's log is told of the path that computes, as if nothing had been said before."""
+    monkeypatch.setattr(choice, '_announced', False)
+    logger = MMLogger.get_instance('told', logger_name='told')
+    records = []
+    handler = logging.Handler()
+    handler.emit = lambda record: records.append(record.getMessage())
+    logger.addHandler(handler)
+    monkeypatch.setattr(MMLogger, 'get_current_instance', lambda: logger)
+    yield records
+    logger.removeHandler(handler)

@@ -1,20 +1,17 @@
 """A block by the path for GPUs computes what the reference does, and that path is taken where it is right."""
 
 import copy
-import logging
 
 import interpreted
 import pytest
 import torch
 from few_blocks import lively
 from interpreted import relative
-from mmengine.logging import MMLogger
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from moganet import MogaNet, ops
 from moganet.backbone import MogaBlock
-from moganet.ops import choice
 from moganet.ops.gpu import block as on_gpu
 
 ARCH = dict(embed_dims=(8, 16, 8, 8), depths=(1, 1, 1, 1), ffn_ratios=(4, 2, 2, 2))
@@ -231,14 +228,7 @@ def test_tracing_records_the_modules(block, x):
     assert str(torch.jit.trace(block, x, check_trace=False).inlined_graph).count('aten::_convolution') == 11
 
 
-def test_a_run_is_told(block, x, monkeypatch):
-    monkeypatch.setattr(choice, '_announced', False)
-    logger = MMLogger.get_instance('told_of_gpus', logger_name='told_of_gpus')
-    records = []
-    handler = logging.Handler()
-    handler.emit = lambda record: records.append(record.getMessage())
-    logger.addHandler(handler)
-    monkeypatch.setattr(MMLogger, 'get_current_instance', lambda: logger)
+def test_a_run_is_told(block, x, told):
     for _ in range(2):
         ops.block.applies(block, x)
-    assert records == ['MogaNet computes by its faster path for GPUs; MOGANET_OPS=reference switches it off']
+    assert told == ['MogaNet computes by its faster path for GPUs; MOGANET_OPS=reference switches it off']
