@@ -21,6 +21,10 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from . import ops
 from .backbone import MogaBlock, PatchEmbed, StemEmbed
 
+# Weights of this many elements lie transposed in memory. On CPUs a product turns its weights each time, which takes as
+# long as multiplying them with the few pixels that the last stages have of one image.
+TRANSPOSED = 1 << 16
+
 
 def fuse(model: nn.Module) -> nn.Module:
     """A copy of ``model`` in eval mode whose MogaNet blocks, stems and embeddings are folded. For inference only.
@@ -166,7 +170,8 @@ def _product(conv: nn.Conv2d) -> tuple[Tensor, Tensor]:
 
 def _linear(weight: Tensor, bias: Tensor | None, like: Tensor) -> nn.Linear:
     layer = nn.Linear(weight.shape[1], weight.shape[0], bias is not None, device='meta')
-    layer.weight = nn.Parameter(weight.to(like))
+    weight = weight.to(like)
+    layer.weight = nn.Parameter(weight.t().contiguous().t() if weight.numel() >= TRANSPOSED else weight)
     if bias is not None:
         layer.bias = nn.Parameter(bias.to(like))
     return layer

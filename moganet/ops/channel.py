@@ -10,12 +10,9 @@ which takes less time than to write and read them. A few images at a time, they 
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
-from . import depthwise
-from .products import correlate, images_at_once, product
-
-gelu_backward = torch.ops.aten.gelu_backward
+from . import cpu
+from .products import images_at_once, product
 
 
 def folded(scale: Tensor, sigma: Tensor, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -30,18 +27,15 @@ def forward(x: Tensor, normed: Tensor, mask: Tensor | None, weights: tuple[Tenso
     scale, w1, b1, w_dw, b_dw, w_context, b_context, sigma, w2, b2 = weights
     w2, b2, subtracted = folded(scale, sigma, w2, b2)
     out = torch.empty_like(x)
-    hidden = len(w1)
+    passes, hidden = cpu.passes_for(x), len(w1)
     step = images_at_once(x, hidden)
     for i in range(0, len(x), step):
-        part = normed[i : i + step]
-        h = product(part.flatten(0, 2), w1, b1)
-        g = depthwise.forward(h.view(*part.shape[:3], hidden), w_dw, b_dw).reshape(-1, hidden)
-        torch.ops.aten.gelu.out(g, out=g)
-        context = g.mv(w_context).add_(b_context)
-        t = product(g, w2, b2).addr_(F.gelu(context), subtracted, alpha=-1).view(part.shape)
-        if mask is not None:
-            t.mul_(mask[i : i + step])
-        torch.add(x[i : i + step], t, out=out[i : i + step])
+        images = slice(i, i + step)
+        part = normed[images]
+        h = product(part.flatten(0, 2), w1, b1).view(*part.shape[:3], hidden)
+        g, context = passes.hidden(h, w_dw, b_dw, w_context, b_context)
+        t = product(g, w2, b2).view(part.shape)
+        passes.add_channel(t, x[images], context, subtracted, None if mask is None else mask[images], out[images])
         if kept is not None:
             kept += [h, context]
     return out
@@ -52,29 +46,29 @@ def backward(grad: Tensor, normed: Tensor, mask: Tensor | None, weights: tuple[T
     """Gradients of ``normed`` and of all weights, in their order."""
     scale, w1, _, w_dw, b_dw, w_context, _, sigma, w2, b2 = weights
     folded_w2, _, subtracted = folded(scale, sigma, w2, b2)
-    hidden = len(w1)
+    passes, hidden = cpu.passes_for(normed), len(w1)
     grad_normed = torch.empty_like(normed)
     sums = None
-    step = len(kept[0]) // (normed.shape[1] * normed.shape[2])
+    step = len(kept[0])
     for i in range(0, len(normed), step):
         h, context = kept[2 * (i // step) : 2 * (i // step) + 2]
-        part = normed[i : i + step]
-        dt = (grad[i : i + step] if mask is None else grad[i : i + step] * mask[i : i + step]).flatten(0, 2)
-        pre = depthwise.forward(h.view(*part.shape[:3], hidden), w_dw, b_dw).reshape(-1, hidden)
-        g = F.gelu(pre)
-        d_context = gelu_backward(dt.mv(subtracted).neg_(), context)
-        dg = product(dt, folded_w2.t()).addr_(d_context, w_context)
-        new = [correlate(dt, g), F.gelu(context) @ dt, dt.sum(0), d_context @ g, d_context.sum(0, keepdim=True)]
-        gelu_backward.grad_input(dg, pre, grad_input=dg)
-        dh, d_dw = depthwise.backward(dg.view(*part.shape[:3], hidden), h.view(*part.shape[:3], hidden), w_dw)
+        images = slice(i, i + step)
+        part = normed[images]
+        dt, d_context, *shared = passes.context_backward(
+            grad[images], context, subtracted, None if mask is None else mask[images]
+        )
+        dt = dt.flatten(0, 2)
+        dg = product(dt, folded_w2.t())
+        g, dh, *d_passes = passes.hidden_backward(dg, d_context, h, w_dw, b_dw, w_context)
         dh = dh.reshape(-1, hidden)
-        grad_normed[i : i + step] = product(dh, w1.t()).view(part.shape)
-        new += [correlate(part.flatten(0, 2), dh), dh.sum(0), d_dw, dg.sum(0)]
+        grad_normed[images] = product(dh, w1.t()).view(part.shape)
+        new = [*shared, passes.correlate(dt, g), d_context.sum(0, keepdim=True),
+               passes.correlate(dh, part.flatten(0, 2)), *d_passes]  # fmt: skip
         sums = new if sums is None else [a.add_(b) for a, b in zip(sums, new, strict=True)]
-    m, by_context, dt_sum, d_w_context, d_b_context, d_w1, d_b1, d_dw, d_b_dw = sums
+    dt_sum, by_context, m, d_b_context, d_w1, d_dw, d_b_dw, d_w_context, d_b1 = sums
     unscaled = m - by_context[:, None]
     d_sigma = scale @ (unscaled * w2)
     unscaled = torch.addcmul(m, unscaled, sigma)
     d_scale = torch.linalg.vecdot(unscaled, w2) + b2 * dt_sum
-    return grad_normed, (d_scale, d_w1.t(), d_b1, d_dw, d_b_dw, d_w_context, d_b_context, d_sigma,
+    return grad_normed, (d_scale, d_w1, d_b1, d_dw, d_b_dw, d_w_context, d_b_context, d_sigma,
                          unscaled.mul_(scale[:, None]), scale * dt_sum)  # fmt: skip

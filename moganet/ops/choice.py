@@ -24,7 +24,7 @@ from . import gpu
 FUSED_TYPES = dict(
     cpu=(torch.float32, torch.float64, torch.bfloat16), cuda=(torch.float32, torch.bfloat16, torch.float16)
 )
-CHOICES = ('auto', 'reference')
+CHOICES = ('auto', 'pytorch', 'reference')
 # Elements of a map below which what Python does between the operations takes longer than they do.
 SMALLEST = 1 << 14
 _choice = None
@@ -70,7 +70,7 @@ def fast(x: Tensor, parts: tuple[nn.Module, ...]) -> bool:
     # What a compiler can see through comes first: it knows these answers, and takes the reference.
     if torch.compiler.is_compiling() or torch.jit.is_tracing() or torch.jit.is_scripting():
         return False
-    if choice() != 'auto' or not _ordinary(x) or x.dim() != 4 or x.numel() < max(1, SMALLEST):
+    if choice() == 'reference' or not _ordinary(x) or x.dim() != 4 or x.numel() < max(1, SMALLEST):
         return False
     if torch.is_autocast_enabled('cpu') or intercepted():
         return False
@@ -87,9 +87,9 @@ def fused(x: Tensor) -> bool:
     torch.compile takes its operations as they are. Exported graphs are made of PyTorch's own.
     """
     device = x.device.type
-    if choice() != 'auto' or x.dtype not in FUSED_TYPES.get(device, ()) or torch.is_autocast_enabled(device):
+    if choice() == 'reference' or x.dtype not in FUSED_TYPES.get(device, ()) or torch.is_autocast_enabled(device):
         return False
-    if device == 'cuda' and not gpu.available() or torch.is_grad_enabled() and x.requires_grad:
+    if device == 'cuda' and (choice() != 'auto' or not gpu.available()) or torch.is_grad_enabled() and x.requires_grad:
         return False
     if torch.compiler.is_dynamo_compiling():
         return True

@@ -10,50 +10,42 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from . import choice, depthwise, reference
+from . import choice, cpu, reference
 from .products import images_at_once, product
-from .spatial import MAPS, multi_order
+from .spatial import MAPS
 
 # How many weights a spatial half has.
 SPATIAL = 16
 
 
-def spatial(x: Tensor, weights: list[Tensor], dilations: tuple[int, ...], double: bool) -> Tensor:
-    """The spatial half of a block on a CPU."""
+def spatial(x: Tensor, weights: list[Tensor], dilations: tuple[int, ...], double: bool, out: Tensor) -> None:
+    """The spatial half of a block on a CPU, into ``out``."""
     w_in, b_in, w_mean, w_gate, b_gate, *convs, w_value, b_value, w_out, b_out, shortcut = weights
-    channels = x.shape[-1]
-    bias = torch.addmm(b_in, x.mean((1, 2)), w_mean.t(), alpha=-1)
-    u = F.silu(product(x.view(-1, channels), w_in).view(x.shape).add_(bias[:, None, None]), inplace=True)
+    passes, channels = cpu.passes_for(x), x.shape[-1]
+    bias = b_in - product(x.mean((1, 2)), w_mean)
+    u = passes.activated(product(x.view(-1, channels), w_in).view(x.shape), bias, inplace=True)
     g = product(u.view(-1, channels), w_gate, b_gate)
-    v = product(multi_order(u, convs, dilations).view(-1, channels), w_value, b_value)
-    t = product(gated(g, v, double), w_out, b_out).view(x.shape)
-    return torch.addcmul(t, x, shortcut).add_(x)
+    v = product(passes.multi_order(u, convs, dilations).view(-1, channels), w_value, b_value)
+    t = product(passes.gated(g, v, double, inplace=True), w_out, b_out).view(x.shape)
+    passes.add_spatial(t, x, x, shortcut, None, out)
 
 
-def gated(g: Tensor, v: Tensor, double: bool) -> Tensor:
-    """Gated aggregation (paper Eq. 8). Overwrites ``g`` and ``v``."""
-    for _ in range(1 + double):
-        g, v = F.silu(g, inplace=True), F.silu(v, inplace=True)
-    return g.mul_(v)
-
-
-def channel(x: Tensor, weights: list[Tensor]) -> Tensor:
-    """The channel half of a block on a CPU."""
+def channel(x: Tensor, weights: list[Tensor], out: Tensor) -> None:
+    """The channel half of a block on a CPU, into ``out``."""
     w1, b1, w_dw, b_dw, w_context, b_context, w2, b2, subtracted = weights
-    hidden = len(w1)
-    h = product(x.view(-1, x.shape[-1]), w1, b1).view(*x.shape[:3], hidden)
-    g = depthwise.forward(h, w_dw, b_dw).reshape(-1, hidden)
-    torch.ops.aten.gelu.out(g, out=g)
-    context = F.gelu(F.linear(g, w_context, b_context))
-    return product(g, w2, b2).addr_(context.view(-1), subtracted, alpha=-1).view(x.shape).add_(x)
+    passes = cpu.passes_for(x)
+    h = product(x.view(-1, x.shape[-1]), w1, b1).view(*x.shape[:3], len(w1))
+    g, context = passes.hidden(h, w_dw, b_dw, w_context.flatten(), b_context)
+    passes.add_channel(product(g, w2, b2).view(x.shape), x, context, subtracted, None, out)
 
 
-def in_groups(half: Callable[[Tensor], Tensor], x: Tensor, width: int) -> Tensor:
+def in_groups(half: Callable[[Tensor, Tensor], None], x: Tensor, width: int) -> Tensor:
     """``half`` of all images, as many at a time as have their maps of ``width`` channels in the processor's cache."""
+    out = torch.empty_like(x)
     step = images_at_once(x, width)
-    if step >= len(x):
-        return half(x)
-    return torch.cat([half(part) for part in x.split(step)])
+    for i in range(0, len(x), step):
+        half(x[i : i + step], out[i : i + step])
+    return out
 
 
 def block(
@@ -86,8 +78,8 @@ def layout(x: Tensor) -> torch.memory_format | None:
 def _on_cpu(x: Tensor, spatial_weights: list[Tensor], channel_weights: list[Tensor], dilations: tuple[int, ...],
             double: bool) -> Tensor:  # fmt: skip
     x = x.permute(0, 2, 3, 1).contiguous()
-    x = in_groups(lambda part: spatial(part, spatial_weights, dilations, double), x, MAPS * x.shape[-1])
-    x = in_groups(lambda part: channel(part, channel_weights), x, len(channel_weights[0]))
+    x = in_groups(lambda part, out: spatial(part, spatial_weights, dilations, double, out), x, MAPS * x.shape[-1])
+    x = in_groups(lambda part, out: channel(part, channel_weights, out), x, len(channel_weights[0]))
     return x.permute(0, 3, 1, 2)
 
 

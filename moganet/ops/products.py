@@ -21,13 +21,6 @@ def product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     return F.linear(x, weight, bias)
 
 
-def correlate(a: Tensor, b: Tensor) -> Tensor:
-    """``a.T @ b`` of (N, K) and (N, M): (K, M). Faster with the narrower one first, which is seen to here."""
-    if a.shape[1] > b.shape[1]:
-        return product(b.t(), a.t()).t()
-    return product(a.t(), b.t())
-
-
 def images_at_once(maps: Tensor, width: int) -> int:
     """Images of (B, H, W, C) whose maps of ``width`` channels take about ``CACHED`` bytes per thread, one or more."""
     return max(1, CACHED * torch.get_num_threads() // (maps.shape[1] * maps.shape[2] * width * maps.element_size()))

@@ -1,0 +1,101 @@
+// a^T b of two maps with their channels last, which is the gradient of a product's weights. Both are read as they lie:
+// a general product would turn one of them first, which takes a third as long as multiplying.
+
+#include <algorithm>
+
+#include "vectors.h"
+
+namespace moganet {
+namespace {
+
+// What registers hold at once: rows of the result, and two vectors of its columns.
+constexpr int ROWS = REGISTERS > 16 ? 8 : 6, COLUMNS = 2 * WIDEST;
+// Pixels whose panels are in the cache at once, and columns that one thread takes on.
+constexpr int PIXELS = 256, SPAN = 256;
+
+struct Problem {
+  int pixels, rows, columns, threads;
+};
+
+// Floats of a panel. Were they a power of 2, all panels would compete for the same places in the cache.
+constexpr int panel(int width) { return PIXELS * width + 16; }
+
+int panels(int count, int width) { return (count + width - 1) / width; }
+
+// Columns of some pixels, in panels of `width` columns each, the last one filled with zeros.
+template <int width>
+void pack(const float* x, int stride, int pixels, int columns, float* out) {
+  for (int p = 0; p < pixels; ++p, x += stride, out += width) {
+    float* to = out;
+    int c = 0;
+    for (; c + width <= columns; c += width, to += panel(width)) std::memcpy(to, x + c, width * sizeof(float));
+    if (c == columns) continue;
+    std::copy_n(x + c, columns - c, to);
+    std::fill_n(to + columns - c, width - columns + c, 0.f);
+  }
+}
+
+// Adds the product of two panels to a part of the result, of which `rows` and `columns` are there.
+void multiply(const float* a, const float* b, int pixels, float* out, int stride, int rows, int columns) {
+  constexpr int N = WIDEST;
+  Floats<N> total[ROWS][2] = {};
+  for (int p = 0; p < pixels; ++p, a += ROWS, b += COLUMNS) {
+    const Floats<N> left = load<N>(b), right = load<N>(b + N);
+    for (int i = 0; i < ROWS; ++i) {
+      total[i][0] += a[i] * left;
+      total[i][1] += a[i] * right;
+    }
+  }
+  if (rows == ROWS && columns == COLUMNS) {
+    for (int i = 0; i < ROWS; ++i) {
+      add_to<N>(out + size_t(i) * stride, total[i][0]);
+      add_to<N>(out + size_t(i) * stride + N, total[i][1]);
+    }
+    return;
+  }
+  for (int i = 0; i < rows; ++i)
+    for (int j = 0; j < columns; ++j) out[size_t(i) * stride + j] += total[i][j / N][j % N];
+}
+
+// Columns `first` to `last` of a^T b over some pixels.
+void correlate(const Problem& p, const float* a, const float* b, int from, int to, int first, int last, float* out) {
+  const int columns = last - first;
+  for (int row = 0; row < p.rows; ++row) std::fill_n(out + size_t(row) * p.columns + first, columns, 0.f);
+  const size_t size_b = size_t(panels(columns, COLUMNS)) * panel(COLUMNS);
+  float* const packed_b = scratch(size_b + size_t(panels(p.rows, ROWS)) * panel(ROWS));
+  float* const packed_a = packed_b + size_b;
+  for (int pixel = from; pixel < to; pixel += PIXELS) {
+    const int some = std::min(PIXELS, to - pixel);
+    pack<ROWS>(a + size_t(pixel) * p.rows, p.rows, some, p.rows, packed_a);
+    pack<COLUMNS>(b + size_t(pixel) * p.columns + first, p.columns, some, columns, packed_b);
+    for (int c = 0; c < columns; c += COLUMNS)
+      for (int r = 0; r < p.rows; r += ROWS)
+        multiply(packed_a + size_t(r / ROWS) * panel(ROWS), packed_b + size_t(c / COLUMNS) * panel(COLUMNS), some,
+                 out + size_t(r) * p.columns + first + c, p.columns, std::min(ROWS, p.rows - r),
+                 std::min(COLUMNS, columns - c));
+  }
+}
+
+}  // namespace
+
+// Parts of the pixels that threads sum up by themselves, since there are too few columns to share.
+extern "C" int moganet_correlate_parts(const Problem* p) {
+  return panels(p->columns, COLUMNS) >= p->threads ? 1 : std::min(p->threads, panels(p->pixels, PIXELS));
+}
+
+// a (pixels, rows), b (pixels, columns), out (parts, rows, columns).
+extern "C" void moganet_correlate(const Problem* problem, const float* a, const float* b, float* out) {
+  const Problem& p = *problem;
+  const int parts = moganet_correlate_parts(problem);
+  const int shares = parts > 1 ? 1 : p.threads * panels(p.columns, p.threads * SPAN);
+  const int share = panels(panels(p.columns, COLUMNS), shares) * COLUMNS;
+#pragma omp parallel for num_threads(p.threads) schedule(static, 1)
+  for (int i = 0; i < parts * shares; ++i) {
+    const size_t part = i / shares, first = size_t(i % shares) * share;
+    if (first >= size_t(p.columns)) continue;
+    correlate(p, a, b, part * p.pixels / parts, (part + 1) * p.pixels / parts, first,
+              std::min(size_t(p.columns), first + share), out + part * p.rows * p.columns);
+  }
+}
+
+}  // namespace moganet

@@ -1,0 +1,171 @@
+// The passes between the products of a block that touch every element once: activations, gate and shortcuts, with the
+// sums over pixels that their gradients need. Maps are (pixels, channels).
+
+#include <algorithm>
+
+#include "vectors.h"
+
+namespace moganet {
+namespace {
+
+struct Problem {
+  int batch, pixels, channels, threads;  // pixels of an image
+  // Parts of an image that keep all threads busy.
+  int parts() const { return std::max(1, std::min(pixels, (threads + batch - 1) / batch)); }
+};
+
+// Calls body(pixel, image, sums) for all pixels; `sums` are `count` rows of (channels) for each part of each image.
+template <class Body>
+void for_pixels(const Problem& p, int count, float* sums, Body body) {
+  const int parts = p.parts();
+#pragma omp parallel for num_threads(p.threads) schedule(static)
+  for (int i = 0; i < p.batch * parts; ++i) {
+    const size_t start = size_t(i / parts) * p.pixels, part = i % parts;
+    float* const own = sums + size_t(i) * count * p.channels;
+    std::fill_n(own, size_t(count) * p.channels, 0.f);
+    for (size_t k = start + part * p.pixels / parts; k < start + (part + 1) * p.pixels / parts; ++k) body(k, i / parts, own);
+  }
+}
+
+// Calls body(vector width, element, image, channel, sums) for all elements.
+template <class Body>
+void for_elements(const Problem& p, int count, float* sums, Body body) {
+  for_pixels(p, count, sums, [&](size_t pixel, int image, float* own) {
+    for_channels(0, p.channels, [&](auto lanes, int c) { body(lanes, pixel * p.channels + c, image, c, own); });
+  });
+}
+
+// One or two SiLUs, and their slope.
+template <int N>
+struct Factor {
+  Floats<N> value, slope;
+  Factor(Floats<N> x, bool twice) {
+    step(x);
+    if (!twice) return;
+    const Floats<N> first = slope;
+    step(value);
+    slope *= first;
+  }
+  void step(Floats<N> x) {
+    const Floats<N> s = sigmoid<N>(x);
+    value = x * s;
+    slope = s * (1.f + x - value);
+  }
+};
+
+}  // namespace
+
+extern "C" int moganet_parts(const Problem* p) { return p->parts(); }
+
+// q += bias of the image (batch, channels); u = SiLU(q). They may be the same.
+extern "C" void moganet_silu(const Problem* p, float* q, const float* bias, float* u) {
+  for_elements(*p, 0, nullptr, [&](auto lanes, size_t at, int image, int c, float*) {
+    constexpr int N = decltype(lanes)::value;
+    const Floats<N> x = load<N>(q + at) + load<N>(bias + image * size_t(p->channels) + c);
+    store<N>(q + at, x);
+    store<N>(u + at, silu<N>(x));
+  });
+}
+
+// d = (a + b) SiLU'(q), which may be a; its sums over an image (batch, parts, channels).
+extern "C" void moganet_silu_backward(const Problem* p, const float* a, const float* b, const float* q, float* d,
+                                      float* sums) {
+  for_elements(*p, 1, sums, [&](auto lanes, size_t at, int, int c, float* own) {
+    constexpr int N = decltype(lanes)::value;
+    const Floats<N> grad = (load<N>(a + at) + load<N>(b + at)) * Factor<N>(load<N>(q + at), false).slope;
+    store<N>(d + at, grad);
+    add_to<N>(own + c, grad);
+  });
+}
+
+// out = SiLU(g) SiLU(v), or both twice. It may be one of them.
+extern "C" void moganet_gate(const Problem* p, const float* g, const float* v, int twice, float* out) {
+  for_elements(*p, 0, nullptr, [&](auto lanes, size_t at, int, int, float*) {
+    constexpr int N = decltype(lanes)::value;
+    store<N>(out + at, Factor<N>(load<N>(g + at), twice).value * Factor<N>(load<N>(v + at), twice).value);
+  });
+}
+
+// From the gradient d of `out`: `out` once more, the gradients of g and v, of which one may be d, and both sums
+// (batch, parts, 2, channels).
+extern "C" void moganet_gate_backward(const Problem* p, const float* d, const float* g, const float* v, int twice,
+                                      float* out, float* d_g, float* d_v, float* sums) {
+  for_elements(*p, 2, sums, [&](auto lanes, size_t at, int, int c, float* own) {
+    constexpr int N = decltype(lanes)::value;
+    const Factor<N> a(load<N>(g + at), twice), b(load<N>(v + at), twice);
+    const Floats<N> grad = load<N>(d + at), grad_g = grad * b.value * a.slope, grad_v = grad * a.value * b.slope;
+    store<N>(out + at, a.value * b.value);
+    store<N>(d_g + at, grad_g);
+    store<N>(d_v + at, grad_v);
+    add_to<N>(own + c, grad_g);
+    add_to<N>(own + p->channels + c, grad_v);
+  });
+}
+
+// out = x + mask (t + n scale), mask (batch) or none. It may be t.
+extern "C" void moganet_add_spatial(const Problem* p, const float* t, const float* x, const float* n,
+                                    const float* scale, const float* mask, float* out) {
+  for_elements(*p, 0, nullptr, [&](auto lanes, size_t at, int image, int c, float*) {
+    constexpr int N = decltype(lanes)::value;
+    const Floats<N> branch = load<N>(t + at) + load<N>(n + at) * load<N>(scale + c);
+    store<N>(out + at, load<N>(x + at) + branch * (mask ? mask[image] : 1.f));
+  });
+}
+
+// out = x + mask (t - GELU(context) subtracted), context (pixels). It may be t.
+extern "C" void moganet_add_channel(const Problem* p, const float* t, const float* x, const float* context,
+                                    const float* subtracted, const float* mask, float* out) {
+  for_pixels(*p, 0, nullptr, [&](size_t pixel, int image, float*) {
+    const float shared = Gelu<1>(Floats<1>{context[pixel]}).value[0], keep = mask ? mask[image] : 1.f;
+    for_channels(0, p->channels, [&](auto lanes, int c) {
+      constexpr int N = decltype(lanes)::value;
+      const size_t at = pixel * p->channels + c;
+      store<N>(out + at, load<N>(x + at) + (load<N>(t + at) - shared * load<N>(subtracted + c)) * keep);
+    });
+  });
+}
+
+// From the gradient of out = x + mask (t + n scale): d, that of t, which is `grad` itself without a mask; and the sums
+// (batch, parts, 2, channels) of d and of d n.
+extern "C" void moganet_shortcut_backward(const Problem* p, const float* grad, const float* n, const float* mask,
+                                          float* d, float* sums) {
+  for_elements(*p, 2, sums, [&](auto lanes, size_t at, int image, int c, float* own) {
+    constexpr int N = decltype(lanes)::value;
+    Floats<N> x = load<N>(grad + at);
+    if (mask) store<N>(d + at, x = x * mask[image]);
+    add_to<N>(own + c, x);
+    add_to<N>(own + p->channels + c, x * load<N>(n + at));
+  });
+}
+
+// out = t + d scale.
+extern "C" void moganet_add_scaled(const Problem* p, const float* t, const float* d, const float* scale, float* out) {
+  for_elements(*p, 0, nullptr, [&](auto lanes, size_t at, int, int c, float*) {
+    constexpr int N = decltype(lanes)::value;
+    store<N>(out + at, load<N>(t + at) + load<N>(d + at) * load<N>(scale + c));
+  });
+}
+
+// From the gradient of out = x + mask (t - GELU(context) subtracted): d, that of t, which is `grad` itself without a
+// mask; that of context (pixels); and the sums (batch, parts, 2, channels) of d and of d GELU(context).
+extern "C" void moganet_context_backward(const Problem* p, const float* grad, const float* context,
+                                         const float* subtracted, const float* mask, float* d, float* d_context,
+                                         float* sums) {
+  for_pixels(*p, 2, sums, [&](size_t pixel, int image, float* own) {
+    const Gelu<1> gelu(Floats<1>{context[pixel]});
+    const float shared = gelu.value[0], keep = mask ? mask[image] : 1.f;
+    float dots[WIDEST] = {};
+    for_channels(0, p->channels, [&](auto lanes, int c) {
+      constexpr int N = decltype(lanes)::value;
+      const size_t at = pixel * p->channels + c;
+      const Floats<N> x = load<N>(grad + at) * keep;
+      if (mask) store<N>(d + at, x);
+      add_to<N>(own + c, x);
+      add_to<N>(own + p->channels + c, x * shared);
+      add_to<N>(dots, x * load<N>(subtracted + c));
+    });
+    d_context[pixel] = -sum<WIDEST>(load<WIDEST>(dots)) * gelu.slope[0];
+  });
+}
+
+}  // namespace moganet

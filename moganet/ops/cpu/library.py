@@ -1,0 +1,83 @@
+"""The compiled kernels of CPUs: compiling them, and finding them.
+
+They are plain C++ without PyTorch's headers, so that one file serves every version of Python and PyTorch. It is made
+for the processor that compiles it, and named after that processor and the sources: another one looks for another name,
+finds none, and computes by PyTorch.
+"""
+
+import ctypes
+import functools
+import hashlib
+import os
+import platform
+import shlex
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+SOURCES = tuple(sorted(Path(__file__).parent.glob('*.cpp')))
+HEADER = Path(__file__).parent / 'vectors.h'
+FLAGS = ('-std=c++17', '-O3', '-march=native', '-fopenmp', '-fPIC')
+
+
+def path() -> Path:
+    """Where the library for this processor and these sources is, or would be."""
+    cache = Path(os.environ.get('MOGANET_CACHE') or '~/.cache/moganet').expanduser()
+    digest = hashlib.sha256(_processor().encode())
+    for part in (*FLAGS, *(source.read_text() for source in (HEADER, *SOURCES))):
+        digest.update(part.encode() + b'\0')
+    return cache.resolve() / 'kernels' / f'{digest.hexdigest()[:16]}.so'
+
+
+def _processor() -> str:
+    """What this processor can do."""
+    try:
+        lines = Path('/proc/cpuinfo').read_text().splitlines()
+    except OSError:
+        lines = []
+    features = next((line for line in lines if line.startswith(('flags', 'Features'))), platform.processor())
+    return f'{platform.machine()} {features}'
+
+
+def build() -> Path:
+    """Compile the kernels. The library appears whole or not at all.
+
+    Raises:
+        OSError: there is no GCC, or it fails.
+    """
+    compiler = shlex.split(os.environ.get('CXX') or shutil.which('g++') or 'c++')
+    library = path()
+    library.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=library.parent) as folder:
+        objects = [Path(folder, source.stem + '.o') for source in SOURCES]
+        commands = [[*compiler, *FLAGS, '-c', str(s), '-o', str(o)] for s, o in zip(SOURCES, objects, strict=True)]
+        # Linked without OpenMP: its functions are those that PyTorch has loaded. A second pool of threads would fight.
+        commands.append([*compiler, '-shared', *map(str, objects), '-o', f'{folder}/kernels.so'])
+        for command in commands:
+            _run(command)
+        os.replace(f'{folder}/kernels.so', library)
+    load.cache_clear()
+    if load() is None:
+        library.unlink()
+        raise OSError(f'{compiler[0]} made a library that does not load beside this PyTorch: expected GCC on Linux')
+    return library
+
+
+def _run(command: list[str]) -> None:
+    try:
+        done = subprocess.run(command, capture_output=True, text=True)
+    except OSError as error:
+        raise OSError(f'the C++ compiler {command[0]!r} does not start: {error.strerror}; install g++ or set CXX') from None
+    if done.returncode:
+        lines = done.stderr.strip().splitlines() or ['it says nothing']
+        raise OSError(f'the C++ compiler {command[0]!r} fails: {next((s for s in lines if "error" in s), lines[0])}')
+
+
+@functools.cache
+def load() -> ctypes.CDLL | None:
+    """The library for this processor, if it was compiled."""
+    try:
+        return ctypes.CDLL(str(path()))
+    except OSError:
+        return None
