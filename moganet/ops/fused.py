@@ -21,6 +21,8 @@ SPATIAL = 16
 def spatial(x: Tensor, weights: list[Tensor], dilations: tuple[int, ...], double: bool, out: Tensor) -> None:
     """The spatial half of a block on a CPU, into ``out``."""
     w_in, b_in, w_mean, w_gate, b_gate, *convs, w_value, b_value, w_out, b_out, shortcut = weights
+    if cpu.folds(x, (w_in, w_mean, w_gate, w_value, w_out), convs):
+        return cpu.compiled.fused_spatial(x, weights, dilations, double, out)
     passes, channels = cpu.passes_for(x), x.shape[-1]
     bias = b_in - product(x.mean((1, 2)), w_mean)
     u = passes.activated(product(x.view(-1, channels), w_in).view(x.shape), bias, inplace=True)
@@ -33,6 +35,8 @@ def spatial(x: Tensor, weights: list[Tensor], dilations: tuple[int, ...], double
 def channel(x: Tensor, weights: list[Tensor], out: Tensor) -> None:
     """The channel half of a block on a CPU, into ``out``."""
     w1, b1, w_dw, b_dw, w_context, b_context, w2, b2, subtracted = weights
+    if cpu.folds(x, (w1, w2)):
+        return cpu.compiled.fused_channel(x, weights, out)
     passes = cpu.passes_for(x)
     h = product(x.view(-1, x.shape[-1]), w1, b1).view(*x.shape[:3], len(w1))
     g, context = passes.hidden(h, w_dw, b_dw, w_context.flatten(), b_context)

@@ -14,3 +14,8 @@ def passes_for(x: Tensor) -> ModuleType:
     if x.dtype is torch.float32 and choice.choice() == 'auto' and library.load() is not None:
         return compiled
     return passes
+
+
+def folds(x: Tensor, products: list[Tensor], convs: list[Tensor] = ()) -> bool:
+    """Whether a whole half that is folded for inference is compiled for maps like ``x`` and these weights."""
+    return passes_for(x) is compiled and compiled.folds(x, products, convs)

@@ -1,6 +1,7 @@
 """What lies between the matrix products of a block on a CPU, compiled: the functions of ``moganet/ops/passes.py``."""
 
-from ctypes import Structure, byref, c_int, c_void_p
+from collections.abc import Sequence
+from ctypes import Array, Structure, byref, c_int, c_void_p
 
 import torch
 from torch import Tensor
@@ -33,9 +34,9 @@ class Gradients(Structure):
 
 
 class Products(Structure):
-    """(pixels, rows) and (pixels, columns)."""
+    """(pixels, left) and (pixels, right)."""
 
-    _fields_ = [(name, c_int) for name in ('pixels', 'rows', 'columns', 'threads')]
+    _fields_ = [(name, c_int) for name in ('pixels', 'left', 'right', 'threads')]
 
 
 class Pixels(Structure):
@@ -135,7 +136,29 @@ def correlate(a: Tensor, b: Tensor) -> Tensor:
     return out.sum(0) if len(out) > 1 else out[0]
 
 
-def _compiled(convs: tuple[Tensor, ...]) -> bool:
+def folds(x: Tensor, products: list[Tensor], convs: list[Tensor]) -> bool:
+    """Whether a half that is folded for inference is compiled for these: weights of products lie as (inputs, outputs)."""
+    return all(w.t().is_contiguous() and w.dtype is torch.float32 for w in products) and _compiled(convs)
+
+
+def fused_spatial(x: Tensor, weights: list[Tensor], dilations: tuple[int, ...], double: bool, out: Tensor) -> None:
+    """The spatial half of ``moganet/ops/fused.py``."""
+    problem = _multi_order(x, weights[5:11], dilations)
+    _call('fused_spatial', problem, _pointers(weights), int(double), x, x.new_empty(3, x.numel()), out)
+
+
+def fused_channel(x: Tensor, weights: list[Tensor], out: Tensor) -> None:
+    """The channel half of ``moganet/ops/fused.py``."""
+    hidden = len(weights[0])
+    memory = x.new_empty(x[..., 0].numel(), 2 * hidden + 1)
+    _call('fused_channel', _maps(x), _pointers(weights), hidden, x, memory, out)
+
+
+def _pointers(tensors: list[Tensor]) -> Array:
+    return (c_void_p * len(tensors))(*(t.data_ptr() for t in tensors))
+
+
+def _compiled(convs: Sequence[Tensor]) -> bool:
     return all(w.shape[-1] == w.shape[-2] <= MOST_TAPS for w in convs[::2])
 
 

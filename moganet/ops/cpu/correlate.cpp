@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "kernels.h"
 #include "vectors.h"
 
 namespace moganet {
@@ -12,10 +13,6 @@ namespace {
 constexpr int ROWS = REGISTERS > 16 ? 8 : 6, COLUMNS = 2 * WIDEST;
 // Pixels whose panels are in the cache at once, and columns that one thread takes on.
 constexpr int PIXELS = 256, SPAN = 256;
-
-struct Problem {
-  int pixels, rows, columns, threads;
-};
 
 // Floats of a panel. Were they a power of 2, all panels would compete for the same places in the cache.
 constexpr int panel(int width) { return PIXELS * width + 16; }
@@ -58,20 +55,20 @@ void multiply(const float* a, const float* b, int pixels, float* out, int stride
 }
 
 // Columns `first` to `last` of a^T b over some pixels.
-void correlate(const Problem& p, const float* a, const float* b, int from, int to, int first, int last, float* out) {
+void correlate(const Products& p, const float* a, const float* b, int from, int to, int first, int last, float* out) {
   const int columns = last - first;
-  for (int row = 0; row < p.rows; ++row) std::fill_n(out + size_t(row) * p.columns + first, columns, 0.f);
+  for (int row = 0; row < p.left; ++row) std::fill_n(out + size_t(row) * p.right + first, columns, 0.f);
   const size_t size_b = size_t(panels(columns, COLUMNS)) * panel(COLUMNS);
-  float* const packed_b = scratch(size_b + size_t(panels(p.rows, ROWS)) * panel(ROWS));
+  float* const packed_b = scratch(size_b + size_t(panels(p.left, ROWS)) * panel(ROWS));
   float* const packed_a = packed_b + size_b;
   for (int pixel = from; pixel < to; pixel += PIXELS) {
     const int some = std::min(PIXELS, to - pixel);
-    pack<ROWS>(a + size_t(pixel) * p.rows, p.rows, some, p.rows, packed_a);
-    pack<COLUMNS>(b + size_t(pixel) * p.columns + first, p.columns, some, columns, packed_b);
+    pack<ROWS>(a + size_t(pixel) * p.left, p.left, some, p.left, packed_a);
+    pack<COLUMNS>(b + size_t(pixel) * p.right + first, p.right, some, columns, packed_b);
     for (int c = 0; c < columns; c += COLUMNS)
-      for (int r = 0; r < p.rows; r += ROWS)
+      for (int r = 0; r < p.left; r += ROWS)
         multiply(packed_a + size_t(r / ROWS) * panel(ROWS), packed_b + size_t(c / COLUMNS) * panel(COLUMNS), some,
-                 out + size_t(r) * p.columns + first + c, p.columns, std::min(ROWS, p.rows - r),
+                 out + size_t(r) * p.right + first + c, p.right, std::min(ROWS, p.left - r),
                  std::min(COLUMNS, columns - c));
   }
 }
@@ -79,22 +76,22 @@ void correlate(const Problem& p, const float* a, const float* b, int from, int t
 }  // namespace
 
 // Parts of the pixels that threads sum up by themselves, since there are too few columns to share.
-extern "C" int moganet_correlate_parts(const Problem* p) {
-  return panels(p->columns, COLUMNS) >= p->threads ? 1 : std::min(p->threads, panels(p->pixels, PIXELS));
+extern "C" int moganet_correlate_parts(const Products* p) {
+  return panels(p->right, COLUMNS) >= p->threads ? 1 : std::min(p->threads, panels(p->pixels, PIXELS));
 }
 
-// a (pixels, rows), b (pixels, columns), out (parts, rows, columns).
-extern "C" void moganet_correlate(const Problem* problem, const float* a, const float* b, float* out) {
-  const Problem& p = *problem;
+// a (pixels, left), b (pixels, right), out (parts, left, right).
+extern "C" void moganet_correlate(const Products* problem, const float* a, const float* b, float* out) {
+  const Products& p = *problem;
   const int parts = moganet_correlate_parts(problem);
-  const int shares = parts > 1 ? 1 : p.threads * panels(p.columns, p.threads * SPAN);
-  const int share = panels(panels(p.columns, COLUMNS), shares) * COLUMNS;
+  const int shares = parts > 1 ? 1 : p.threads * panels(p.right, p.threads * SPAN);
+  const int share = panels(panels(p.right, COLUMNS), shares) * COLUMNS;
 #pragma omp parallel for num_threads(p.threads) schedule(static, 1)
   for (int i = 0; i < parts * shares; ++i) {
     const size_t part = i / shares, first = size_t(i % shares) * share;
-    if (first >= size_t(p.columns)) continue;
+    if (first >= size_t(p.right)) continue;
     correlate(p, a, b, part * p.pixels / parts, (part + 1) * p.pixels / parts, first,
-              std::min(size_t(p.columns), first + share), out + part * p.rows * p.columns);
+              std::min(size_t(p.right), first + share), out + part * p.left * p.right);
   }
 }
 

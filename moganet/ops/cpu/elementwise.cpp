@@ -2,22 +2,21 @@
 // sums over pixels that their gradients need. Maps are (pixels, channels).
 
 #include <algorithm>
+#include <numeric>
 
+#include "kernels.h"
 #include "vectors.h"
 
 namespace moganet {
 namespace {
 
-struct Problem {
-  int batch, pixels, channels, threads;  // pixels of an image
-  // Parts of an image that keep all threads busy.
-  int parts() const { return std::max(1, std::min(pixels, (threads + batch - 1) / batch)); }
-};
+// Parts of an image, so that threads have the same to do.
+int parts_of(const Pixels& p) { return std::max(1, std::min(p.pixels, p.threads / std::gcd(p.batch, p.threads))); }
 
 // Calls body(pixel, image, sums) for all pixels; `sums` are `count` rows of (channels) for each part of each image.
 template <class Body>
-void for_pixels(const Problem& p, int count, float* sums, Body body) {
-  const int parts = p.parts();
+void for_pixels(const Pixels& p, int count, float* sums, Body body) {
+  const int parts = parts_of(p);
 #pragma omp parallel for num_threads(p.threads) schedule(static)
   for (int i = 0; i < p.batch * parts; ++i) {
     const size_t start = size_t(i / parts) * p.pixels, part = i % parts;
@@ -29,7 +28,7 @@ void for_pixels(const Problem& p, int count, float* sums, Body body) {
 
 // Calls body(vector width, element, image, channel, sums) for all elements.
 template <class Body>
-void for_elements(const Problem& p, int count, float* sums, Body body) {
+void for_elements(const Pixels& p, int count, float* sums, Body body) {
   for_pixels(p, count, sums, [&](size_t pixel, int image, float* own) {
     for_channels(0, p.channels, [&](auto lanes, int c) { body(lanes, pixel * p.channels + c, image, c, own); });
   });
@@ -55,10 +54,18 @@ struct Factor {
 
 }  // namespace
 
-extern "C" int moganet_parts(const Problem* p) { return p->parts(); }
+extern "C" int moganet_parts(const Pixels* p) { return parts_of(*p); }
+
+// The sums of x over an image (batch, parts, channels).
+extern "C" void moganet_sum(const Pixels* p, const float* x, float* sums) {
+  for_elements(*p, 1, sums, [&](auto lanes, size_t at, int, int c, float* own) {
+    constexpr int N = decltype(lanes)::value;
+    add_to<N>(own + c, load<N>(x + at));
+  });
+}
 
 // q += bias of the image (batch, channels); u = SiLU(q). They may be the same.
-extern "C" void moganet_silu(const Problem* p, float* q, const float* bias, float* u) {
+extern "C" void moganet_silu(const Pixels* p, float* q, const float* bias, float* u) {
   for_elements(*p, 0, nullptr, [&](auto lanes, size_t at, int image, int c, float*) {
     constexpr int N = decltype(lanes)::value;
     const Floats<N> x = load<N>(q + at) + load<N>(bias + image * size_t(p->channels) + c);
@@ -68,7 +75,7 @@ extern "C" void moganet_silu(const Problem* p, float* q, const float* bias, floa
 }
 
 // d = (a + b) SiLU'(q), which may be a; its sums over an image (batch, parts, channels).
-extern "C" void moganet_silu_backward(const Problem* p, const float* a, const float* b, const float* q, float* d,
+extern "C" void moganet_silu_backward(const Pixels* p, const float* a, const float* b, const float* q, float* d,
                                       float* sums) {
   for_elements(*p, 1, sums, [&](auto lanes, size_t at, int, int c, float* own) {
     constexpr int N = decltype(lanes)::value;
@@ -79,7 +86,7 @@ extern "C" void moganet_silu_backward(const Problem* p, const float* a, const fl
 }
 
 // out = SiLU(g) SiLU(v), or both twice. It may be one of them.
-extern "C" void moganet_gate(const Problem* p, const float* g, const float* v, int twice, float* out) {
+extern "C" void moganet_gate(const Pixels* p, const float* g, const float* v, int twice, float* out) {
   for_elements(*p, 0, nullptr, [&](auto lanes, size_t at, int, int, float*) {
     constexpr int N = decltype(lanes)::value;
     store<N>(out + at, Factor<N>(load<N>(g + at), twice).value * Factor<N>(load<N>(v + at), twice).value);
@@ -88,7 +95,7 @@ extern "C" void moganet_gate(const Problem* p, const float* g, const float* v, i
 
 // From the gradient d of `out`: `out` once more, the gradients of g and v, of which one may be d, and both sums
 // (batch, parts, 2, channels).
-extern "C" void moganet_gate_backward(const Problem* p, const float* d, const float* g, const float* v, int twice,
+extern "C" void moganet_gate_backward(const Pixels* p, const float* d, const float* g, const float* v, int twice,
                                       float* out, float* d_g, float* d_v, float* sums) {
   for_elements(*p, 2, sums, [&](auto lanes, size_t at, int, int c, float* own) {
     constexpr int N = decltype(lanes)::value;
@@ -103,7 +110,7 @@ extern "C" void moganet_gate_backward(const Problem* p, const float* d, const fl
 }
 
 // out = x + mask (t + n scale), mask (batch) or none. It may be t.
-extern "C" void moganet_add_spatial(const Problem* p, const float* t, const float* x, const float* n,
+extern "C" void moganet_add_spatial(const Pixels* p, const float* t, const float* x, const float* n,
                                     const float* scale, const float* mask, float* out) {
   for_elements(*p, 0, nullptr, [&](auto lanes, size_t at, int image, int c, float*) {
     constexpr int N = decltype(lanes)::value;
@@ -113,7 +120,7 @@ extern "C" void moganet_add_spatial(const Problem* p, const float* t, const floa
 }
 
 // out = x + mask (t - GELU(context) subtracted), context (pixels). It may be t.
-extern "C" void moganet_add_channel(const Problem* p, const float* t, const float* x, const float* context,
+extern "C" void moganet_add_channel(const Pixels* p, const float* t, const float* x, const float* context,
                                     const float* subtracted, const float* mask, float* out) {
   for_pixels(*p, 0, nullptr, [&](size_t pixel, int image, float*) {
     const float shared = Gelu<1>(Floats<1>{context[pixel]}).value[0], keep = mask ? mask[image] : 1.f;
@@ -127,7 +134,7 @@ extern "C" void moganet_add_channel(const Problem* p, const float* t, const floa
 
 // From the gradient of out = x + mask (t + n scale): d, that of t, which is `grad` itself without a mask; and the sums
 // (batch, parts, 2, channels) of d and of d n.
-extern "C" void moganet_shortcut_backward(const Problem* p, const float* grad, const float* n, const float* mask,
+extern "C" void moganet_shortcut_backward(const Pixels* p, const float* grad, const float* n, const float* mask,
                                           float* d, float* sums) {
   for_elements(*p, 2, sums, [&](auto lanes, size_t at, int image, int c, float* own) {
     constexpr int N = decltype(lanes)::value;
@@ -139,7 +146,7 @@ extern "C" void moganet_shortcut_backward(const Problem* p, const float* grad, c
 }
 
 // out = t + d scale.
-extern "C" void moganet_add_scaled(const Problem* p, const float* t, const float* d, const float* scale, float* out) {
+extern "C" void moganet_add_scaled(const Pixels* p, const float* t, const float* d, const float* scale, float* out) {
   for_elements(*p, 0, nullptr, [&](auto lanes, size_t at, int, int c, float*) {
     constexpr int N = decltype(lanes)::value;
     store<N>(out + at, load<N>(t + at) + load<N>(d + at) * load<N>(scale + c));
@@ -148,7 +155,7 @@ extern "C" void moganet_add_scaled(const Problem* p, const float* t, const float
 
 // From the gradient of out = x + mask (t - GELU(context) subtracted): d, that of t, which is `grad` itself without a
 // mask; that of context (pixels); and the sums (batch, parts, 2, channels) of d and of d GELU(context).
-extern "C" void moganet_context_backward(const Problem* p, const float* grad, const float* context,
+extern "C" void moganet_context_backward(const Pixels* p, const float* grad, const float* context,
                                          const float* subtracted, const float* mask, float* d, float* d_context,
                                          float* sums) {
   for_pixels(*p, 2, sums, [&](size_t pixel, int image, float* own) {

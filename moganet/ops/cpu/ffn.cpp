@@ -2,7 +2,9 @@
 // read from them. Bands of rows of an image at a time, all channels of a few neighbouring pixels together.
 
 #include <algorithm>
+#include <numeric>
 
+#include "kernels.h"
 #include "vectors.h"
 
 namespace moganet {
@@ -10,17 +12,17 @@ namespace {
 
 constexpr int TAPS = 9;
 
-struct Problem {
-  int batch, height, width, channels, threads;
-  // Bands per image: enough for all threads, of 4 rows or more, since each computes two rows of its neighbours again.
-  int bands() const { return std::max(1, std::min(height / 4, (4 * threads + batch - 1) / batch)); }
-  size_t image() const { return size_t(height) * width * channels; }
-};
+// Bands per image, so that threads have the same to do; of 2 rows or more, since each computes two of its neighbours' again.
+int bands_of(const Maps& p) {
+  return std::max(1, std::min(p.height / 2, p.threads / std::gcd(p.batch, p.threads)));
+}
+
+size_t image_of(const Maps& p) { return size_t(p.height) * p.width * p.channels; }
 
 // Calls body(image, first row, last row, number of the band) for all bands.
 template <class Body>
-void for_bands(const Problem& p, Body body) {
-  const int bands = p.bands();
+void for_bands(const Maps& p, Body body) {
+  const int bands = bands_of(p);
 #pragma omp parallel for num_threads(p.threads) schedule(static)
   for (int i = 0; i < p.batch * bands; ++i)
     body(i / bands, i % bands * p.height / bands, (i % bands + 1) * p.height / bands, i);
@@ -67,7 +69,7 @@ inline void for_columns(int width, Body body) {
   if (x < width) body(std::integral_constant<int, 1>(), x);
 }
 
-void rows_around(const float* image, int y, const Problem& p, const float* rows[3]) {
+void rows_around(const float* image, int y, const Maps& p, const float* rows[3]) {
   for (int i = 0; i < 3; ++i) {
     const int row = y + i - 1;
     rows[i] = row >= 0 && row < p.height ? image + size_t(row) * p.width * p.channels : nullptr;
@@ -79,7 +81,7 @@ struct Weights {
 };
 
 template <int J>
-void forward_some(const float* const rows[3], const float* zeros, int x, const Problem& p, const Weights& w,
+void forward_some(const float* const rows[3], const float* zeros, int x, const Maps& p, const Weights& w,
                   float bias, float* out, float* context) {
   const Window<J> window(rows, zeros, x, p.width, p.channels);
   float dots[J][WIDEST] = {};
@@ -107,7 +109,7 @@ constexpr int SUMS = TAPS + 3;
 
 // What a row gives before it is convolved back: `d`, the gradient before GELU. Sums are of rows of the band only.
 template <int J>
-void backward_some(const float* const rows[3], const float* zeros, int x, const Problem& p, const Weights& w,
+void backward_some(const float* const rows[3], const float* zeros, int x, const Maps& p, const Weights& w,
                    const float* grad, const float* d_context, float* g, float* d, const Sums* sums) {
   const Window<J> window(rows, zeros, x, p.width, p.channels);
   for_channels(0, p.channels, [&](auto lanes, int c) {
@@ -138,7 +140,7 @@ void backward_some(const float* const rows[3], const float* zeros, int x, const 
 }
 
 template <int J>
-void convolve_back(const float* const rows[3], const float* zeros, int x, const Problem& p, const float* taps,
+void convolve_back(const float* const rows[3], const float* zeros, int x, const Maps& p, const float* taps,
                    float* out, float* sums) {
   const Window<J> window(rows, zeros, x, p.width, p.channels);
   for_channels(0, p.channels, [&](auto lanes, int c) {
@@ -156,31 +158,30 @@ void convolve_back(const float* const rows[3], const float* zeros, int x, const 
 }  // namespace
 
 // out = GELU(dw(h) + bias), context = out . w + b, all (batch, height, width, channels or 1).
-extern "C" void moganet_ffn(const Problem* problem, const float* h, const float* weight, const float* bias,
+extern "C" void moganet_ffn(const Maps* problem, const float* h, const float* weight, const float* bias,
                             const float* w_context, const float* b_context, float* out, float* context) {
-  const Problem& p = *problem;
+  const Maps& p = *problem;
   const std::vector<float> taps = channels_last(weight, p.channels), zeros(p.channels);
   const Weights weights = {taps.data(), bias, w_context};
-  for_bands(p, [&](int i, int first, int last, int) {
-    for (int y = first; y < last; ++y) {
-      const float* rows[3];
-      rows_around(h + i * p.image(), y, p, rows);
-      const size_t row = (size_t(i) * p.height + y) * p.width;
-      for_columns(p.width, [&](auto count, int x) {
-        forward_some<decltype(count)::value>(rows, zeros.data(), x, p, weights, *b_context, out + row * p.channels,
-                                             context + row);
-      });
-    }
-  });
+#pragma omp parallel for num_threads(p.threads) schedule(static)
+  for (int i = 0; i < p.batch * p.height; ++i) {
+    const float* rows[3];
+    rows_around(h + i / p.height * image_of(p), i % p.height, p, rows);
+    const size_t row = size_t(i) * p.width;
+    for_columns(p.width, [&](auto count, int x) {
+      forward_some<decltype(count)::value>(rows, zeros.data(), x, p, weights, *b_context, out + row * p.channels,
+                                           context + row);
+    });
+  }
 }
 
 // From the gradient of `out`, but for what comes through the context, and from that of the context before its GELU:
 // `out` once more, the gradient of h, and per band the sums that are the gradients of weight (9, channels), bias,
 // w_context and of the bias that was added to h. `sums` is (batch * bands, 12, channels).
-extern "C" void moganet_ffn_backward(const Problem* problem, const float* h, const float* weight, const float* bias,
+extern "C" void moganet_ffn_backward(const Maps* problem, const float* h, const float* weight, const float* bias,
                                      const float* w_context, const float* grad, const float* d_context, float* out,
                                      float* d_h, float* sums) {
-  const Problem& p = *problem;
+  const Maps& p = *problem;
   const std::vector<float> taps = channels_last(weight, p.channels), zeros(p.channels);
   const Weights weights = {taps.data(), bias, w_context};
   const size_t width = size_t(p.width) * p.channels;
@@ -192,7 +193,7 @@ extern "C" void moganet_ffn_backward(const Problem* problem, const float* h, con
     for (int y = std::max(0, first - 1); y <= last; ++y) {
       const float* rows[3];
       if (y < p.height) {
-        rows_around(h + i * p.image(), y, p, rows);
+        rows_around(h + i * image_of(p), y, p, rows);
         const size_t row = (size_t(i) * p.height + y) * p.width;
         const bool inside = y >= first && y < last;
         for_columns(p.width, [&](auto count, int x) {
@@ -206,7 +207,7 @@ extern "C" void moganet_ffn_backward(const Problem* problem, const float* h, con
         const int from = y - 2 + k;
         rows[k] = from >= 0 && from < p.height ? ring + from % 3 * width : nullptr;
       }
-      float* to = d_h + i * p.image() + (y - 1) * width;
+      float* to = d_h + i * image_of(p) + (y - 1) * width;
       for_columns(p.width, [&](auto count, int x) {
         convolve_back<decltype(count)::value>(rows, zeros.data(), x, p, taps.data(), to, band_sums.hidden);
       });
@@ -214,6 +215,6 @@ extern "C" void moganet_ffn_backward(const Problem* problem, const float* h, con
   });
 }
 
-extern "C" int moganet_ffn_bands(const Problem* p) { return p->batch * p->bands(); }
+extern "C" int moganet_ffn_bands(const Maps* p) { return p->batch * bands_of(*p); }
 
 }  // namespace moganet

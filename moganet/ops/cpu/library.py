@@ -17,7 +17,7 @@ import tempfile
 from pathlib import Path
 
 SOURCES = tuple(sorted(Path(__file__).parent.glob('*.cpp')))
-HEADER = Path(__file__).parent / 'vectors.h'
+HEADERS = tuple(sorted(Path(__file__).parent.glob('*.h')))
 FLAGS = ('-std=c++17', '-O3', '-march=native', '-fopenmp', '-fPIC')
 
 
@@ -25,7 +25,7 @@ def path() -> Path:
     """Where the library for this processor and these sources is, or would be."""
     cache = Path(os.environ.get('MOGANET_CACHE') or '~/.cache/moganet').expanduser()
     digest = hashlib.sha256(_processor().encode())
-    for part in (*FLAGS, *(source.read_text() for source in (HEADER, *SOURCES))):
+    for part in (*FLAGS, *(source.read_text() for source in (*HEADERS, *SOURCES))):
         digest.update(part.encode() + b'\0')
     return cache.resolve() / 'kernels' / f'{digest.hexdigest()[:16]}.so'
 

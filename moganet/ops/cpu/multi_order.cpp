@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "kernels.h"
 #include "vectors.h"
 
 namespace moganet {
@@ -138,11 +139,6 @@ void arrange(const float* weight, int area, bool turned, float* out) {
     for (int n = 0; n < N; ++n) out[k * N + n] = weight[n * area + (turned ? area - 1 - k : k)];
 }
 
-struct Convolution {
-  const float *weight, *bias;  // (channels, 1, side, side), (channels)
-  int side, dilation, first;   // the first of its channels in the map
-};
-
 // Some channels of an image, which all belong to one group.
 struct Chunk {
   const Convolution *base, *group;  // that of all channels; that of the group, if it has one
@@ -175,11 +171,6 @@ void forward_chunk(const Chunk& chunk, const float* x, float* out) {
   convolve<N>(between, taps, chunk.group->bias + c - chunk.group->first, group, out + c, width * channels, channels);
 }
 
-// Where the gradients of weights and biases of one image go.
-struct Gradients {
-  float *weight[3], *bias[3];
-};
-
 template <int N>
 void backward_chunk(const Chunk& chunk, int number, const float* x, const float* grad, float* out, const Gradients& to) {
   const Taps base = chunk.taps(*chunk.base), group = chunk.taps(chunk.group ? *chunk.group : *chunk.base);
@@ -208,26 +199,21 @@ void backward_chunk(const Chunk& chunk, int number, const float* x, const float*
   convolve<N>(inner, arranged<N>(*chunk.base, c, true, taps), nullptr, base, out + c, width * channels, channels);
 }
 
-// What both directions are told: maps (batch, height, width, channels), three convolutions, the last two of groups.
-struct Problem {
-  int batch, height, width, channels, threads;
-  Convolution convs[3];
-};
-
 // Calls body(vector width, image, chunk, number of the group) for all channels of all images.
 template <class Body>
-void for_chunks(const Problem& p, Body body) {
-  const int ends[4] = {0, p.convs[1].first, p.convs[2].first, p.channels};
+void for_chunks(const MultiOrder& p, Body body) {
+  const Maps& maps = p.maps;
+  const int ends[4] = {0, p.convs[1].first, p.convs[2].first, maps.channels};
   struct Piece { int channel, width, group; };
   std::vector<Piece> pieces;
   for (int g = 2; g >= 0; --g)
     for_channels(ends[g], ends[g + 1], [&](auto width, int c) { pieces.push_back({c, decltype(width)::value, g}); });
   const int count = pieces.size();
-#pragma omp parallel for num_threads(p.threads) schedule(dynamic)
-  for (int i = 0; i < p.batch * count; ++i) {
+#pragma omp parallel for num_threads(maps.threads) schedule(dynamic)
+  for (int i = 0; i < maps.batch * count; ++i) {
     const Piece& piece = pieces[i % count];
-    const Chunk chunk = {&p.convs[0], piece.group ? &p.convs[piece.group] : nullptr, piece.channel, p.height, p.width,
-                         p.channels};
+    const Chunk chunk = {&p.convs[0], piece.group ? &p.convs[piece.group] : nullptr, piece.channel, maps.height,
+                         maps.width, maps.channels};
     auto call = [&](auto width) { body(width, i / count, chunk, piece.group); };
     if (piece.width == 16) call(std::integral_constant<int, 16>());
     else if (piece.width == 8) call(std::integral_constant<int, 8>());
@@ -238,22 +224,22 @@ void for_chunks(const Problem& p, Body body) {
 
 }  // namespace
 
-extern "C" void moganet_multi_order(const Problem* p, const float* x, float* out) {
-  const size_t image = size_t(p->height) * p->width * p->channels;
+extern "C" void moganet_multi_order(const MultiOrder* p, const float* x, float* out) {
+  const size_t image = size_t(p->maps.height) * p->maps.width * p->maps.channels;
   for_chunks(*p, [&](auto width, int i, const Chunk& chunk, int) {
     forward_chunk<decltype(width)::value>(chunk, x + i * image, out + i * image);
   });
 }
 
 // `all` are gradients of weights and biases with the images first: (batch, channels of the convolution, side * side).
-extern "C" void moganet_multi_order_backward(const Problem* p, const float* x, const float* grad, float* out,
+extern "C" void moganet_multi_order_backward(const MultiOrder* p, const float* x, const float* grad, float* out,
                                              const Gradients* all) {
-  const size_t image = size_t(p->height) * p->width * p->channels;
-  const int ends[4] = {0, p->convs[1].first, p->convs[2].first, p->channels};
+  const size_t image = size_t(p->maps.height) * p->maps.width * p->maps.channels;
+  const int ends[4] = {0, p->convs[1].first, p->convs[2].first, p->maps.channels};
   for_chunks(*p, [&](auto width, int i, const Chunk& chunk, int group) {
     Gradients own;
     for (int g = 0; g < 3; ++g) {
-      const size_t channels = g ? ends[g + 1] - ends[g] : p->channels;
+      const size_t channels = g ? ends[g + 1] - ends[g] : p->maps.channels;
       own.weight[g] = all->weight[g] + i * channels * p->convs[g].side * p->convs[g].side;
       own.bias[g] = all->bias[g] + i * channels;
     }

@@ -1,0 +1,51 @@
+// A block that is folded for inference (moganet/fusion.py), one half at a time.
+
+#include <cstddef>
+#include <vector>
+
+#include "kernels.h"
+
+// w: proj_1 and its bias, that of the mean, gate and bias, three convolutions and biases, value and bias, proj_2 and bias,
+// shortcut; products as (inputs, outputs). `memory` has room for three maps.
+extern "C" void moganet_fused_spatial(const MultiOrder* p, const float* const* w, int twice, const float* x,
+                                      float* memory, float* out) {
+  const Maps& maps = p->maps;
+  const int area = maps.height * maps.width, channels = maps.channels;
+  const Pixels pixels = {maps.batch, area, channels, maps.threads};
+  const Products whole = {maps.batch * area, channels, channels, maps.threads};
+  const Products means = {maps.batch, channels, channels, maps.threads};
+  float *q = memory, *g = q + size_t(whole.pixels) * channels, *m = g + size_t(whole.pixels) * channels;
+
+  const int parts = moganet_parts(&pixels);
+  std::vector<float> sums(size_t(maps.batch) * parts * channels), mean(size_t(maps.batch) * channels), bias(mean.size());
+  moganet_sum(&pixels, x, sums.data());
+  for (size_t i = 0; i < sums.size(); ++i) mean[i / channels / parts * channels + i % channels] += sums[i] / area;
+  moganet_product(&means, mean.data(), w[2], nullptr, bias.data());
+  for (size_t i = 0; i < bias.size(); ++i) bias[i] = w[1][i % channels] - bias[i];
+
+  moganet_product(&whole, x, w[0], nullptr, q);
+  moganet_silu(&pixels, q, bias.data(), q);
+  moganet_product(&whole, q, w[3], w[4], g);
+  moganet_multi_order(p, q, m);
+  moganet_product(&whole, m, w[11], w[12], q);
+  moganet_gate(&pixels, g, q, twice, g);
+  moganet_product(&whole, g, w[13], w[14], out);
+  moganet_add_spatial(&pixels, out, x, x, w[15], nullptr, out);
+}
+
+// w: fc1 and bias, depthwise convolution and bias, context and bias, fc2 and bias, what the context is multiplied by;
+// products as (inputs, outputs). `memory` has room for two maps of `hidden` channels and one of one.
+extern "C" void moganet_fused_channel(const Maps* p, const float* const* w, int hidden, const float* x, float* memory,
+                                      float* out) {
+  const int area = p->height * p->width;
+  const Pixels pixels = {p->batch, area, p->channels, p->threads};
+  const Products first = {p->batch * area, p->channels, hidden, p->threads};
+  const Products second = {p->batch * area, hidden, p->channels, p->threads};
+  const Maps wide = {p->batch, p->height, p->width, hidden, p->threads};
+  float *h = memory, *g = h + size_t(first.pixels) * hidden, *context = g + size_t(first.pixels) * hidden;
+
+  moganet_product(&first, x, w[0], w[1], h);
+  moganet_ffn(&wide, h, w[2], w[3], w[4], w[5], g, context);
+  moganet_product(&second, g, w[6], w[7], out);
+  moganet_add_channel(&pixels, out, x, context, w[8], nullptr, out);
+}

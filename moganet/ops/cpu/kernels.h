@@ -1,0 +1,68 @@
+// What the kernels are told and what they are called. Maps are (batch, height, width, channels), all of float32 and
+// without gaps; `moganet/ops/cpu/compiled.py` has the same structures.
+
+#pragma once
+
+struct Maps {
+  int batch, height, width, channels, threads;
+};
+
+struct Convolution {
+  const float *weight, *bias;  // (channels, 1, side, side), (channels)
+  int side, dilation, first;   // the first of its channels in the map
+};
+
+// Three convolutions: of all channels, of the middle group and of the high one.
+struct MultiOrder {
+  Maps maps;
+  Convolution convs[3];
+};
+
+// Maps whose neighbourhoods do not matter: pixels of an image.
+struct Pixels {
+  int batch, pixels, channels, threads;
+};
+
+// Two matrices, (pixels, left) and (pixels, right).
+struct Products {
+  int pixels, left, right, threads;
+};
+
+// Where the gradients of weights and biases go, images first: (batch, channels, side * side) and (batch, channels).
+struct Gradients {
+  float *weight[3], *bias[3];
+};
+
+extern "C" {
+void moganet_multi_order(const MultiOrder* p, const float* x, float* out);
+void moganet_multi_order_backward(const MultiOrder* p, const float* x, const float* grad, float* out,
+                                  const Gradients* all);
+int moganet_ffn_bands(const Maps* p);
+void moganet_ffn(const Maps* p, const float* h, const float* weight, const float* bias, const float* w_context,
+                 const float* b_context, float* out, float* context);
+void moganet_ffn_backward(const Maps* p, const float* h, const float* weight, const float* bias, const float* w_context,
+                          const float* grad, const float* d_context, float* out, float* d_h, float* sums);
+int moganet_parts(const Pixels* p);
+void moganet_sum(const Pixels* p, const float* x, float* sums);
+void moganet_silu(const Pixels* p, float* q, const float* bias, float* u);
+void moganet_silu_backward(const Pixels* p, const float* a, const float* b, const float* q, float* d, float* sums);
+void moganet_gate(const Pixels* p, const float* g, const float* v, int twice, float* out);
+void moganet_gate_backward(const Pixels* p, const float* d, const float* g, const float* v, int twice, float* out,
+                           float* d_g, float* d_v, float* sums);
+void moganet_add_spatial(const Pixels* p, const float* t, const float* x, const float* n, const float* scale,
+                         const float* mask, float* out);
+void moganet_shortcut_backward(const Pixels* p, const float* grad, const float* n, const float* mask, float* d,
+                               float* sums);
+void moganet_add_scaled(const Pixels* p, const float* t, const float* d, const float* scale, float* out);
+void moganet_add_channel(const Pixels* p, const float* t, const float* x, const float* context, const float* subtracted,
+                         const float* mask, float* out);
+void moganet_context_backward(const Pixels* p, const float* grad, const float* context, const float* subtracted,
+                              const float* mask, float* d, float* d_context, float* sums);
+int moganet_correlate_parts(const Products* p);
+void moganet_correlate(const Products* p, const float* a, const float* b, float* out);
+void moganet_product(const Products* p, const float* x, const float* w, const float* bias, float* out);
+void moganet_fused_spatial(const MultiOrder* p, const float* const* weights, int twice, const float* x, float* memory,
+                           float* out);
+void moganet_fused_channel(const Maps* p, const float* const* weights, int hidden, const float* x, float* memory,
+                           float* out);
+}

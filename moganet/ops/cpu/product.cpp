@@ -1,0 +1,123 @@
+// x W of maps with their channels last, W as (inputs, outputs). Weights are packed by the thread that uses them, which
+// takes little time where it has hundreds of pixels to multiply them with.
+
+#include <algorithm>
+
+#include "kernels.h"
+#include "vectors.h"
+
+namespace moganet {
+namespace {
+
+// Pixels and outputs that registers hold at once, inputs whose panel of weights stays in the first cache, and how much
+// of a map stays in the second.
+constexpr int ROWS = REGISTERS > 16 ? 8 : 6, COLUMNS = 2 * WIDEST, DEPTH = 320, TILE = 1 << 17;
+
+int ceil_div(int a, int b) { return (a + b - 1) / b; }
+
+// The bounds of part i of n that differ in size by one at most.
+int bound(int total, int n, int i) { return int(int64_t(total) * i / n); }
+
+// Weights of some inputs and up to COLUMNS outputs, filled up with zeros.
+void pack(const float* w, int stride, int inputs, int outputs, float* out) {
+  for (int k = 0; k < inputs; ++k, w += stride, out += COLUMNS) {
+    if (outputs == COLUMNS) {
+      std::memcpy(out, w, COLUMNS * sizeof(float));
+    } else {
+      std::copy_n(w, outputs, out);
+      std::fill(out + outputs, out + COLUMNS, 0.f);
+    }
+  }
+}
+
+// R pixels times a panel. The result begins with `start`, of all pixels, or is added to. Meanwhile the weights to come
+// are fetched, from `ahead` on, if any.
+template <int R>
+void multiply(const float* x, int stride, const float* panel, int inputs, const float* start, float* out, int out_stride,
+              const float* ahead, int ahead_stride) {
+  constexpr int N = WIDEST;
+  Floats<N> total[R][2];
+  for (int r = 0; r < R; ++r) {
+    const float* from = start ? start : out + size_t(r) * out_stride;
+    total[r][0] = load<N>(from);
+    total[r][1] = load<N>(from + N);
+  }
+  for (int k = 0; k < inputs; ++k, panel += COLUMNS) {
+    const Floats<N> left = load<N>(panel), right = load<N>(panel + N);
+    for (int r = 0; r < R; ++r) {
+      total[r][0] += x[size_t(r) * stride + k] * left;
+      total[r][1] += x[size_t(r) * stride + k] * right;
+    }
+    if (ahead) {
+      __builtin_prefetch(ahead);
+      __builtin_prefetch(ahead + COLUMNS / 2);
+      ahead += ahead_stride;
+    }
+  }
+  for (int r = 0; r < R; ++r) {
+    store<N>(out + size_t(r) * out_stride, total[r][0]);
+    store<N>(out + size_t(r) * out_stride + N, total[r][1]);
+  }
+}
+
+template <int R = ROWS, class... Arguments>
+void multiply_rows(int rows, Arguments... arguments) {
+  if (rows == R) return multiply<R>(arguments...);
+  if constexpr (R > 1) multiply_rows<R - 1>(rows, arguments...);
+}
+
+// Some pixels of one panel of outputs, of which `columns` are there. 
+void multiply_panel(const float* x, int stride, int pixels, const float* panel, int inputs, const float* start,
+                    float* out, int out_stride, int columns, const float* ahead) {
+  const int groups = ceil_div(pixels, ROWS);
+  float edge[ROWS * COLUMNS] = {};
+  for (int g = 0; g < groups; ++g) {
+    const int row = bound(pixels, groups, g), rows = bound(pixels, groups, g + 1) - row;
+    const float* from = x + size_t(row) * stride;
+    float* to = out + size_t(row) * out_stride;
+    if (columns == COLUMNS) {
+      multiply_rows(rows, from, stride, panel, inputs, start, to, out_stride, g ? nullptr : ahead, out_stride);
+      continue;
+    }
+    for (int r = 0; r < rows; ++r) std::copy_n(start ? start : to + size_t(r) * out_stride, columns, edge + r * COLUMNS);
+    multiply_rows(rows, from, stride, panel, inputs, (const float*)nullptr, edge, COLUMNS, (const float*)nullptr, 0);
+    for (int r = 0; r < rows; ++r) std::copy_n(edge + r * COLUMNS, columns, to + size_t(r) * out_stride);
+  }
+}
+
+// Some pixels and outputs of the product.
+void multiply_part(const Products& p, const float* x, const float* w, const float* bias, float* out, int from, int to,
+                   int first, int last) {
+  const int blocks = ceil_div(p.left, DEPTH);
+  float panel[DEPTH * COLUMNS];
+  for (int b = 0; b < blocks; ++b) {
+    const int k = bound(p.left, blocks, b), depth = bound(p.left, blocks, b + 1) - k;
+    for (int c = first; c < last; c += COLUMNS) {
+      const float* weights = w + size_t(k) * p.right + c;
+      const float* ahead = c + COLUMNS < last ? weights + COLUMNS : weights + first - c + size_t(depth) * p.right;
+      if (b + 1 == blocks && c + COLUMNS >= last) ahead = nullptr;
+      pack(weights, p.right, depth, std::min(COLUMNS, last - c), panel);
+      multiply_panel(x + size_t(from) * p.left + k, p.left, to - from, panel, depth, b ? nullptr : bias + c,
+                     out + size_t(from) * p.right + c, p.right, std::min(COLUMNS, last - c), ahead);
+    }
+  }
+}
+
+}  // namespace
+
+// x (pixels, left), w (left, right), bias (right) or none, out (pixels, right).
+extern "C" void moganet_product(const Products* problem, const float* x, const float* w, const float* bias, float* out) {
+  const Products& p = *problem;
+  const int panels = ceil_div(p.right, COLUMNS);
+  const int by_outputs = p.pixels / p.threads >= 256 ? 1 : std::min(p.threads, panels);
+  const int by_pixels = ceil_div(p.threads, by_outputs) * ceil_div(p.pixels, p.threads * std::max(64, TILE / p.left));
+  const std::vector<float> none(bias ? 0 : p.right);
+#pragma omp parallel for num_threads(p.threads) schedule(static) collapse(2)
+  for (int i = 0; i < by_pixels; ++i)
+    for (int j = 0; j < by_outputs; ++j)
+      multiply_part(p, x, w, bias ? bias : none.data(), out, bound(p.pixels, by_pixels, i),
+                    bound(p.pixels, by_pixels, i + 1), bound(panels, by_outputs, j) * COLUMNS,
+                    std::min(p.right, bound(panels, by_outputs, j + 1) * COLUMNS));
+}
+
+}  // namespace moganet
