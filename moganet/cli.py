@@ -66,7 +66,7 @@ class OptionsAction(DictAction):
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The console script: ``moganet doctor``, ``moganet weights`` and ``moganet swap``."""
+    """The console script: ``moganet doctor``, ``kernels``, ``weights`` and ``swap``."""
     return run(_main, argv)
 
 
@@ -74,6 +74,7 @@ def _main(argv: Sequence[str] | None) -> int:
     parser = argparse.ArgumentParser(prog='moganet', description='MogaNet for OpenMMLab.')
     commands = parser.add_subparsers(dest='command', required=True)
     commands.add_parser('doctor', help='versions, compiled operators, device, and what to do about what is missing')
+    commands.add_parser('kernels', help='compile the kernels for the CPU of this machine (needs g++)')
     commands.add_parser('weights', help='the published weights that moganet://NAME loads')
     swapping = commands.add_parser('swap', help='put MogaNet in the place of the backbone of any config')
     swapping.add_argument('config', help='path, or a name such as mmdet::faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py')
@@ -88,6 +89,11 @@ def _main(argv: Sequence[str] | None) -> int:
         from .doctor import main as doctor
 
         return doctor()
+    if args.command == 'kernels':
+        from .ops.cpu.library import build
+
+        print(f'compiled for this CPU: {build()}')
+        return 0
     from .checkpoint import list_weights
 
     for row in list_weights():

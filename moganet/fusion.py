@@ -3,8 +3,8 @@
 With a norm as ``a x + b`` per channel, s the scale of feature decomposition or channel aggregation, ls a layer scale:
 
 * The norms of the stem and of the embeddings go into their convolutions, norm2 into fc1.
-* norm1 and feature decomposition (Eq. 6 and 7): y + s (y - mean of y) with y = P norm1(x) is (1 + s) P' x, with a bias
-  that is the image's own, c - s P' (mean of x), where P' = P a and c = P b + the bias of P.
+* norm1 and feature decomposition (Eq. 6 and 7): y + s (y - mean of y) with y = P norm1(x) is q = (1 + s) P' x with a
+  bias that is the image's own, c - s / (1 + s) (mean of q), where P' = P a and c = P b + the bias of P.
 * The spatial half returns ls (proj_2(..) + norm1(x)), to which x is added: x + (ls a) x + ls b + ls proj_2(..).
 * Channel aggregation (Eq. 10) is linear in the hidden map h: fc2 diag(1 + s) h - (fc2 s) context. ls goes into both.
 
@@ -20,10 +20,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from . import ops
 from .backbone import MogaBlock, PatchEmbed, StemEmbed
-
-# Weights of this many elements lie transposed in memory. On CPUs a product turns its weights each time, which takes as
-# long as multiplying them with the few pixels that the last stages have of one image.
-TRANSPOSED = 1 << 16
+SMALLEST_FACTOR = 1e-6
 
 
 def fuse(model: nn.Module) -> nn.Module:
@@ -54,7 +51,26 @@ def fuse(model: nn.Module) -> nn.Module:
     return model
 
 
-class FusedSpatial(nn.Module):
+class FusedHalf(nn.Module):
+    """Half a block, whose products have their weights where a CPU reads them fastest."""
+
+    def _apply(self, fn, recurse: bool = True) -> nn.Module:
+        """What ``to``, ``half`` and the like call."""
+        super()._apply(fn, recurse)
+        self.lay_out()
+        return self
+
+    def lay_out(self) -> None:
+        """Let float32 weights lie as (inputs, outputs) on a CPU, others as (outputs, inputs). Shapes stay."""
+        for layer in self.children():
+            if isinstance(layer, nn.Linear):
+                transposed = layer.weight.dtype is torch.float32 and layer.weight.device.type == 'cpu'
+                weight = layer.weight.detach()
+                weight = weight.t().contiguous().t() if transposed else weight.contiguous()
+                layer.weight = nn.Parameter(weight, requires_grad=False)
+
+
+class FusedSpatial(FusedHalf):
     """The spatial half of a block: (B, C, H, W) to the same, the shortcut included."""
 
     def __init__(self, block: MogaBlock):
@@ -67,8 +83,10 @@ class FusedSpatial(nn.Module):
         weight = weight * scale
         out_weight, out_bias = _product(attn.proj_2)
         like = attn.proj_1.weight
-        self.proj_1 = _linear(weight * (1 + sigma)[:, None], bias, like)
-        self.mean = _linear(weight * sigma[:, None], None, like)
+        # Not 0, so that the mean of y can be had from that of q: off by a millionth of y at most.
+        factor = torch.where((1 + sigma).abs() < SMALLEST_FACTOR, SMALLEST_FACTOR, 1 + sigma)
+        self.proj_1 = _linear(weight * factor[:, None], bias, like)
+        self.mean = nn.Parameter((sigma / factor).to(like))
         self.gate = _linear(*_product(attn.gate), like)
         self.DW_conv0, self.DW_conv1, self.DW_conv2 = value.DW_conv0, value.DW_conv1, value.DW_conv2
         self.PW_conv = _linear(*_product(value.PW_conv), like)
@@ -76,18 +94,19 @@ class FusedSpatial(nn.Module):
         self.shortcut = nn.Parameter((ls * scale).to(like))
         self.dilations = tuple(conv.dilation[0] for conv in (self.DW_conv0, self.DW_conv1, self.DW_conv2))
         self.double_gate = attn.double_gate
+        self.lay_out()
 
     def weights(self) -> list[Tensor]:
         """In the order of ``ops.fused.spatial``."""
         return [
-            self.proj_1.weight, self.proj_1.bias, self.mean.weight, self.gate.weight, self.gate.bias,
+            self.proj_1.weight, self.proj_1.bias, self.mean, self.gate.weight, self.gate.bias,
             self.DW_conv0.weight, self.DW_conv0.bias, self.DW_conv1.weight, self.DW_conv1.bias,
             self.DW_conv2.weight, self.DW_conv2.bias, self.PW_conv.weight, self.PW_conv.bias,
             self.proj_2.weight, self.proj_2.bias, self.shortcut,
         ]  # fmt: skip
 
 
-class FusedChannel(nn.Module):
+class FusedChannel(FusedHalf):
     """The channel half of a block: (B, C, H, W) to the same, the shortcut included."""
 
     def __init__(self, block: MogaBlock):
@@ -103,6 +122,7 @@ class FusedChannel(nn.Module):
         self.decompose = _linear(*_product(mlp.decompose), like)
         self.fc2 = _linear(out_weight * (1 + sigma), ls * out_bias, like)
         self.subtracted = nn.Parameter((out_weight @ sigma).to(like))
+        self.lay_out()
 
     def weights(self) -> list[Tensor]:
         """In the order of ``ops.fused.channel``."""
@@ -124,21 +144,26 @@ class FusedBlock(nn.Module):
         spatial = self.spatial
         return ops.fused.block(x, spatial.weights(), self.channel.weights(), spatial.dilations, spatial.double_gate)
 
-    def layout(self, x: Tensor) -> torch.memory_format | None:
-        """In which layout a network of such blocks is best given ``x``; None where it does not matter."""
-        return ops.fused.layout(x)
+    def layout(self, x: Tensor) -> torch.memory_format:
+        """In which layout a network of such blocks is best given ``x``."""
+        return torch.channels_last
 
 
 def _fuse_stem(stem: StemEmbed) -> StemEmbed:
     conv1, norm1, act, conv2, norm2 = stem.projection
-    stem.projection = nn.Sequential(fuse_conv_bn_eval(conv1, norm1), act, fuse_conv_bn_eval(conv2, norm2))
+    stem.projection = nn.Sequential(_convolution(conv1, norm1), act, _convolution(conv2, norm2))
     return stem
 
 
 def _fuse_embedding(embedding: PatchEmbed) -> PatchEmbed:
-    embedding.projection = fuse_conv_bn_eval(embedding.projection, embedding.norm)
+    embedding.projection = _convolution(embedding.projection, embedding.norm)
     embedding.norm = nn.Identity()
     return embedding
+
+
+def _convolution(conv: nn.Conv2d, norm: nn.Module) -> nn.Conv2d:
+    """Both in one, with weights in channels-last, as the maps are: they are then not turned each time."""
+    return fuse_conv_bn_eval(conv, norm).to(memory_format=torch.channels_last)
 
 
 def _check(name: str, module: nn.Module) -> None:
@@ -170,8 +195,7 @@ def _product(conv: nn.Conv2d) -> tuple[Tensor, Tensor]:
 
 def _linear(weight: Tensor, bias: Tensor | None, like: Tensor) -> nn.Linear:
     layer = nn.Linear(weight.shape[1], weight.shape[0], bias is not None, device='meta')
-    weight = weight.to(like)
-    layer.weight = nn.Parameter(weight.t().contiguous().t() if 1 else weight)
+    layer.weight = nn.Parameter(weight.to(like))
     if bias is not None:
         layer.bias = nn.Parameter(bias.to(like))
     return layer

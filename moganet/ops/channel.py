@@ -11,7 +11,7 @@ which takes less time than to write and read them. A few images at a time, they 
 import torch
 from torch import Tensor
 
-from . import cpu
+from . import choice
 from .products import images_at_once, product
 
 
@@ -27,7 +27,7 @@ def forward(x: Tensor, normed: Tensor, mask: Tensor | None, weights: tuple[Tenso
     scale, w1, b1, w_dw, b_dw, w_context, b_context, sigma, w2, b2 = weights
     w2, b2, subtracted = folded(scale, sigma, w2, b2)
     out = torch.empty_like(x)
-    passes, hidden = cpu.passes_for(x), len(w1)
+    passes, hidden = choice.passes_for(x), len(w1)
     step = images_at_once(x, hidden)
     for i in range(0, len(x), step):
         images = slice(i, i + step)
@@ -46,7 +46,7 @@ def backward(grad: Tensor, normed: Tensor, mask: Tensor | None, weights: tuple[T
     """Gradients of ``normed`` and of all weights, in their order."""
     scale, w1, _, w_dw, b_dw, w_context, _, sigma, w2, b2 = weights
     folded_w2, _, subtracted = folded(scale, sigma, w2, b2)
-    passes, hidden = cpu.passes_for(normed), len(w1)
+    passes, hidden = choice.passes_for(normed), len(w1)
     grad_normed = torch.empty_like(normed)
     sums = None
     step = len(kept[0])

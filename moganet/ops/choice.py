@@ -1,7 +1,8 @@
 """Which path computes a block: the reference, or the faster one that a CPU has.
 
 The faster path is exact: it differs from the reference by rounding. It is taken by itself wherever it applies, and said
-in the log once. ``MOGANET_OPS=reference`` in the environment, or ``with use('reference')``, switches it off.
+in the log once. ``MOGANET_OPS=reference`` in the environment, or ``with use('reference')``, switches it off; ``pytorch``
+keeps what PyTorch's own operations can do faster and leaves kernels of ours out, compiled ones and Triton's.
 
 It does not apply, and the reference computes, on maps too small to gain from it, under autocast, in half precision, on
 other devices, while a graph is captured (torch.compile, export, tracing), under dispatch modes, function transforms and
@@ -13,13 +14,15 @@ import contextlib
 import functools
 import os
 from collections.abc import Iterator
+from types import ModuleType
 
 import torch
 from mmengine.logging import MMLogger
 from torch import Tensor, nn
 from torch.nn.modules.module import _has_any_global_hook
 
-from . import gpu
+from . import gpu, passes
+from .cpu import compiled, library
 
 FUSED_TYPES = dict(
     cpu=(torch.float32, torch.float64, torch.bfloat16), cuda=(torch.float32, torch.bfloat16, torch.float16)
@@ -33,7 +36,7 @@ _announced = False
 
 @contextlib.contextmanager
 def use(choice: str) -> Iterator[None]:
-    """Compute with 'reference', or 'auto', the fastest that applies, in all threads until the end of the block.
+    """Compute with 'reference', 'pytorch' or 'auto', the fastest that applies, in all threads until the end of the block.
 
     Raises:
         ValueError: no such choice.
@@ -47,10 +50,10 @@ def use(choice: str) -> Iterator[None]:
 
 
 def choice() -> str:
-    """'auto' or 'reference': what ``use`` says, or else the environment.
+    """'auto', 'pytorch' or 'reference': what ``use`` says, or else the environment.
 
     Raises:
-        ValueError: MOGANET_OPS is neither.
+        ValueError: MOGANET_OPS is none of them.
     """
     return _choice or _from_environment()
 
@@ -61,7 +64,7 @@ def _from_environment() -> str:
 
 def _checked(choice: str, source: str) -> str:
     if choice not in CHOICES:
-        raise ValueError(f'{source} is {choice!r}: expected {" or ".join(CHOICES)}')
+        raise ValueError(f'{source} is {choice!r}: expected {", ".join(CHOICES[:-1])} or {CHOICES[-1]}')
     return choice
 
 
@@ -77,7 +80,7 @@ def fast(x: Tensor, parts: tuple[nn.Module, ...]) -> bool:
     if not all(_plain(part, x) for part in parts):
         return False
     _keep_freed_memory()
-    announce('CPUs')
+    _announce_cpus()
     return True
 
 
@@ -99,8 +102,13 @@ def fused(x: Tensor) -> bool:
         return False
     if device == 'cpu':
         _keep_freed_memory()
-    announce('CPUs' if device == 'cpu' else 'GPUs')
+    _announce_cpus() if device == 'cpu' else announce('GPUs')
     return True
+
+
+def passes_for(x: Tensor) -> ModuleType:
+    """What computes between the products of a block for maps like ``x`` on a CPU: compiled, or by PyTorch."""
+    return compiled if x.dtype is torch.float32 and choice() == 'auto' and library.load() else passes
 
 
 @functools.cache
@@ -140,11 +148,15 @@ def intercepted() -> bool:
     )  # fmt: skip
 
 
-def announce(devices: str) -> None:
+def _announce_cpus() -> None:
+    announce('CPUs', '' if library.load() else '; `moganet kernels` compiles what makes it faster still')
+
+
+def announce(devices: str, hint: str = '') -> None:
     """Say once which path computes, to the logger of a run; without a run nobody asked."""
     global _announced
     if not _announced and MMLogger._instance_dict:
         _announced = True
         MMLogger.get_current_instance().info(
-            f'MogaNet computes by its faster path for {devices}; MOGANET_OPS=reference switches it off'
+            f'MogaNet computes by its faster path for {devices}; MOGANET_OPS=reference switches it off{hint}'
         )

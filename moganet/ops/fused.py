@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from . import choice, cpu, reference
+from . import choice, reference
+from .cpu import compiled
 from .products import images_at_once, product
 from .spatial import MAPS
 
@@ -20,12 +21,12 @@ SPATIAL = 16
 
 def spatial(x: Tensor, weights: list[Tensor], dilations: tuple[int, ...], double: bool, out: Tensor) -> None:
     """The spatial half of a block on a CPU, into ``out``."""
-    w_in, b_in, w_mean, w_gate, b_gate, *convs, w_value, b_value, w_out, b_out, shortcut = weights
-    if cpu.folds(x, (w_in, w_mean, w_gate, w_value, w_out), convs):
-        return cpu.compiled.fused_spatial(x, weights, dilations, double, out)
-    passes, channels = cpu.passes_for(x), x.shape[-1]
-    bias = b_in - product(x.mean((1, 2)), w_mean)
-    u = passes.activated(product(x.view(-1, channels), w_in).view(x.shape), bias, inplace=True)
+    w_in, b_in, mean, w_gate, b_gate, *convs, w_value, b_value, w_out, b_out, shortcut = weights
+    passes, channels = choice.passes_for(x), x.shape[-1]
+    if passes is compiled and compiled.folds(weights, (w_in, w_gate, w_value, w_out)):
+        return compiled.fused_spatial(x, weights, dilations, double, out)
+    q = product(x.view(-1, channels), w_in).view(x.shape)
+    u = passes.activated(q, torch.addcmul(b_in, mean, q.mean((1, 2)), value=-1), inplace=True)
     g = product(u.view(-1, channels), w_gate, b_gate)
     v = product(passes.multi_order(u, convs, dilations).view(-1, channels), w_value, b_value)
     t = product(passes.gated(g, v, double, inplace=True), w_out, b_out).view(x.shape)
@@ -35,9 +36,9 @@ def spatial(x: Tensor, weights: list[Tensor], dilations: tuple[int, ...], double
 def channel(x: Tensor, weights: list[Tensor], out: Tensor) -> None:
     """The channel half of a block on a CPU, into ``out``."""
     w1, b1, w_dw, b_dw, w_context, b_context, w2, b2, subtracted = weights
-    if cpu.folds(x, (w1, w2)):
-        return cpu.compiled.fused_channel(x, weights, out)
-    passes = cpu.passes_for(x)
+    passes = choice.passes_for(x)
+    if passes is compiled and compiled.folds(weights, (w1, w2)):
+        return compiled.fused_channel(x, weights, out)
     h = product(x.view(-1, x.shape[-1]), w1, b1).view(*x.shape[:3], len(w1))
     g, context = passes.hidden(h, w_dw, b_dw, w_context.flatten(), b_context)
     passes.add_channel(product(g, w2, b2).view(x.shape), x, context, subtracted, None, out)
@@ -74,11 +75,6 @@ def block(
     return _on_cpu(x, spatial_weights, channel_weights, dilations, double)
 
 
-def layout(x: Tensor) -> torch.memory_format | None:
-    """In which layout a network of such blocks is best given ``x``; None where it does not matter."""
-    return torch.channels_last if choice.fused(x) else None
-
-
 def _on_cpu(x: Tensor, spatial_weights: list[Tensor], channel_weights: list[Tensor], dilations: tuple[int, ...],
             double: bool) -> Tensor:  # fmt: skip
     x = x.permute(0, 2, 3, 1).contiguous()
@@ -100,9 +96,9 @@ def _(x: Tensor, weights: list[Tensor], dilations: list[int], double: bool) -> T
 
 def spatial_in_parts(x: Tensor, weights: list[Tensor], dilations: tuple[int, ...], double: bool) -> Tensor:
     """The spatial half by ordinary operations on (B, C, H, W), for any device, graph or derivative."""
-    w_in, b_in, w_mean, w_gate, b_gate, w0, b0, w1, b1, w2, b2, w_value, b_value, w_out, b_out, shortcut = weights
-    bias = b_in - F.linear(x.mean((2, 3)), w_mean)
-    u = F.silu(_pointwise(x, w_in) + bias[:, :, None, None])
+    w_in, b_in, mean, w_gate, b_gate, w0, b0, w1, b1, w2, b2, w_value, b_value, w_out, b_out, shortcut = weights
+    q = _pointwise(x, w_in)
+    u = F.silu(q + torch.addcmul(b_in, mean, q.mean((2, 3)), value=-1)[:, :, None, None])
     convs = (_depthwise(w, b, d) for w, b, d in zip((w0, w1, w2), (b0, b1, b2), dilations, strict=True))
     m = reference.multi_order_dwconv(u, *convs)
     t = reference.gate(_pointwise(u, w_gate, b_gate), _pointwise(m, w_value, b_value), double)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from . import cpu
+from . import choice
 from .products import images_at_once, product
 
 # Maps of C channels that are at work at once.
@@ -31,7 +31,7 @@ def forward(x: Tensor, normed: Tensor, mask: Tensor | None, weights: tuple[Tenso
     """All maps (B, H, W, C). ``kept`` is given what the backward pass needs, per group of images."""
     scale, w_in, b_in, sigma, w_gate, b_gate, *convs, w_value, b_value, w_out, b_out = weights
     double, dilations = options
-    passes, channels = cpu.passes_for(x), x.shape[-1]
+    passes, channels = choice.passes_for(x), x.shape[-1]
     w_in, b_in, _, _ = decomposed(normed, sigma, w_in, b_in)
     w_out, b_out = scale[:, None] * w_out, scale * b_out
     out = torch.empty_like(x)
@@ -56,7 +56,7 @@ def backward(grad: Tensor, normed: Tensor, mask: Tensor | None, weights: tuple[T
     """Gradients of ``normed`` and of all weights, in their order."""
     scale, w_in, b_in, sigma, w_gate, _, *convs, w_value, _, w_out, b_out = weights
     double, dilations = options
-    passes, channels = cpu.passes_for(normed), normed.shape[-1]
+    passes, channels = choice.passes_for(normed), normed.shape[-1]
     scaled_in, _, mean, projected = decomposed(normed, sigma, w_in, b_in)
     scaled_out = scale[:, None] * w_out
     grad_normed = torch.empty_like(normed)

@@ -247,7 +247,7 @@ def test_names_of_the_fused_weights_do_not_change():
     names = [name for name in moganet.fuse(few_blocks()).state_dict() if name.startswith('blocks1.0.')]
     assert names == [
         f'blocks1.0.spatial.{name}' for name in (
-            'shortcut', 'proj_1.weight', 'proj_1.bias', 'mean.weight', 'gate.weight', 'gate.bias',
+            'mean', 'shortcut', 'proj_1.weight', 'proj_1.bias', 'gate.weight', 'gate.bias',
             *(f'DW_conv{i}.{part}' for i, part in itertools.product(range(3), ('weight', 'bias'))),
             'PW_conv.weight', 'PW_conv.bias', 'proj_2.weight', 'proj_2.bias')
     ] + [

@@ -50,11 +50,11 @@ def test_use_switches_it_off_and_on_again(block, x):
 
 
 def test_other_choices_are_refused_by_name():
-    with pytest.raises(ValueError, match=r"use\(\) is 'fast': expected auto or reference"), ops.use('fast'):
+    with pytest.raises(ValueError, match=r"use\(\) is 'fast': expected auto, pytorch or reference"), ops.use('fast'):
         pass
 
 
-@pytest.mark.parametrize(('value', 'applies'), [('reference', False), ('auto', True), ('', True), (None, True)])
+@pytest.mark.parametrize(('value', 'applies'), [('reference', False), ('pytorch', True), ('auto', True), ('', True), (None, True)])
 def test_the_environment_switches_it(block, x, monkeypatch, value, applies):
     set_environment(monkeypatch, value)
     assert ops.block.applies(block, x) is applies
@@ -64,7 +64,7 @@ def test_the_environment_switches_it(block, x, monkeypatch, value, applies):
 
 def test_a_misspelt_environment_is_named(block, x, monkeypatch):
     set_environment(monkeypatch, 'quick')
-    with pytest.raises(ValueError, match="MOGANET_OPS is 'quick': expected auto or reference"):
+    with pytest.raises(ValueError, match="MOGANET_OPS is 'quick': expected auto, pytorch or reference"):
         block(x)
 
 

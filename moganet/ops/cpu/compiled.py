@@ -59,7 +59,8 @@ def activated_backward(a: Tensor, b: Tensor, q: Tensor) -> tuple[Tensor, Tensor]
 
 
 def multi_order(x: Tensor, convs: tuple[Tensor, ...], dilations: tuple[int, ...]) -> Tensor:
-    if not _compiled(convs):
+    convs = [t.contiguous() for t in convs]
+    if not _compiled(convs[::2]):
         return by_pytorch.multi_order(x, convs, dilations)
     out = torch.empty_like(x)
     _call('multi_order', _multi_order(x, convs, dilations), x, out)
@@ -67,7 +68,8 @@ def multi_order(x: Tensor, convs: tuple[Tensor, ...], dilations: tuple[int, ...]
 
 
 def multi_order_backward(grad: Tensor, x: Tensor, convs: tuple[Tensor, ...], dilations: tuple[int, ...]) -> tuple:
-    if not _compiled(convs):
+    convs = [t.contiguous() for t in convs]
+    if not _compiled(convs[::2]):
         return by_pytorch.multi_order_backward(grad, x, convs, dilations)
     out = torch.empty_like(x)
     grads = [x.new_empty(len(x), *w.shape) for w in convs]
@@ -91,14 +93,14 @@ def gated_backward(d: Tensor, g: Tensor, v: Tensor, double: bool) -> tuple[Tenso
 
 def hidden(h: Tensor, weight: Tensor, bias: Tensor, w_context: Tensor, b_context: Tensor) -> tuple[Tensor, Tensor]:
     g, context = h.new_empty(h[..., 0].numel(), h.shape[-1]), h.new_empty(h[..., 0].numel())
-    _call('ffn', _maps(h), h, weight, bias, w_context, b_context, g, context)
+    _call('ffn', _maps(h), h, weight.contiguous(), bias, w_context, b_context, g, context)
     return g, context
 
 
 def hidden_backward(d: Tensor, d_context: Tensor, h: Tensor, weight: Tensor, bias: Tensor, w_context: Tensor) -> tuple:
     g, dh, problem = torch.empty_like(d), torch.empty_like(h), _maps(h)
     sums = h.new_empty(load().moganet_ffn_bands(byref(problem)), TAPS + 3, h.shape[-1])
-    _call('ffn_backward', problem, h, weight, bias, w_context, d, d_context, g, dh, sums)
+    _call('ffn_backward', problem, h, weight.contiguous(), bias, w_context, d, d_context, g, dh, sums)
     taps, bias, context, dh_sum = sums.sum(0).split((TAPS, 1, 1, 1))
     return g, dh, taps.t().reshape(weight.shape), bias[0], context[0], dh_sum[0]
 
@@ -136,9 +138,12 @@ def correlate(a: Tensor, b: Tensor) -> Tensor:
     return out.sum(0) if len(out) > 1 else out[0]
 
 
-def folds(x: Tensor, products: list[Tensor], convs: list[Tensor]) -> bool:
-    """Whether a half that is folded for inference is compiled for these: weights of products lie as (inputs, outputs)."""
-    return all(w.t().is_contiguous() and w.dtype is torch.float32 for w in products) and _compiled(convs)
+def folds(weights: Sequence[Tensor], products: Sequence[Tensor]) -> bool:
+    """Whether half a block folded for inference is compiled for these: ``products`` of them lie as (inputs, outputs)."""
+    transposed = {id(w) for w in products}
+    return all(
+        (w.t() if id(w) in transposed else w).is_contiguous() and w.dtype is torch.float32 for w in weights
+    ) and _compiled([w for w in weights if w.dim() == 4])
 
 
 def fused_spatial(x: Tensor, weights: list[Tensor], dilations: tuple[int, ...], double: bool, out: Tensor) -> None:
@@ -158,8 +163,9 @@ def _pointers(tensors: list[Tensor]) -> Array:
     return (c_void_p * len(tensors))(*(t.data_ptr() for t in tensors))
 
 
-def _compiled(convs: Sequence[Tensor]) -> bool:
-    return all(w.shape[-1] == w.shape[-2] <= MOST_TAPS for w in convs[::2])
+def _compiled(weights: Sequence[Tensor]) -> bool:
+    """Whether there are kernels for depthwise convolutions of this size."""
+    return all(w.shape[-1] == w.shape[-2] <= MOST_TAPS for w in weights)
 
 
 def _maps(x: Tensor) -> Maps:

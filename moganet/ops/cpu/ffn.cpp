@@ -29,8 +29,9 @@ void for_bands(const Maps& p, Body body) {
 }
 
 // Weights (channels, 9) with the channels last.
-std::vector<float> channels_last(const float* weight, int channels) {
+std::vector<float> channels_last(const float* weight, int channels, int threads) {
   std::vector<float> taps(TAPS * size_t(channels));
+#pragma omp parallel for num_threads(threads) schedule(static)
   for (int c = 0; c < channels; ++c)
     for (int k = 0; k < TAPS; ++k) taps[k * size_t(channels) + c] = weight[c * TAPS + k];
   return taps;
@@ -161,7 +162,7 @@ void convolve_back(const float* const rows[3], const float* zeros, int x, const 
 extern "C" void moganet_ffn(const Maps* problem, const float* h, const float* weight, const float* bias,
                             const float* w_context, const float* b_context, float* out, float* context) {
   const Maps& p = *problem;
-  const std::vector<float> taps = channels_last(weight, p.channels), zeros(p.channels);
+  const std::vector<float> taps = channels_last(weight, p.channels, p.threads), zeros(p.channels);
   const Weights weights = {taps.data(), bias, w_context};
 #pragma omp parallel for num_threads(p.threads) schedule(static)
   for (int i = 0; i < p.batch * p.height; ++i) {
@@ -182,7 +183,7 @@ extern "C" void moganet_ffn_backward(const Maps* problem, const float* h, const 
                                      const float* w_context, const float* grad, const float* d_context, float* out,
                                      float* d_h, float* sums) {
   const Maps& p = *problem;
-  const std::vector<float> taps = channels_last(weight, p.channels), zeros(p.channels);
+  const std::vector<float> taps = channels_last(weight, p.channels, p.threads), zeros(p.channels);
   const Weights weights = {taps.data(), bias, w_context};
   const size_t width = size_t(p.width) * p.channels;
   for_bands(p, [&](int i, int first, int last, int band) {

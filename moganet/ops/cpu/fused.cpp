@@ -5,7 +5,7 @@
 
 #include "kernels.h"
 
-// w: proj_1 and its bias, that of the mean, gate and bias, three convolutions and biases, value and bias, proj_2 and bias,
+// w: proj_1, its bias and what the mean is multiplied by, gate and bias, three convolutions and biases, value and bias, proj_2 and bias,
 // shortcut; products as (inputs, outputs). `memory` has room for three maps.
 extern "C" void moganet_fused_spatial(const MultiOrder* p, const float* const* w, int twice, const float* x,
                                       float* memory, float* out) {
@@ -13,17 +13,14 @@ extern "C" void moganet_fused_spatial(const MultiOrder* p, const float* const* w
   const int area = maps.height * maps.width, channels = maps.channels;
   const Pixels pixels = {maps.batch, area, channels, maps.threads};
   const Products whole = {maps.batch * area, channels, channels, maps.threads};
-  const Products means = {maps.batch, channels, channels, maps.threads};
   float *q = memory, *g = q + size_t(whole.pixels) * channels, *m = g + size_t(whole.pixels) * channels;
 
-  const int parts = moganet_parts(&pixels);
-  std::vector<float> sums(size_t(maps.batch) * parts * channels), mean(size_t(maps.batch) * channels), bias(mean.size());
-  moganet_sum(&pixels, x, sums.data());
-  for (size_t i = 0; i < sums.size(); ++i) mean[i / channels / parts * channels + i % channels] += sums[i] / area;
-  moganet_product(&means, mean.data(), w[2], nullptr, bias.data());
-  for (size_t i = 0; i < bias.size(); ++i) bias[i] = w[1][i % channels] - bias[i];
-
   moganet_product(&whole, x, w[0], nullptr, q);
+  const int parts = moganet_parts(&pixels);
+  std::vector<float> sums(size_t(maps.batch) * parts * channels), bias(size_t(maps.batch) * channels);
+  moganet_sum(&pixels, q, sums.data());
+  for (size_t i = 0; i < sums.size(); ++i) bias[i / channels / parts * channels + i % channels] -= sums[i] / area;
+  for (size_t i = 0; i < bias.size(); ++i) bias[i] = w[1][i % channels] + w[2][i % channels] * bias[i];
   moganet_silu(&pixels, q, bias.data(), q);
   moganet_product(&whole, q, w[3], w[4], g);
   moganet_multi_order(p, q, m);

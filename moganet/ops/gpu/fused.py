@@ -23,9 +23,9 @@ def block(
 
 
 def _spatial(x: Tensor, weights: list[Tensor], dilations: tuple[int, ...], double: bool) -> Tensor:
-    w_in, b_in, w_mean, w_gate, b_gate, *convs, w_value, b_value, w_out, b_out, shortcut = weights
-    bias = torch.addmm(b_in, x.mean((2, 3)), w_mean.t(), alpha=-1)
-    u = biased_silu(_product(x, w_in), bias)
+    w_in, b_in, mean, w_gate, b_gate, *convs, w_value, b_value, w_out, b_out, shortcut = weights
+    q = _product(x, w_in)
+    u = biased_silu(q, torch.addcmul(b_in, mean, q.mean((2, 3)), value=-1))
     g, v = _product(u, w_gate, b_gate), _product(multi_order_dwconv(u, *convs, dilations), w_value, b_value)
     y = gate(g, v, double=True) if double else gated_silu(g, v)
     return residual(x, _product(y, w_out, b_out), x, shortcut.view(1, -1, 1, 1), None)
