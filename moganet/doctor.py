@@ -80,10 +80,14 @@ def nms():
 def gpus():
     import torch
     return [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count() * torch.cuda.is_available())]
+def kernels():
+    from moganet.ops.cpu import library
+    return library.load() is not None
 for name in sys.argv[1:]:
     ask(name, lambda: version(name))
 ask('ops', nms)
 ask('gpus', gpus)
+ask('kernels', kernels)
 """
 
 
@@ -110,7 +114,7 @@ def ask_packages(python: str) -> dict[str, dict]:
     child = subprocess.run([python, '-c', PROBE, *PACKAGES], cwd=ROOT, capture_output=True, text=True)
     lines = [line.removeprefix('answer ') for line in child.stdout.splitlines() if line.startswith('answer ')]
     answers = dict(json.loads(line) for line in lines)
-    for name in [*PACKAGES, 'ops', 'gpus']:
+    for name in [*PACKAGES, 'ops', 'gpus', 'kernels']:
         answers.setdefault(name, {'error': f'Python died (status {child.returncode}) on this import or the one before'})
     return answers
 
@@ -161,6 +165,7 @@ def describe_machine(answers: dict[str, dict]) -> list[tuple[str, str]]:
     return [
         ("mmcv's ops", f'load and run, compiled for {compiled}' if 'ok' in ops else f'do not load: {ops["error"]}'),
         ('device', ', '.join(gpus) if gpus else 'CPU only'),
+        ('CPU kernels', 'compiled' if answers['kernels'].get('ok') else 'none for this CPU: moganet kernels compiles them'),
     ]
 
 

@@ -20,6 +20,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from . import ops
 from .backbone import MogaBlock, PatchEmbed, StemEmbed
+
 SMALLEST_FACTOR = 1e-6
 
 

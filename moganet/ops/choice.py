@@ -1,8 +1,8 @@
 """Which path computes a block: the reference, or the faster one that a CPU has.
 
 The faster path is exact: it differs from the reference by rounding. It is taken by itself wherever it applies, and said
-in the log once. ``MOGANET_OPS=reference`` in the environment, or ``with use('reference')``, switches it off; ``pytorch``
-keeps what PyTorch's own operations can do faster and leaves kernels of ours out, compiled ones and Triton's.
+in the log once. ``MOGANET_OPS=reference`` in the environment, or ``with use('reference')``, switches it off; with
+``pytorch`` it has PyTorch's own operations only, and no kernels of ours, compiled ones or Triton's.
 
 It does not apply, and the reference computes, on maps too small to gain from it, under autocast, in half precision, on
 other devices, while a graph is captured (torch.compile, export, tracing), under dispatch modes, function transforms and
@@ -36,7 +36,7 @@ _announced = False
 
 @contextlib.contextmanager
 def use(choice: str) -> Iterator[None]:
-    """Compute with 'reference', 'pytorch' or 'auto', the fastest that applies, in all threads until the end of the block.
+    """Compute with 'reference', 'pytorch' or 'auto', the fastest that applies, in all threads until the block ends.
 
     Raises:
         ValueError: no such choice.

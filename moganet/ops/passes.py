@@ -1,6 +1,6 @@
-"""What lies between the matrix products of a block on a CPU, and the gradients of their weights, by PyTorch's operations.
+"""What lies between the matrix products of a block on a CPU, and gradients of their weights, by PyTorch's operations.
 
-``moganet/ops/cpu/passes.py`` has the same functions, compiled. Maps are (B, H, W, C). Nothing here knows autograd.
+``moganet/ops/cpu/compiled.py`` has the same functions, compiled. Maps are (B, H, W, C). Nothing here knows autograd.
 """
 
 import torch
@@ -55,7 +55,7 @@ def multi_order_backward(grad: Tensor, x: Tensor, convs: tuple[Tensor, ...], dil
 
 
 def gated(g: Tensor, v: Tensor, double: bool, inplace: bool) -> Tensor:
-    """Gated aggregation (paper Eq. 8); ``double`` has both activations twice, ``inplace`` overwrites ``g`` and ``v``."""
+    """Gated aggregation (paper Eq. 8); ``double`` has activations twice, ``inplace`` overwrites ``g`` and ``v``."""
     g, v = factors(g, v, double, inplace)
     return g.mul_(v)
 
@@ -126,7 +126,7 @@ def add_channel(t: Tensor, x: Tensor, context: Tensor, subtracted: Tensor, mask:
 
 
 def context_backward(grad: Tensor, context: Tensor, subtracted: Tensor, mask: Tensor | None) -> tuple:
-    """From the gradient of what ``add_channel`` gives: those of t, of the context, of a bias in t, and of -subtracted."""
+    """From the gradient of what ``add_channel`` gives: those of t, the context, a bias in t, and -subtracted."""
     d = grad if mask is None else grad * mask
     flat = d.flatten(0, 2)
     return d, gelu_backward(flat.mv(subtracted).neg_(), context), flat.sum(0), F.gelu(context) @ flat

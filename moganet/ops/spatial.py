@@ -76,7 +76,8 @@ def backward(grad: Tensor, normed: Tensor, mask: Tensor | None, weights: tuple[T
         dq, dq_sum = passes.activated_backward(product(dg, w_gate.t()).view(part.shape), du, q)
         biases.append(dq_sum)
         new += [passes.correlate(dq.view(-1, channels), part.flatten(0, 2)), *d_convs]
-        passes.add_scaled(product(dq.view(-1, channels), scaled_in.t()).view(part.shape), dt, scale, grad_normed[images])
+        d_part = product(dq.view(-1, channels), scaled_in.t()).view(part.shape)
+        passes.add_scaled(d_part, dt, scale, grad_normed[images])
         sums = new if sums is None else [a.add_(b) for a, b in zip(sums, new, strict=True)]
     dt_sum, by_normed, d_out, d_value, d_b_value, d_gate, d_b_gate, d_in, *d_convs = sums
     bias = torch.cat(biases)

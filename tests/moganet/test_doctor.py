@@ -10,7 +10,7 @@ import pytest
 
 from moganet import doctor
 
-WELL = {**{name: {'ok': '1'} for name in doctor.PACKAGES}, 'ops': {'ok': 'not available'}, 'gpus': {'ok': []}}
+WELL = {**{name: {'ok': '1'} for name in doctor.PACKAGES}, 'ops': {'ok': 'not available'}, 'gpus': {'ok': []}, 'kernels': {'ok': True}}
 PINS = {'torch': ('2.11.0', 'torch'), 'numpy': ('2.2.6', 'wheels'), 'onedl-mmcv': ('2.3.6', 'mmcv')}
 
 

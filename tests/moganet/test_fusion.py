@@ -49,16 +49,15 @@ def test_every_size_is_the_same_function(arch, on_cpu):
 @pytest.mark.parametrize('gate', ['single', 'double'])
 @pytest.mark.parametrize('final_dilation', [True, False])
 @pytest.mark.parametrize('shape', [(1, 3, 64, 64), (1, 3, 33, 50), (3, 3, 95, 32)], ids=str)
-def test_both_paths_compute_odd_maps(shape, final_dilation, gate, on_cpu):
+def test_all_paths_compute_odd_maps(shape, final_dilation, gate, on_cpu):
     model = few_blocks(gate=gate, final_dilation=final_dilation)
     fused, x = moganet.fuse(model), torch.randn(shape)
     expected = reference(model, x)
     with torch.no_grad():
-        assert_same(fused(x), expected)
-        assert len(on_cpu) == sum(DEPTHS)
-        with ops.use('reference'):
-            assert_same(fused(x), expected)
-    assert len(on_cpu) == sum(DEPTHS)
+        for path in ('auto', 'pytorch', 'reference'):
+            with ops.use(path):
+                assert_same(fused(x), expected)
+    assert len(on_cpu) == 2 * sum(DEPTHS)
 
 
 def test_images_in_groups_are_the_same_as_at_once(monkeypatch):
@@ -66,6 +65,30 @@ def test_images_in_groups_are_the_same_as_at_once(monkeypatch):
     monkeypatch.setattr(ops.products, 'CACHED', 1)
     with torch.no_grad():
         assert_same(moganet.fuse(model)(x), reference(model, x))
+
+
+def test_weights_lie_as_their_type_is_read_fastest():
+    fused, x = moganet.fuse(few_blocks()), torch.randn(1, 3, 64, 64)
+    weight = fused.blocks1[0].channel.fc1.weight
+    assert weight.shape == (256, 32) and weight.t().is_contiguous()
+    assert copy.deepcopy(fused).blocks1[0].channel.fc1.weight.t().is_contiguous()
+    assert not fused.blocks1[0].channel.fc1.weight.requires_grad
+    half = copy.deepcopy(fused).bfloat16()
+    assert half.blocks1[0].channel.fc1.weight.is_contiguous()
+    back = half.float()
+    assert back.blocks1[0].spatial.gate.weight.t().is_contiguous()
+    back.load_state_dict(fused.state_dict())
+    with torch.no_grad():
+        assert_same(back(x), fused(x), 1e-7)
+
+
+@pytest.mark.parametrize('sigma', [-1, -1 + 1e-7, -1 - 1e-4, -0.5, 30])
+def test_the_mean_is_taken_off_whatever_its_factor(sigma):
+    model, x = few_blocks().double(), torch.randn(2, 3, 64, 64).double()
+    model.blocks2[0].attn.sigma.scale.data.fill_(sigma)
+    with torch.no_grad():
+        assert_same(moganet.fuse(model)(x), reference(model, x), 1e-6)
+        assert_same(moganet.fuse(model.float())(x.float()), reference(model, x.float()), 1e-5)
 
 
 def test_double_precision_is_exact():

@@ -18,10 +18,10 @@ def _maps_of_any_size(monkeypatch):
     monkeypatch.setattr(ops.choice, 'SMALLEST', 0)
 
 
-def both(model, x, backward=True):
-    """What each path gives: outputs, gradients and buffers."""
+def both(model, x, backward=True, path='auto'):
+    """What a path and the reference give: outputs, gradients and buffers."""
     found = []
-    for choice in ('auto', 'reference'):
+    for choice in (path, 'reference'):
         network, image = copy.deepcopy(model), x.clone().requires_grad_(backward)
         torch.manual_seed(3)  # the same samples are dropped
         with ops.use(choice), torch.set_grad_enabled(backward):
@@ -65,16 +65,18 @@ def graph(node, seen=None):
     return found
 
 
+@pytest.mark.parametrize('path', ['auto', 'pytorch'])
 @pytest.mark.parametrize('arch', ARCHS)
-def test_faster_path_equals_reference_in_training(arch):
-    found = both(few_blocks(arch, drop_path_rate=0.3).train(), torch.randn(2, 3, 64, 64))
+def test_faster_path_equals_reference_in_training(arch, path):
+    found = both(few_blocks(arch, drop_path_rate=0.3).train(), torch.randn(2, 3, 64, 64), path=path)
     assert is_fast(found[0][0]) and not is_fast(found[1][0])
     assert_same(found, 1e-5, 1e-4)
 
 
+@pytest.mark.parametrize('path', ['auto', 'pytorch'])
 @pytest.mark.parametrize('arch', ARCHS)
-def test_faster_path_equals_reference_in_inference(arch):
-    assert_same(both(few_blocks(arch).eval(), torch.randn(1, 3, 64, 64), backward=False), 1e-5, 1e-4)
+def test_faster_path_equals_reference_in_inference(arch, path):
+    assert_same(both(few_blocks(arch).eval(), torch.randn(1, 3, 64, 64), False, path), 1e-5, 1e-4)
 
 
 @pytest.mark.parametrize('train', [True, False])
@@ -88,9 +90,10 @@ def test_faster_path_is_exact_to_double_precision(shape, options, train):
 
 @pytest.mark.parametrize('size', [(1, 1), (2, 2), (1, 5), (3, 4), (6, 6), (7, 10), (16, 16), (70, 66)])
 @pytest.mark.parametrize('batch', [1, 3])
-def test_a_block_on_maps_of_any_size(size, batch):
+@pytest.mark.parametrize('path', ['auto', 'pytorch'])
+def test_a_block_on_maps_of_any_size(size, batch, path):
     block = lively(MogaBlock(16, 4, 0.2, (1, 2, 3), 'single')).eval()
-    found = both(block, torch.randn(batch, 16, *size))
+    found = both(block, torch.randn(batch, 16, *size), path=path)
     assert is_fast(found[0][0])
     assert_same(found, 1e-5, 1e-4)
 

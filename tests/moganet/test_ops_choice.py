@@ -54,7 +54,9 @@ def test_other_choices_are_refused_by_name():
         pass
 
 
-@pytest.mark.parametrize(('value', 'applies'), [('reference', False), ('pytorch', True), ('auto', True), ('', True), (None, True)])
+@pytest.mark.parametrize(
+    ('value', 'applies'), [('reference', False), ('pytorch', True), ('auto', True), ('', True), (None, True)]
+)
 def test_the_environment_switches_it(block, x, monkeypatch, value, applies):
     set_environment(monkeypatch, value)
     assert ops.block.applies(block, x) is applies

@@ -139,7 +139,7 @@ def correlate(a: Tensor, b: Tensor) -> Tensor:
 
 
 def folds(weights: Sequence[Tensor], products: Sequence[Tensor]) -> bool:
-    """Whether half a block folded for inference is compiled for these: ``products`` of them lie as (inputs, outputs)."""
+    """Whether half a folded block is compiled for these: those of ``products`` must lie as (inputs, outputs)."""
     transposed = {id(w) for w in products}
     return all(
         (w.t() if id(w) in transposed else w).is_contiguous() and w.dtype is torch.float32 for w in weights

@@ -17,8 +17,6 @@ constexpr int PIXELS = 256, SPAN = 256;
 // Floats of a panel. Were they a power of 2, all panels would compete for the same places in the cache.
 constexpr int panel(int width) { return PIXELS * width + 16; }
 
-int panels(int count, int width) { return (count + width - 1) / width; }
-
 // Columns of some pixels, in panels of `width` columns each, the last one filled with zeros.
 template <int width>
 void pack(const float* x, int stride, int pixels, int columns, float* out) {
@@ -58,8 +56,8 @@ void multiply(const float* a, const float* b, int pixels, float* out, int stride
 void correlate(const Products& p, const float* a, const float* b, int from, int to, int first, int last, float* out) {
   const int columns = last - first;
   for (int row = 0; row < p.left; ++row) std::fill_n(out + size_t(row) * p.right + first, columns, 0.f);
-  const size_t size_b = size_t(panels(columns, COLUMNS)) * panel(COLUMNS);
-  float* const packed_b = scratch(size_b + size_t(panels(p.left, ROWS)) * panel(ROWS));
+  const size_t size_b = size_t(ceil_div(columns, COLUMNS)) * panel(COLUMNS);
+  float* const packed_b = scratch(size_b + size_t(ceil_div(p.left, ROWS)) * panel(ROWS));
   float* const packed_a = packed_b + size_b;
   for (int pixel = from; pixel < to; pixel += PIXELS) {
     const int some = std::min(PIXELS, to - pixel);
@@ -77,15 +75,15 @@ void correlate(const Products& p, const float* a, const float* b, int from, int 
 
 // Parts of the pixels that threads sum up by themselves, since there are too few columns to share.
 extern "C" int moganet_correlate_parts(const Products* p) {
-  return panels(p->right, COLUMNS) >= p->threads ? 1 : std::min(p->threads, panels(p->pixels, PIXELS));
+  return ceil_div(p->right, COLUMNS) >= p->threads ? 1 : std::min(p->threads, ceil_div(p->pixels, PIXELS));
 }
 
 // a (pixels, left), b (pixels, right), out (parts, left, right).
 extern "C" void moganet_correlate(const Products* problem, const float* a, const float* b, float* out) {
   const Products& p = *problem;
   const int parts = moganet_correlate_parts(problem);
-  const int shares = parts > 1 ? 1 : p.threads * panels(p.right, p.threads * SPAN);
-  const int share = panels(panels(p.right, COLUMNS), shares) * COLUMNS;
+  const int shares = parts > 1 ? 1 : p.threads * ceil_div(p.right, p.threads * SPAN);
+  const int share = ceil_div(ceil_div(p.right, COLUMNS), shares) * COLUMNS;
 #pragma omp parallel for num_threads(p.threads) schedule(static, 1)
   for (int i = 0; i < parts * shares; ++i) {
     const size_t part = i / shares, first = size_t(i % shares) * share;

@@ -22,7 +22,8 @@ void for_pixels(const Pixels& p, int count, float* sums, Body body) {
     const size_t start = size_t(i / parts) * p.pixels, part = i % parts;
     float* const own = sums + size_t(i) * count * p.channels;
     std::fill_n(own, size_t(count) * p.channels, 0.f);
-    for (size_t k = start + part * p.pixels / parts; k < start + (part + 1) * p.pixels / parts; ++k) body(k, i / parts, own);
+    const size_t first = start + part * p.pixels / parts, last = start + (part + 1) * p.pixels / parts;
+    for (size_t pixel = first; pixel < last; ++pixel) body(pixel, i / parts, own);
   }
 }
 

@@ -12,12 +12,10 @@ namespace {
 
 constexpr int TAPS = 9;
 
-// Bands per image, so that threads have the same to do; of 2 rows or more, since each computes two of its neighbours' again.
+// Bands per image, so that threads have the same to do. Of 2 rows or more: each computes two of its neighbours' again.
 int bands_of(const Maps& p) {
   return std::max(1, std::min(p.height / 2, p.threads / std::gcd(p.batch, p.threads)));
 }
-
-size_t image_of(const Maps& p) { return size_t(p.height) * p.width * p.channels; }
 
 // Calls body(image, first row, last row, number of the band) for all bands.
 template <class Body>
@@ -167,7 +165,7 @@ extern "C" void moganet_ffn(const Maps* problem, const float* h, const float* we
 #pragma omp parallel for num_threads(p.threads) schedule(static)
   for (int i = 0; i < p.batch * p.height; ++i) {
     const float* rows[3];
-    rows_around(h + i / p.height * image_of(p), i % p.height, p, rows);
+    rows_around(h + i / p.height * p.image(), i % p.height, p, rows);
     const size_t row = size_t(i) * p.width;
     for_columns(p.width, [&](auto count, int x) {
       forward_some<decltype(count)::value>(rows, zeros.data(), x, p, weights, *b_context, out + row * p.channels,
@@ -194,7 +192,7 @@ extern "C" void moganet_ffn_backward(const Maps* problem, const float* h, const 
     for (int y = std::max(0, first - 1); y <= last; ++y) {
       const float* rows[3];
       if (y < p.height) {
-        rows_around(h + i * image_of(p), y, p, rows);
+        rows_around(h + i * p.image(), y, p, rows);
         const size_t row = (size_t(i) * p.height + y) * p.width;
         const bool inside = y >= first && y < last;
         for_columns(p.width, [&](auto count, int x) {
@@ -208,7 +206,7 @@ extern "C" void moganet_ffn_backward(const Maps* problem, const float* h, const 
         const int from = y - 2 + k;
         rows[k] = from >= 0 && from < p.height ? ring + from % 3 * width : nullptr;
       }
-      float* to = d_h + i * image_of(p) + (y - 1) * width;
+      float* to = d_h + i * p.image() + (y - 1) * width;
       for_columns(p.width, [&](auto count, int x) {
         convolve_back<decltype(count)::value>(rows, zeros.data(), x, p, taps.data(), to, band_sums.hidden);
       });

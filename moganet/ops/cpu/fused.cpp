@@ -5,8 +5,8 @@
 
 #include "kernels.h"
 
-// w: proj_1, its bias and what the mean is multiplied by, gate and bias, three convolutions and biases, value and bias, proj_2 and bias,
-// shortcut; products as (inputs, outputs). `memory` has room for three maps.
+// w: proj_1, its bias and what the mean is multiplied by, gate and bias, three convolutions and biases, value and bias,
+// proj_2 and bias, shortcut; products as (inputs, outputs). `memory` has room for three maps.
 extern "C" void moganet_fused_spatial(const MultiOrder* p, const float* const* w, int twice, const float* x,
                                       float* memory, float* out) {
   const Maps& maps = p->maps;

@@ -3,8 +3,11 @@
 
 #pragma once
 
+#include <cstddef>
+
 struct Maps {
   int batch, height, width, channels, threads;
+  size_t image() const { return size_t(height) * width * channels; }
 };
 
 struct Convolution {

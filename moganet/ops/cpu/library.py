@@ -56,11 +56,12 @@ def build() -> Path:
         commands.append([*compiler, '-shared', *map(str, objects), '-o', f'{folder}/kernels.so'])
         for command in commands:
             _run(command)
+        try:
+            ctypes.CDLL(f'{folder}/kernels.so')
+        except OSError:
+            raise OSError(f'{compiler[0]} makes no library that loads beside PyTorch: expected GCC on Linux') from None
         os.replace(f'{folder}/kernels.so', library)
     load.cache_clear()
-    if load() is None:
-        library.unlink()
-        raise OSError(f'{compiler[0]} made a library that does not load beside this PyTorch: expected GCC on Linux')
     return library
 
 
@@ -68,7 +69,8 @@ def _run(command: list[str]) -> None:
     try:
         done = subprocess.run(command, capture_output=True, text=True)
     except OSError as error:
-        raise OSError(f'the C++ compiler {command[0]!r} does not start: {error.strerror}; install g++ or set CXX') from None
+        words = f'the C++ compiler {command[0]!r} does not start: {error.strerror}; install g++ or set CXX'
+        raise OSError(words) from None
     if done.returncode:
         lines = done.stderr.strip().splitlines() or ['it says nothing']
         raise OSError(f'the C++ compiler {command[0]!r} fails: {next((s for s in lines if "error" in s), lines[0])}')

@@ -9,6 +9,8 @@
 namespace moganet {
 namespace {
 
+constexpr int MOST_TAPS = 7 * 7;
+
 // A k x k kernel for a map of a given size. Taps that meet the map nowhere are left out.
 struct Taps {
   int side, dilation, height, width, rows, columns;
@@ -158,7 +160,7 @@ void forward_chunk(const Chunk& chunk, const float* x, float* out) {
   const Taps base = chunk.taps(*chunk.base), group = chunk.taps(chunk.group ? *chunk.group : *chunk.base);
   const int height = chunk.height, width = chunk.width, channels = chunk.channels, c = chunk.channel;
   const size_t size = Padded<N>::floats(height, width, base.margin());
-  float* memory = scratch(size + Padded<N>::floats(height, width, group.margin()) + 49 * N);
+  float* memory = scratch(size + Padded<N>::floats(height, width, group.margin()) + MOST_TAPS * N);
   float* taps = memory + size + Padded<N>::floats(height, width, group.margin());
   Padded<N> in(memory, height, width, base.margin());
   in.read(x + c, height, width, channels);
@@ -172,12 +174,13 @@ void forward_chunk(const Chunk& chunk, const float* x, float* out) {
 }
 
 template <int N>
-void backward_chunk(const Chunk& chunk, int number, const float* x, const float* grad, float* out, const Gradients& to) {
+void backward_chunk(const Chunk& chunk, int number, const float* x, const float* grad, float* out,
+                    const Gradients& to) {
   const Taps base = chunk.taps(*chunk.base), group = chunk.taps(chunk.group ? *chunk.group : *chunk.base);
   const int height = chunk.height, width = chunk.width, channels = chunk.channels, c = chunk.channel;
   const size_t size = Padded<N>::floats(height, width, base.margin());
   const size_t group_size = Padded<N>::floats(height, width, group.margin());
-  float* memory = scratch(2 * size + 2 * group_size + 49 * N);
+  float* memory = scratch(2 * size + 2 * group_size + MOST_TAPS * N);
   float* taps = memory + 2 * size + 2 * group_size;
   Padded<N> in(memory, height, width, base.margin()), inner(memory + size, height, width, base.margin());
   in.read(x + c, height, width, channels);
@@ -225,7 +228,7 @@ void for_chunks(const MultiOrder& p, Body body) {
 }  // namespace
 
 extern "C" void moganet_multi_order(const MultiOrder* p, const float* x, float* out) {
-  const size_t image = size_t(p->maps.height) * p->maps.width * p->maps.channels;
+  const size_t image = p->maps.image();
   for_chunks(*p, [&](auto width, int i, const Chunk& chunk, int) {
     forward_chunk<decltype(width)::value>(chunk, x + i * image, out + i * image);
   });
@@ -234,7 +237,7 @@ extern "C" void moganet_multi_order(const MultiOrder* p, const float* x, float* 
 // `all` are gradients of weights and biases with the images first: (batch, channels of the convolution, side * side).
 extern "C" void moganet_multi_order_backward(const MultiOrder* p, const float* x, const float* grad, float* out,
                                              const Gradients* all) {
-  const size_t image = size_t(p->maps.height) * p->maps.width * p->maps.channels;
+  const size_t image = p->maps.image();
   const int ends[4] = {0, p->convs[1].first, p->convs[2].first, p->maps.channels};
   for_chunks(*p, [&](auto width, int i, const Chunk& chunk, int group) {
     Gradients own;

@@ -13,8 +13,6 @@ namespace {
 // of a map stays in the second.
 constexpr int ROWS = REGISTERS > 16 ? 8 : 6, COLUMNS = 2 * WIDEST, DEPTH = 320, TILE = 1 << 17;
 
-int ceil_div(int a, int b) { return (a + b - 1) / b; }
-
 // The bounds of part i of n that differ in size by one at most.
 int bound(int total, int n, int i) { return int(int64_t(total) * i / n); }
 
@@ -33,8 +31,8 @@ void pack(const float* w, int stride, int inputs, int outputs, float* out) {
 // R pixels times a panel. The result begins with `start`, of all pixels, or is added to. Meanwhile the weights to come
 // are fetched, from `ahead` on, if any.
 template <int R>
-void multiply(const float* x, int stride, const float* panel, int inputs, const float* start, float* out, int out_stride,
-              const float* ahead, int ahead_stride) {
+void multiply(const float* x, int stride, const float* panel, int inputs, const float* start, float* out,
+              int out_stride, const float* ahead, int ahead_stride) {
   constexpr int N = WIDEST;
   Floats<N> total[R][2];
   for (int r = 0; r < R; ++r) {
@@ -66,7 +64,7 @@ void multiply_rows(int rows, Arguments... arguments) {
   if constexpr (R > 1) multiply_rows<R - 1>(rows, arguments...);
 }
 
-// Some pixels of one panel of outputs, of which `columns` are there. 
+// Some pixels of one panel of outputs, of which `columns` are there.
 void multiply_panel(const float* x, int stride, int pixels, const float* panel, int inputs, const float* start,
                     float* out, int out_stride, int columns, const float* ahead) {
   const int groups = ceil_div(pixels, ROWS);
@@ -79,7 +77,8 @@ void multiply_panel(const float* x, int stride, int pixels, const float* panel, 
       multiply_rows(rows, from, stride, panel, inputs, start, to, out_stride, g ? nullptr : ahead, out_stride);
       continue;
     }
-    for (int r = 0; r < rows; ++r) std::copy_n(start ? start : to + size_t(r) * out_stride, columns, edge + r * COLUMNS);
+    for (int r = 0; r < rows; ++r)
+      std::copy_n(start ? start : to + size_t(r) * out_stride, columns, edge + r * COLUMNS);
     multiply_rows(rows, from, stride, panel, inputs, (const float*)nullptr, edge, COLUMNS, (const float*)nullptr, 0);
     for (int r = 0; r < rows; ++r) std::copy_n(edge + r * COLUMNS, columns, to + size_t(r) * out_stride);
   }
@@ -106,7 +105,8 @@ void multiply_part(const Products& p, const float* x, const float* w, const floa
 }  // namespace
 
 // x (pixels, left), w (left, right), bias (right) or none, out (pixels, right).
-extern "C" void moganet_product(const Products* problem, const float* x, const float* w, const float* bias, float* out) {
+extern "C" void moganet_product(const Products* problem, const float* x, const float* w, const float* bias,
+                                float* out) {
   const Products& p = *problem;
   const int panels = ceil_div(p.right, COLUMNS);
   const int by_outputs = p.pixels / p.threads >= 256 ? 1 : std::min(p.threads, panels);

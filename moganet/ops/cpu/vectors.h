@@ -53,6 +53,8 @@ inline float sum(Floats<N> x) {
   return total;
 }
 
+inline int ceil_div(int a, int b) { return (a + b - 1) / b; }
+
 // Calls body(width, first channel) for all channels from `first` to `last`, in vectors as wide as fit.
 template <int N = WIDEST, class Body>
 inline void for_channels(int first, int last, Body body) {
