@@ -165,7 +165,7 @@ def describe_machine(answers: dict[str, dict]) -> list[tuple[str, str]]:
     return [
         ("mmcv's ops", f'load and run, compiled for {compiled}' if 'ok' in ops else f'do not load: {ops["error"]}'),
         ('device', ', '.join(gpus) if gpus else 'CPU only'),
-        ('CPU kernels', 'compiled' if answers['kernels'].get('ok') else 'none for this CPU: moganet kernels compiles them'),
+        ('CPU kernels', 'compiled' if answers['kernels'].get('ok') else 'not compiled: moganet kernels does it'),
     ]
 
 

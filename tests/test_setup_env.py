@@ -369,3 +369,16 @@ def test_ci_runs_make_test_in_the_checkout(tmp_path):
     env = command_environment(tmp_path)
     said = subprocess.run([ROOT / '.ci/run'], cwd=tmp_path, env=env, capture_output=True, text=True, check=True).stdout
     assert said.split() == [str(ROOT), 'test']
+
+
+def test_kernels_that_do_not_compile_end_no_set_up(recipe, monkeypatch):
+    said = io.StringIO()
+    job = setup_env.Job(recipe.root, 'kernels', setup_env.Screen(said))
+
+    def fail(*command):
+        raise setup_env.SetupError('no')
+
+    monkeypatch.setattr(job, 'run', fail)
+    setup_env.compile_kernels(job)
+    assert 'not compiled, PyTorch computes instead' in said.getvalue() and 'kernels.log' in said.getvalue()
+    assert {'moganet/ops/cpu/ffn.cpp', 'moganet/ops/cpu/vectors.h'} <= set(setup_env.KERNELS)

@@ -10,7 +10,12 @@ import pytest
 
 from moganet import doctor
 
-WELL = {**{name: {'ok': '1'} for name in doctor.PACKAGES}, 'ops': {'ok': 'not available'}, 'gpus': {'ok': []}, 'kernels': {'ok': True}}
+WELL = {
+    **{name: {'ok': '1'} for name in doctor.PACKAGES},
+    'ops': {'ok': 'not available'},
+    'gpus': {'ok': []},
+    'kernels': {'ok': True},
+}
 PINS = {'torch': ('2.11.0', 'torch'), 'numpy': ('2.2.6', 'wheels'), 'onedl-mmcv': ('2.3.6', 'mmcv')}
 
 
@@ -101,3 +106,8 @@ def test_doctor_speaks_where_nothing_is_installed(tmp_path):
     report = subprocess.run(command, env=env, capture_output=True, text=True)
     assert report.returncode == 1, report.stderr
     assert report.stdout.endswith('not set up, or not whole\n    make env\n')
+
+
+@pytest.mark.parametrize(('there', 'words'), [(True, 'compiled'), (False, 'not compiled: moganet kernels does it')])
+def test_the_report_says_whether_kernels_are_compiled(there, words):
+    assert ('CPU kernels', words) in doctor.describe_machine({**WELL, 'kernels': {'ok': there}})
