@@ -54,7 +54,7 @@ def test_make_targets_of_the_readme_exist_and_do_what_is_said(command):
 
 def test_every_command_of_the_readme_is_run_by_a_test():
     seen = {
-        'make env', 'make doctor', 'make demo', 'pip install -e .', 'moganet weights',
+        'make env', 'make doctor', 'make demo', 'pip install -e .', 'moganet kernels', 'moganet weights',
         'python tools/get_flops.py small',
         'python tools/train.py configs/cls/moganet_xt_mini.py', 'python tools/paper_tables.py --task cls',
         'python tools/test.py configs/cls/moganet_xt_mini.py work_dirs/moganet_xt_mini/epoch_8.pth',

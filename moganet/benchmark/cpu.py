@@ -98,14 +98,17 @@ def _rates(times: dict[str, list[float]], rivals: dict, side: int, batch: int) -
 
 
 def faster_path(arch: str, side: int, batch: int, rounds: int) -> list[Result]:
-    """The faster path beside the reference path: a whole training step, with AdamW, and inference, float32."""
+    """The faster path beside the reference path: a whole training step and inference, float32.
+
+    AdamW updates all parameters in one pass, on both sides: PyTorch's default takes as long as a tenth of our step.
+    """
     torch.manual_seed(0)
     x = torch.randn(batch, 3, side, side)
     title = f'{arch} {side}x{side} batch {batch}'
     steps, runs = {}, {}
     for path in ('auto', 'reference'):
         model = MogaNet(arch).train()
-        steps[path] = training_step(model, x, path, torch.optim.AdamW(model.parameters()))
+        steps[path] = training_step(model, x, path, torch.optim.AdamW(model.parameters(), fused=True))
         runs[path] = inference(MogaNet(arch).eval(), x, path)
     return [
         compare(f'training step, {title}', steps['auto'], REFERENCE, steps['reference'], TRAINING_GOAL, rounds),

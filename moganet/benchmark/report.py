@@ -12,6 +12,7 @@ from typing import Protocol
 import torch
 
 from ..cli import one_line
+from ..ops.cpu import library
 from .growth import Growth
 from .whole import Point
 
@@ -46,7 +47,8 @@ def machine(device: str) -> dict[str, object]:
     if device == 'cuda':
         return dict(torch=torch.__version__, device=torch.cuda.get_device_name(), cuda=torch.version.cuda)
     return dict(torch=torch.__version__, device=f'CPU, {platform.machine()}, {_cpu_name()}',
-                instructions=torch.backends.cpu.get_cpu_capability(), threads=torch.get_num_threads())  # fmt: skip
+                instructions=torch.backends.cpu.get_cpu_capability(), threads=torch.get_num_threads(),
+                kernels='compiled' if library.load() else 'not compiled')  # fmt: skip
 
 
 def _cpu_name() -> str:
