@@ -66,11 +66,11 @@ def _channel_weights(block: nn.Module) -> tuple[Tensor, ...]:
 
 
 def _product(conv: nn.Conv2d) -> tuple[Tensor, Tensor]:
-    return conv.weight.flatten(1), conv.bias
+    return conv.weight.flatten(1).contiguous(), conv.bias
 
 
 def _depthwise(conv: nn.Conv2d) -> tuple[Tensor, Tensor]:
-    return conv.weight, conv.bias
+    return conv.weight.contiguous(), conv.bias
 
 
 def _options(block: nn.Module) -> tuple[bool, tuple[int, ...]]:

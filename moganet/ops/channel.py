@@ -15,19 +15,14 @@ from . import choice
 from .products import images_at_once, product
 
 
-def folded(scale: Tensor, sigma: Tensor, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """The last convolution with all that is linear: its weight, its bias, and what the context is multiplied by."""
-    scaled = scale[:, None] * weight
-    return torch.addcmul(scaled, scaled, sigma), scale * bias, scaled @ sigma
-
-
 def forward(x: Tensor, normed: Tensor, mask: Tensor | None, weights: tuple[Tensor, ...], options: tuple,
             kept: list | None) -> Tensor:  # fmt: skip
     """All maps (B, H, W, C). ``kept`` is given what the backward pass needs, per group of images."""
     scale, w1, b1, w_dw, b_dw, w_context, b_context, sigma, w2, b2 = weights
-    w2, b2, subtracted = folded(scale, sigma, w2, b2)
-    out = torch.empty_like(x)
     passes, hidden = choice.passes_for(x), len(w1)
+    w2, subtracted = passes.folded(w2, scale, sigma)
+    b2 = scale * b2
+    out = torch.empty_like(x)
     step = images_at_once(x, hidden)
     for i in range(0, len(x), step):
         images = slice(i, i + step)
@@ -45,8 +40,8 @@ def backward(grad: Tensor, normed: Tensor, mask: Tensor | None, weights: tuple[T
              kept: list) -> tuple:  # fmt: skip
     """Gradients of ``normed`` and of all weights, in their order."""
     scale, w1, _, w_dw, b_dw, w_context, _, sigma, w2, b2 = weights
-    folded_w2, _, subtracted = folded(scale, sigma, w2, b2)
     passes, hidden = choice.passes_for(normed), len(w1)
+    folded_w2, subtracted = passes.folded(w2, scale, sigma)
     grad_normed = torch.empty_like(normed)
     sums = None
     step = len(kept[0])
@@ -66,9 +61,6 @@ def backward(grad: Tensor, normed: Tensor, mask: Tensor | None, weights: tuple[T
                passes.correlate(dh, part.flatten(0, 2)), *d_passes]  # fmt: skip
         sums = new if sums is None else [a.add_(b) for a, b in zip(sums, new, strict=True)]
     dt_sum, by_context, m, d_b_context, d_w1, d_dw, d_b_dw, d_w_context, d_b1 = sums
-    unscaled = m - by_context[:, None]
-    d_sigma = scale @ (unscaled * w2)
-    unscaled = torch.addcmul(m, unscaled, sigma)
-    d_scale = torch.linalg.vecdot(unscaled, w2) + b2 * dt_sum
-    return grad_normed, (d_scale, d_w1, d_b1, d_dw, d_b_dw, d_w_context, d_b_context, d_sigma,
-                         unscaled.mul_(scale[:, None]), scale * dt_sum)  # fmt: skip
+    d_w2, d_scale, d_sigma = passes.folded_backward(m, by_context, w2, scale, sigma)
+    return grad_normed, (d_scale + b2 * dt_sum, d_w1, d_b1, d_dw, d_b_dw, d_w_context, d_b_context, d_sigma,
+                         d_w2, scale * dt_sum)  # fmt: skip

@@ -137,3 +137,19 @@ def correlate(a: Tensor, b: Tensor) -> Tensor:
     if a.shape[1] > b.shape[1]:
         return product(b.t(), a.t()).t()
     return product(a.t(), b.t())
+
+
+def folded(weight: Tensor, scale: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
+    """Layer scale (rows) and gamma_c (columns) in a weight, and what Eq. 10's one channel is to be multiplied by."""
+    scaled = scale[:, None] * weight
+    return torch.addcmul(scaled, scaled, sigma), scaled @ sigma
+
+
+def folded_backward(
+    m: Tensor, shared: Tensor, weight: Tensor, scale: Tensor, sigma: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """From gradients of both that ``folded`` gives, the second with its sign turned: all three. Overwrites ``m``."""
+    unscaled = m - shared[:, None]
+    d_sigma = scale @ (unscaled * weight)
+    unscaled = torch.addcmul(m, unscaled, sigma)
+    return torch.mul(unscaled, scale[:, None], out=m), torch.linalg.vecdot(unscaled, weight), d_sigma

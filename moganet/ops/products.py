@@ -17,7 +17,7 @@ CACHED = 4 << 20
 def product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """``x @ weight.T + bias`` of (N, K), (M, K) and (M,), of any strides: (N, M)."""
     if x.dtype in (torch.float32, torch.bfloat16) and _onednn():
-        return torch.ops.mkldnn._linear_pointwise(x, weight, bias, 'none', [], '')
+        return torch.ops.mkldnn._linear_pointwise.default(x, weight, bias, 'none', [], '')
     return F.linear(x, weight, bias)
 
 

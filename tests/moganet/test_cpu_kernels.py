@@ -64,6 +64,8 @@ def arguments(shape):
     yield 'hidden', (maps[0], *depthwise, torch.randn(1))
     yield 'hidden_backward', (flat[0], context, maps[0], *depthwise)
     yield 'add_scaled', (maps[0], maps[1], row, torch.empty(shape))
+    yield 'folded', (flat[0], context, row)
+    yield 'folded_backward', (flat[0], context, flat[1], torch.randn(pixels), row)
     yield 'correlate', (flat[0], torch.randn(pixels, 2 * channels + 3))
     yield 'correlate', (torch.randn(pixels, 3 * channels), flat[0])
     for flag in (True, False):

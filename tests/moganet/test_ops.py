@@ -99,6 +99,16 @@ def test_a_block_on_maps_of_any_size(size, batch, path):
     assert_same(found, 1e-5, 1e-4)
 
 
+def test_weights_lie_in_memory_as_they_like():
+    block = lively(MogaBlock(16, 4, 0.2, (1, 2, 3), 'single')).train()
+    for conv in (block.mlp.fc2, block.mlp.dwconv, block.attn.value.DW_conv2):
+        conv.weight.data = conv.weight.data.permute(3, 2, 1, 0).contiguous().permute(3, 2, 1, 0)
+        assert not conv.weight.is_contiguous()
+    found = both(block, torch.randn(2, 16, 8, 7))
+    assert is_fast(found[0][0])
+    assert_same(found, 1e-5, 1e-4)
+
+
 def test_few_images_at_once_sum_to_the_gradients_of_all(monkeypatch):
     monkeypatch.setattr(ops.products, 'CACHED', 2 * 4 * 16 * 16 * 8 * 7)  # one or two of the five
     found = both(lively(MogaBlock(16, 8, 0.5, (1, 2, 3), 'single')).double(), torch.randn(5, 16, 8, 7).double())

@@ -39,6 +39,10 @@ class Products(Structure):
     _fields_ = [(name, c_int) for name in ('pixels', 'left', 'right', 'threads')]
 
 
+class Matrix(Structure):
+    _fields_ = [(name, c_int) for name in ('rows', 'columns', 'threads')]
+
+
 class Pixels(Structure):
     """(batch, pixels of an image, channels)."""
 
@@ -136,6 +140,21 @@ def correlate(a: Tensor, b: Tensor) -> Tensor:
     out = a.new_empty(load().moganet_correlate_parts(byref(problem)), a.shape[1], b.shape[1])
     _call('correlate', problem, a, b, out)
     return out.sum(0) if len(out) > 1 else out[0]
+
+
+def folded(weight: Tensor, scale: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
+    out, subtracted = torch.empty_like(weight), torch.empty_like(scale)
+    _call('fold', Matrix(*weight.shape, torch.get_num_threads()), weight, scale, sigma, out, subtracted)
+    return out, subtracted
+
+
+def folded_backward(
+    m: Tensor, shared: Tensor, weight: Tensor, scale: Tensor, sigma: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    problem, d_scale = Matrix(*weight.shape, torch.get_num_threads()), torch.empty_like(scale)
+    d_sigma = m.new_empty(problem.threads, problem.columns)
+    _call('fold_backward', problem, m, shared, weight, scale, sigma, d_scale, d_sigma)
+    return m, d_scale, d_sigma.sum(0)
 
 
 def folds(weights: Sequence[Tensor], products: Sequence[Tensor]) -> bool:

@@ -31,6 +31,10 @@ struct Products {
   int pixels, left, right, threads;
 };
 
+struct Matrix {
+  int rows, columns, threads;
+};
+
 // Where the gradients of weights and biases go, images first: (batch, channels, side * side) and (batch, channels).
 struct Gradients {
   float *weight[3], *bias[3];
@@ -64,6 +68,10 @@ void moganet_context_backward(const Pixels* p, const float* grad, const float* c
 int moganet_correlate_parts(const Products* p);
 void moganet_correlate(const Products* p, const float* a, const float* b, float* out);
 void moganet_product(const Products* p, const float* x, const float* w, const float* bias, float* out);
+void moganet_fold(const Matrix* p, const float* w, const float* scale, const float* sigma, float* out,
+                  float* subtracted);
+void moganet_fold_backward(const Matrix* p, float* m, const float* shared, const float* w, const float* scale,
+                           const float* sigma, float* d_scale, float* d_sigma);
 void moganet_fused_spatial(const MultiOrder* p, const float* const* weights, int twice, const float* x, float* memory,
                            float* out);
 void moganet_fused_channel(const Maps* p, const float* const* weights, int hidden, const float* x, float* memory,

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .. import channel, choice
+from .. import choice, passes
 from ..reference import gate
 from . import available, capable
 
@@ -96,10 +96,9 @@ def _channel(
             h, mlp.dwconv.weight, mlp.dwconv.bias, mlp.decompose.weight, mlp.decompose.bias
         )
         folded, rest = _shared(layer_scale, dtype)
-        weight, bias, subtracted = channel.folded(
-            folded.flatten(), mlp.sigma.scale.flatten(), mlp.fc2.weight.flatten(1), mlp.fc2.bias
-        )
-        t, s = _product(a, weight, bias), -subtracted.view(layer_scale.shape)
+        scale = folded.flatten()
+        weight, subtracted = passes.folded(mlp.fc2.weight.flatten(1), scale, mlp.sigma.scale.flatten())
+        t, s = _product(a, weight, scale * mlp.fc2.bias), -subtracted.view(layer_scale.shape)
         if rest is not None:
             t, s = rest * t, rest * s
         return residual(x, t, F.gelu(context), s, mask)
