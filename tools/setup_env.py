@@ -112,17 +112,9 @@ class Job:
         line = shlex.join(str(part) for part in command)
         with self.log.open('a', buffering=1) as log:
             log.write(f'$ {line}\n')
-            child = subprocess.Popen(
-                command,
-                cwd=self.root,
-                env=build_environment(self.venv),
-                text=True,
-                errors='replace',
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
+            child = subprocess.Popen(command, cwd=self.root, env=build_environment(self.venv), text=True,
+                                     errors='replace', stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                     stderr=subprocess.STDOUT, start_new_session=True)  # fmt: skip
             try:
                 for text in child.stdout:
                     log.write(text)
@@ -240,9 +232,8 @@ def disk_problem(root: Path) -> str:
     for place, needed in ((root, VENV_GB + TEMPORARY_GB * shared), (temporary, TEMPORARY_GB)):
         free = shutil.disk_usage(place).free / 1e9
         if free < needed:
-            return (
-                f'{free:.1f} GB are free on the disk of {place}, {needed:.0f} GB are needed (TMPDIR moves {temporary})'
-            )
+            moves = f'TMPDIR moves {temporary}'
+            return f'{free:.1f} GB are free on the disk of {place}, {needed:.0f} GB are needed ({moves})'
     return ''
 
 
