@@ -15,7 +15,7 @@ mini_pipeline = [
     dict(type='PackInputs', algorithm_keys=['num_classes']),
 ]
 train_dataloader = dict(
-    batch_size=64, num_workers=0, persistent_workers=False,
+    batch_size=64, num_workers=1, persistent_workers=True, collate_fn=dict(type='packed_collate'),
     dataset=dict(data_root='data/mini/cls', pipeline=mini_pipeline))  # fmt: skip
 val_dataloader = dict(
     batch_size=64, num_workers=0, persistent_workers=False,

@@ -2,8 +2,8 @@
 
 Where they do not grow with the pixels, on a CPU (``EXPLANATION``, which is printed below the table):
 
-* Time: a call has some hundreds of operations, each of which costs some time however small its map is. That is a
-  quarter to a half of the time of one image of 128x128, and little from one of 224x224 on.
+* Time: a call has some hundreds of operations, each of which costs some time however small its map is, and reads all
+  weights. That is a quarter of the time of one image of 128x128, in training half, and little from 224x224 on.
 * Memory of a training step: the gradients of the weights, 95 MiB, and the operations' own buffers do not grow. The rest
   does.
 * Memory of inference: the blocks of large batches take a few images at a time, as many as the processor's cache holds,

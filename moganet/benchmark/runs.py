@@ -59,11 +59,11 @@ class TimedHooks:
             self.seconds[-1] += seconds
 
 
-def run(task: str, iterations: int) -> tuple[str, list[float], list[float], list[float]]:
-    """Train a task's mini recipe: its path, and per iteration the seconds of waiting, of its hooks, and of all."""
+def run(task: str, recipe: str, iterations: int) -> tuple[str, list[float], list[float], list[float]]:
+    """Train a mini recipe of a task's demo: its path, and per iteration the seconds of waiting, of hooks, and of all."""
     mini = task_module(task, 'mini')
     mini.make(mini.ROOT)
-    path = task_module(task, 'demo').CONFIG
+    path = getattr(task_module(task, 'demo'), recipe)
     with tempfile.TemporaryDirectory() as work_dir:
         runner = engine.build_runner(config(path, WARM_UPS + iterations, work_dir), ('train_dataloader',))
         hooks = TimedHooks(runner)
@@ -83,9 +83,12 @@ def shares(path: str, waited: list[float], hooks: list[float], whole: list[float
 
 
 def parts(rounds: int) -> dict[str, Callable[[], list[Result]]]:
-    """Title and what measures it: each task's mini recipe, in a process of its own, as its registries are global."""
-    return {f'run, {task}': functools.partial(_measure, task, ITERATIONS_PER_ROUND * rounds) for task in PACKAGES}
+    """Title and what measures it: each mini recipe, in a process of its own, as a task's registries are global."""
+    recipes = {f'run, {task}': (task, 'CONFIG') for task in PACKAGES}
+    recipes['run, expose, faces'] = 'expose', 'FACE_CONFIG'
+    iterations = ITERATIONS_PER_ROUND * rounds
+    return {title: functools.partial(_measure, *recipe, iterations) for title, recipe in recipes.items()}
 
 
-def _measure(task: str, iterations: int) -> list[Result]:
-    return shares(*in_fresh_process('runs:run', task=task, iterations=iterations))
+def _measure(task: str, recipe: str, iterations: int) -> list[Result]:
+    return shares(*in_fresh_process('runs:run', task=task, recipe=recipe, iterations=iterations))

@@ -252,7 +252,7 @@ def test_a_run_waits_for_its_own_data_with_its_own_hooks(tiny_config, monkeypatc
     made = []
     module = SimpleNamespace(ROOT='here', make=made.append, CONFIG=str(tiny_config()))
     monkeypatch.setattr(runs, 'task_module', lambda task, name: module)
-    path, waited, hooks, seconds = runs.run('cls', iterations=2)
+    path, waited, hooks, seconds = runs.run('cls', 'CONFIG', iterations=2)
     assert made == ['here'] and path == module.CONFIG
     assert len(waited) == len(hooks) == len(seconds) == 2  # without those that warm up
     assert all(
