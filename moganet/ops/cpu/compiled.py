@@ -210,7 +210,8 @@ def _multi_order(x: Tensor, convs: tuple[Tensor, ...], dilations: tuple[int, ...
 
 def _sums(problem: Pixels, count: int) -> Tensor:
     """Room for ``count`` sums over pixels, per part of each image."""
-    return torch.empty(problem.batch, load().moganet_parts(byref(problem)), count, problem.channels)
+    parts = load().moganet_parts(byref(problem))
+    return torch.empty(problem.batch, parts, count, problem.channels, dtype=torch.float32)
 
 
 def _call(name: str, problem: Structure, *arguments: object) -> None:
@@ -221,4 +222,4 @@ def _call(name: str, problem: Structure, *arguments: object) -> None:
             assert argument.is_contiguous() and argument.dtype is torch.float32, f'{name}: {argument.stride()}'
             argument = c_void_p(argument.data_ptr())
         pointers.append(argument)
-    load()[f'moganet_{name}'](byref(problem), *pointers)
+    getattr(load(), f'moganet_{name}')(byref(problem), *pointers)
