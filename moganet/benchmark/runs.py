@@ -60,7 +60,7 @@ class TimedHooks:
 
 
 def run(task: str, recipe: str, iterations: int) -> tuple[str, list[float], list[float], list[float]]:
-    """Train a mini recipe of a task's demo: its path, and per iteration the seconds of waiting, of hooks, and of all."""
+    """Train a recipe of a task's demo: its path, and per iteration the seconds of waiting, of hooks, and of all."""
     mini = task_module(task, 'mini')
     mini.make(mini.ROOT)
     path = getattr(task_module(task, 'demo'), recipe)
