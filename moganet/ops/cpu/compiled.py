@@ -13,6 +13,8 @@ from .library import load
 # The widest kernel whose gradient is compiled.
 MOST_TAPS = 7
 TAPS = 9
+# Hidden channels that pass through a channel half at once, folded: as many as a product takes inputs at once.
+SLICE = 320
 
 
 class Convolution(Structure):
@@ -174,8 +176,9 @@ def fused_spatial(x: Tensor, weights: list[Tensor], dilations: tuple[int, ...], 
 def fused_channel(x: Tensor, weights: list[Tensor], out: Tensor) -> None:
     """The channel half of ``moganet/ops/fused.py``."""
     hidden = len(weights[0])
-    memory = x.new_empty(x[..., 0].numel(), 2 * hidden + 1)
-    _call('fused_channel', _maps(x), _pointers(weights), hidden, x, memory, out)
+    some = min(hidden, SLICE)
+    memory = x.new_empty(x[..., 0].numel(), 2 * some + 1)
+    _call('fused_channel', _maps(x), _pointers(weights), hidden, some, x, memory, out)
 
 
 def _pointers(tensors: list[Tensor]) -> Array:

@@ -81,7 +81,7 @@ struct Weights {
 
 template <int J>
 void forward_some(const float* const rows[3], const float* zeros, int x, const Maps& p, const Weights& w,
-                  float bias, float* out, float* context) {
+                  const float* bias, float* out, float* context) {
   const Window<J> window(rows, zeros, x, p.width, p.channels);
   float dots[J][WIDEST] = {};
   for_channels(0, p.channels, [&](auto lanes, int c) {
@@ -95,7 +95,7 @@ void forward_some(const float* const rows[3], const float* zeros, int x, const M
       add_to<N>(dots[j], g * load<N>(w.context + c));
     }
   });
-  for (int j = 0; j < J; ++j) context[x + j] = sum<WIDEST>(load<WIDEST>(dots[j])) + bias;
+  for (int j = 0; j < J; ++j) context[x + j] = sum<WIDEST>(load<WIDEST>(dots[j])) + (bias ? *bias : context[x + j]);
 }
 
 // The gradients of one band, beside its map's: each (channels), of the taps (9, channels).
@@ -156,7 +156,7 @@ void convolve_back(const float* const rows[3], const float* zeros, int x, const 
 
 }  // namespace
 
-// out = GELU(dw(h) + bias), context = out . w + b, all (batch, height, width, channels or 1).
+// out = GELU(dw(h) + bias), context = out . w + b, or without a b, context += out . w. Maps have all channels or one.
 extern "C" void moganet_ffn(const Maps* problem, const float* h, const float* weight, const float* bias,
                             const float* w_context, const float* b_context, float* out, float* context) {
   const Maps& p = *problem;
@@ -168,7 +168,7 @@ extern "C" void moganet_ffn(const Maps* problem, const float* h, const float* we
     rows_around(h + i / p.height * p.image(), i % p.height, p, rows);
     const size_t row = size_t(i) * p.width;
     for_columns(p.width, [&](auto count, int x) {
-      forward_some<decltype(count)::value>(rows, zeros.data(), x, p, weights, *b_context, out + row * p.channels,
+      forward_some<decltype(count)::value>(rows, zeros.data(), x, p, weights, b_context, out + row * p.channels,
                                            context + row);
     });
   }

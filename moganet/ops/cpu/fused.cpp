@@ -1,6 +1,6 @@
 // A block that is folded for inference (moganet/fusion.py), one half at a time.
 
-#include <cstddef>
+#include <algorithm>
 #include <vector>
 
 #include "kernels.h"
@@ -12,10 +12,11 @@ extern "C" void moganet_fused_spatial(const MultiOrder* p, const float* const* w
   const Maps& maps = p->maps;
   const int area = maps.height * maps.width, channels = maps.channels;
   const Pixels pixels = {maps.batch, area, channels, maps.threads};
-  const Products whole = {maps.batch * area, channels, channels, maps.threads};
+  const Product whole = {maps.batch * area, channels, channels, channels, maps.threads};
   float *q = memory, *g = q + size_t(whole.pixels) * channels, *m = g + size_t(whole.pixels) * channels;
+  const std::vector<float> none(channels);
 
-  moganet_product(&whole, x, w[0], nullptr, q);
+  moganet_product(&whole, x, w[0], none.data(), q);
   const int parts = moganet_parts(&pixels);
   std::vector<float> sums(size_t(maps.batch) * parts * channels), bias(size_t(maps.batch) * channels);
   moganet_sum(&pixels, q, sums.data());
@@ -31,18 +32,21 @@ extern "C" void moganet_fused_spatial(const MultiOrder* p, const float* const* w
 }
 
 // w: fc1 and bias, depthwise convolution and bias, context and bias, fc2 and bias, what the context is multiplied by;
-// products as (inputs, outputs). `memory` has room for two maps of `hidden` channels and one of one.
-extern "C" void moganet_fused_channel(const Maps* p, const float* const* w, int hidden, const float* x, float* memory,
-                                      float* out) {
-  const int area = p->height * p->width;
+// products as (inputs, outputs). A `slice` of the hidden channels at a time passes through: `memory` has room for two
+// maps of so many and one of one.
+extern "C" void moganet_fused_channel(const Maps* p, const float* const* w, int hidden, int slice, const float* x,
+                                      float* memory, float* out) {
+  const int area = p->height * p->width, total = p->batch * area;
   const Pixels pixels = {p->batch, area, p->channels, p->threads};
-  const Products first = {p->batch * area, p->channels, hidden, p->threads};
-  const Products second = {p->batch * area, hidden, p->channels, p->threads};
-  const Maps wide = {p->batch, p->height, p->width, hidden, p->threads};
-  float *h = memory, *g = h + size_t(first.pixels) * hidden, *context = g + size_t(first.pixels) * hidden;
-
-  moganet_product(&first, x, w[0], w[1], h);
-  moganet_ffn(&wide, h, w[2], w[3], w[4], w[5], g, context);
-  moganet_product(&second, g, w[6], w[7], out);
+  float *h = memory, *g = h + size_t(total) * slice, *context = g + size_t(total) * slice;
+  for (int c = 0; c < hidden; c += slice) {
+    const int some = std::min(slice, hidden - c);
+    const Product first = {total, p->channels, some, hidden, p->threads};
+    const Product second = {total, some, p->channels, p->channels, p->threads};
+    const Maps wide = {p->batch, p->height, p->width, some, p->threads};
+    moganet_product(&first, x, w[0] + c, w[1] + c, h);
+    moganet_ffn(&wide, h, w[2] + c * 9, w[3] + c, w[4] + c, c ? nullptr : w[5], g, context);
+    moganet_product(&second, g, w[6] + size_t(c) * p->channels, c ? nullptr : w[7], out);
+  }
   moganet_add_channel(&pixels, out, x, context, w[8], nullptr, out);
 }

@@ -31,6 +31,11 @@ struct Products {
   int pixels, left, right, threads;
 };
 
+// x (pixels, inputs) times w (inputs, outputs), whose rows lie `stride` apart.
+struct Product {
+  int pixels, inputs, outputs, stride, threads;
+};
+
 struct Matrix {
   int rows, columns, threads;
 };
@@ -67,13 +72,13 @@ void moganet_context_backward(const Pixels* p, const float* grad, const float* c
                               const float* mask, float* d, float* d_context, float* sums);
 int moganet_correlate_parts(const Products* p);
 void moganet_correlate(const Products* p, const float* a, const float* b, float* out);
-void moganet_product(const Products* p, const float* x, const float* w, const float* bias, float* out);
+void moganet_product(const Product* p, const float* x, const float* w, const float* bias, float* out);
 void moganet_fold(const Matrix* p, const float* w, const float* scale, const float* sigma, float* out,
                   float* subtracted);
 void moganet_fold_backward(const Matrix* p, float* m, const float* shared, const float* w, const float* scale,
                            const float* sigma, float* d_scale, float* d_sigma);
 void moganet_fused_spatial(const MultiOrder* p, const float* const* weights, int twice, const float* x, float* memory,
                            float* out);
-void moganet_fused_channel(const Maps* p, const float* const* weights, int hidden, const float* x, float* memory,
-                           float* out);
+void moganet_fused_channel(const Maps* p, const float* const* weights, int hidden, int slice, const float* x,
+                           float* memory, float* out);
 }

@@ -66,7 +66,7 @@ void multiply_rows(int rows, Arguments... arguments) {
 
 // Some pixels of one panel of outputs, of which `columns` are there.
 void multiply_panel(const float* x, int stride, int pixels, const float* panel, int inputs, const float* start,
-                    float* out, int out_stride, int columns, const float* ahead) {
+                    float* out, int out_stride, int columns, const float* ahead, int ahead_stride) {
   const int groups = ceil_div(pixels, ROWS);
   float edge[ROWS * COLUMNS] = {};
   for (int g = 0; g < groups; ++g) {
@@ -74,7 +74,7 @@ void multiply_panel(const float* x, int stride, int pixels, const float* panel, 
     const float* from = x + size_t(row) * stride;
     float* to = out + size_t(row) * out_stride;
     if (columns == COLUMNS) {
-      multiply_rows(rows, from, stride, panel, inputs, start, to, out_stride, g ? nullptr : ahead, out_stride);
+      multiply_rows(rows, from, stride, panel, inputs, start, to, out_stride, g ? nullptr : ahead, ahead_stride);
       continue;
     }
     for (int r = 0; r < rows; ++r)
@@ -85,39 +85,39 @@ void multiply_panel(const float* x, int stride, int pixels, const float* panel, 
 }
 
 // Some pixels and outputs of the product.
-void multiply_part(const Products& p, const float* x, const float* w, const float* bias, float* out, int from, int to,
+void multiply_part(const Product& p, const float* x, const float* w, const float* bias, float* out, int from, int to,
                    int first, int last) {
-  const int blocks = ceil_div(p.left, DEPTH);
+  const int blocks = ceil_div(p.inputs, DEPTH);
   float panel[DEPTH * COLUMNS];
   for (int b = 0; b < blocks; ++b) {
-    const int k = bound(p.left, blocks, b), depth = bound(p.left, blocks, b + 1) - k;
+    const int k = bound(p.inputs, blocks, b), depth = bound(p.inputs, blocks, b + 1) - k;
     for (int c = first; c < last; c += COLUMNS) {
-      const float* weights = w + size_t(k) * p.right + c;
-      const float* ahead = c + COLUMNS < last ? weights + COLUMNS : weights + first - c + size_t(depth) * p.right;
+      const float* weights = w + size_t(k) * p.stride + c;
+      const float* ahead = c + COLUMNS < last ? weights + COLUMNS : weights + first - c + size_t(depth) * p.stride;
       if (b + 1 == blocks && c + COLUMNS >= last) ahead = nullptr;
-      pack(weights, p.right, depth, std::min(COLUMNS, last - c), panel);
-      multiply_panel(x + size_t(from) * p.left + k, p.left, to - from, panel, depth, b ? nullptr : bias + c,
-                     out + size_t(from) * p.right + c, p.right, std::min(COLUMNS, last - c), ahead);
+      pack(weights, p.stride, depth, std::min(COLUMNS, last - c), panel);
+      multiply_panel(x + size_t(from) * p.inputs + k, p.inputs, to - from, panel, depth,
+                     b || !bias ? nullptr : bias + c, out + size_t(from) * p.outputs + c, p.outputs,
+                     std::min(COLUMNS, last - c), ahead, p.stride);
     }
   }
 }
 
 }  // namespace
 
-// x (pixels, left), w (left, right), bias (right) or none, out (pixels, right).
-extern "C" void moganet_product(const Products* problem, const float* x, const float* w, const float* bias,
+// out = x w + bias, or without a bias, out += x w.
+extern "C" void moganet_product(const Product* problem, const float* x, const float* w, const float* bias,
                                 float* out) {
-  const Products& p = *problem;
-  const int panels = ceil_div(p.right, COLUMNS);
+  const Product& p = *problem;
+  const int panels = ceil_div(p.outputs, COLUMNS);
   const int by_outputs = p.pixels / p.threads >= 256 ? 1 : std::min(p.threads, panels);
-  const int by_pixels = ceil_div(p.threads, by_outputs) * ceil_div(p.pixels, p.threads * std::max(64, TILE / p.left));
-  const std::vector<float> none(bias ? 0 : p.right);
+  const int by_pixels = ceil_div(p.threads, by_outputs) * ceil_div(p.pixels, p.threads * std::max(64, TILE / p.inputs));
 #pragma omp parallel for num_threads(p.threads) schedule(static) collapse(2)
   for (int i = 0; i < by_pixels; ++i)
     for (int j = 0; j < by_outputs; ++j)
-      multiply_part(p, x, w, bias ? bias : none.data(), out, bound(p.pixels, by_pixels, i),
+      multiply_part(p, x, w, bias, out, bound(p.pixels, by_pixels, i),
                     bound(p.pixels, by_pixels, i + 1), bound(panels, by_outputs, j) * COLUMNS,
-                    std::min(p.right, bound(panels, by_outputs, j + 1) * COLUMNS));
+                    std::min(p.outputs, bound(panels, by_outputs, j + 1) * COLUMNS));
 }
 
 }  // namespace moganet

@@ -23,8 +23,8 @@ extern "C" void moganet_fold(const Matrix* p, const float* w, const float* scale
   }
 }
 
-// From m, what multiplies scale (1 + sigma) in the gradient, and `shared`, what multiplies -scale sigma in each row: the
-// gradient of w, which takes the place of m, that of scale, and parts of that of sigma (threads, columns).
+// From m, the gradient of `out`, and `shared`, that of -subtracted: the gradient of w, which takes the place of m, that
+// of scale, and parts of that of sigma (threads, columns).
 extern "C" void moganet_fold_backward(const Matrix* p, float* m, const float* shared, const float* w,
                                       const float* scale, const float* sigma, float* d_scale, float* d_sigma) {
 #pragma omp parallel for num_threads(p->threads) schedule(static)
