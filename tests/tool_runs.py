@@ -20,7 +20,10 @@ model = dict(
     backbone=dict(arch=dict(_delete_=True, embed_dims=(8, 16, 24, 32), depths=(1, 1, 1, 1), ffn_ratios=(2, 2, 2, 2)),
                   drop_path_rate=0.2),
     head=dict(in_channels=32))
-train_dataloader = dict(batch_size=8, dataset=dict(data_root='{data}', indices=24, pipeline=tiny_pipeline))
+# Random augmentation in a worker has states of its own: without one, runs repeat in every digit.
+train_dataloader = dict(
+    batch_size=8, num_workers=0, persistent_workers=False,
+    dataset=dict(data_root='{data}', indices=24, pipeline=tiny_pipeline))
 val_dataloader = dict(batch_size=8, dataset=dict(data_root='{data}', indices=16))
 test_dataloader = val_dataloader
 param_scheduler = [dict(type='OneCycleLR', eta_max=2e-3, total_steps=4, by_epoch=True, convert_to_iter_based=True)]
