@@ -130,6 +130,9 @@ class ChannelAggregationFFN(nn.Module):
 class MogaBlock(nn.Module):
     """One block: x + ls1 * spatial(norm1(x)), then x + ls2 * channel(norm2(x)), each under stochastic depth."""
 
+    PARTS = {'attn': MultiOrderGatedAggregation, 'attn.sigma': ElementScale, 'attn.value': MultiOrderDWConv,
+             'mlp': ChannelAggregationFFN, 'mlp.sigma': ElementScale}  # fmt: skip
+
     def __init__(self, channels: int, ffn_ratio: float, drop_path_rate: float, dilations: Sequence[int], gate: str):
         super().__init__()
         self.norm1 = nn.BatchNorm2d(channels)
@@ -145,6 +148,10 @@ class MogaBlock(nn.Module):
             return ops.block.run(self, x)
         x = x + self.drop_path(self.layer_scale_1 * self.attn(self.norm1(x)))
         return x + self.drop_path(self.layer_scale_2 * self.mlp(self.norm2(x)))
+
+    def foreign_part(self) -> str | None:
+        """The name of a part that something wraps or replaces, so that what it computes is its own affair, or None."""
+        return next((name for name, kind in self.PARTS.items() if type(self.get_submodule(name)) is not kind), None)
 
     def layout(self, x: Tensor) -> torch.memory_format | None:
         """In which layout a network of such blocks is best given ``x``; None where it does not matter."""

@@ -169,6 +169,9 @@ def _convolution(conv: nn.Conv2d, norm: nn.Module) -> nn.Conv2d:
 
 def _check(name: str, module: nn.Module) -> None:
     """Raise ValueError if what is folded is something else than it was built as."""
+    foreign = type(module) is MogaBlock and module.foreign_part()
+    if foreign:
+        _refuse(name, foreign, module.get_submodule(foreign), f'a {MogaBlock.PARTS[foreign].__name__}')
     for inner, part in module.named_modules():
         expected = None
         if inner.rpartition('.')[2].startswith('norm') and not (
@@ -179,8 +182,12 @@ def _check(name: str, module: nn.Module) -> None:
         if leaf and isinstance(getattr(part, 'weight', None), Tensor) and not isinstance(part, (_BatchNorm, nn.Conv2d)):
             expected = 'a convolution or a BatchNorm'
         if expected:
-            path = '.'.join(filter(None, (name, inner)))
-            raise ValueError(f'{path} is a {type(part).__name__}, which cannot be folded: expected {expected}')
+            _refuse(name, inner, part, expected)
+
+
+def _refuse(name: str, inner: str, part: nn.Module, expected: str) -> None:
+    path = '.'.join(filter(None, (name, inner)))
+    raise ValueError(f'{path} is a {type(part).__name__}, which cannot be folded: expected {expected}')
 
 
 def _affine(norm: nn.Module) -> tuple[Tensor, Tensor]:

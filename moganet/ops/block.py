@@ -11,6 +11,8 @@ from .gpu import block as on_gpu
 
 def applies(block: nn.Module, x: Tensor) -> bool:
     """Whether a faster path computes ``block(x)``. Norms and stochastic depth are called, and may be what they like."""
+    if block.foreign_part():
+        return False
     attn, mlp = block.attn, block.mlp
     value = attn.value
     convs = (attn.proj_1, attn.gate, value.DW_conv0, value.DW_conv1, value.DW_conv2, value.PW_conv, attn.proj_2,

@@ -241,6 +241,7 @@ def test_without_blocks_there_is_nothing_to_fuse():
         ('blocks2.0.norm1', nn.GroupNorm(1, 64), 'blocks2.0.norm1 is a GroupNorm.*BatchNorm'),
         ('patch_embed3.norm', nn.BatchNorm2d(96, track_running_stats=False), 'patch_embed3.norm.*running statistics'),
         ('blocks1.0.mlp.fc1', nn.ConvTranspose2d(32, 256, 1), 'blocks1.0.mlp.fc1 is a ConvTranspose2d.*convolution'),
+        ('blocks1.0.attn', nn.Identity(), 'blocks1.0.attn is a Identity.*expected a MultiOrderGatedAggregation'),
     ],
 )
 def test_what_cannot_be_folded_is_named(path, part, words):

@@ -99,6 +99,36 @@ def test_replaced_and_rewritten_parts_are_called(block, x):
     assert not ops.block.applies(block, x)
 
 
+class Wrapper(nn.Module):
+    """As those that shard or checkpoint a part: it shows the part's own attributes."""
+
+    def __init__(self, part):
+        super().__init__()
+        self.part = part
+
+    def __getattr__(self, name):
+        return super().__getattr__(name) if name == 'part' else getattr(self.part, name)
+
+    def forward(self, x):
+        return 0 * self.part(x)
+
+
+@pytest.mark.parametrize('part', ['attn', 'attn.value', 'mlp'])
+def test_wrapped_parts_are_called(block, x, part):
+    with ops.use('reference'):
+        whole = block(x)
+    block.set_submodule(part, Wrapper(block.get_submodule(part)))
+    assert not ops.block.applies(block, x)
+    assert not torch.equal(block(x), whole)
+
+
+def test_parts_without_their_parts_are_called(block, x):
+    block.attn = nn.Identity()
+    block.mlp = nn.Identity()
+    normed = x + block.layer_scale_1 * block.norm1(x)
+    assert torch.equal(block(x), normed + block.layer_scale_2 * block.norm2(normed))
+
+
 def test_a_rewritten_forward_is_called(block, x):
     block.mlp.forward = lambda y: 0 * y
     assert not ops.block.applies(block, x)
