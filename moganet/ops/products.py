@@ -16,7 +16,7 @@ CACHED = 4 << 20
 
 def product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """``x @ weight.T + bias`` of (N, K), (M, K) and (M,), of any strides: (N, M)."""
-    if x.dtype in (torch.float32, torch.bfloat16) and _onednn():
+    if x.dtype in (torch.float32, torch.bfloat16) and _onednn(x.dtype):
         return torch.ops.mkldnn._linear_pointwise.default(x, weight, bias, 'none', [], '')
     return F.linear(x, weight, bias)
 
@@ -27,11 +27,14 @@ def images_at_once(maps: Tensor, width: int) -> int:
 
 
 @functools.cache
-def _onednn() -> bool:
-    """Whether PyTorch's operation is there, which is none of its public ones, and does what it did."""
+def _onednn(dtype: torch.dtype) -> bool:
+    """Whether PyTorch's operation is there, which is none of its public ones, and does what it did on this processor.
+
+    Not every one multiplies bfloat16 in oneDNN; PyTorch's own product always does.
+    """
     if not (torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, '_linear_pointwise')):
         return False
-    x, weight, bias = (torch.arange(n, dtype=torch.float32).view(shape) for n, shape in
+    x, weight, bias = (torch.arange(n, dtype=dtype).view(shape) for n, shape in
                        ((6, (2, 3)), (12, (4, 3)), (4, (4,))))  # fmt: skip
     try:
         y = torch.ops.mkldnn._linear_pointwise(x, weight, bias, 'none', [], '')

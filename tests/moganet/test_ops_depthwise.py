@@ -34,7 +34,7 @@ def test_depthwise_convolution_and_gradients_equal_autograds(size, kernel, dilat
 @pytest.mark.parametrize('onednn', [True, False])
 def test_products_equal_their_definition(shapes, onednn, monkeypatch):
     if not onednn:
-        monkeypatch.setattr(products, '_onednn', lambda: False)
+        monkeypatch.setattr(products, '_onednn', lambda dtype: False)
     n, k, m = shapes
     x, weight, bias, y = (torch.randn(shape) for shape in ((n, k), (m, k), (m,), (n, m)))
     close = dict(rtol=1e-4, atol=1e-4)
@@ -47,7 +47,22 @@ def test_products_do_without_onednn(monkeypatch):
     monkeypatch.setattr(torch.backends.mkldnn, 'is_available', lambda: False)
     products._onednn.cache_clear()
     try:
-        assert not products._onednn()
+        assert not products._onednn(torch.float32)
         assert torch.equal(products.product(torch.eye(2), torch.ones(3, 2), torch.ones(3)), torch.full((2, 3), 2.0))
+    finally:
+        products._onednn.cache_clear()
+
+
+def test_types_that_onednn_refuses_are_multiplied_by_pytorch(monkeypatch):
+    """As it does bfloat16 on processors without instructions for it."""
+
+    def refuse(*args):
+        raise RuntimeError('could not create a primitive descriptor')
+
+    monkeypatch.setattr(torch.ops.mkldnn, '_linear_pointwise', refuse)
+    products._onednn.cache_clear()
+    try:
+        x, weight = torch.eye(2, dtype=torch.bfloat16), torch.ones(3, 2, dtype=torch.bfloat16)
+        assert torch.equal(products.product(x, weight), torch.ones(2, 3, dtype=torch.bfloat16))
     finally:
         products._onednn.cache_clear()
