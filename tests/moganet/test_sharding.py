@@ -1,5 +1,6 @@
 """Two processes that share out the weights (FSDP) compute what one does, whatever part of a block is a unit."""
 
+import os
 import subprocess
 import sys
 
@@ -8,7 +9,6 @@ from tool_runs import ROOT
 
 SCRIPT = """
 import copy, sys
-sys.path.insert(0, 'tests')
 import torch
 from few_blocks import few_blocks
 from torch.distributed.fsdp import FullyShardedDataParallel, fully_shard
@@ -53,8 +53,9 @@ torch.distributed.destroy_process_group()
     ('way', 'unit'), [('fully_shard', 'blocks1.0'), ('original', 'blocks1.0.attn'), ('flat', 'blocks1.0.mlp')]
 )
 def test_shards_compute_what_the_whole_does(way, unit, tmp_path):
+    environment = dict(os.environ, PYTHONPATH=f'{ROOT}{os.pathsep}{ROOT}/tests')
     processes = [
-        subprocess.Popen([sys.executable, '-c', SCRIPT, str(tmp_path), str(rank), way, unit], cwd=ROOT,
+        subprocess.Popen([sys.executable, '-c', SCRIPT, str(tmp_path), str(rank), way, unit], env=environment,
                          stderr=subprocess.PIPE, text=True)
         for rank in (0, 1)
     ]  # fmt: skip
