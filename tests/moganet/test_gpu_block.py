@@ -12,6 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from moganet import MogaNet, ops
 from moganet.backbone import MogaBlock
+from moganet.ops import gpu
 from moganet.ops.gpu import block as on_gpu
 
 ARCH = dict(embed_dims=(8, 16, 8, 8), depths=(1, 1, 1, 1), ffn_ratios=(4, 2, 2, 2))
@@ -181,6 +182,14 @@ def test_other_types_and_empty_maps_take_the_reference(block, x):
 def test_without_triton_the_reference_computes(block, x, monkeypatch):
     monkeypatch.setattr(on_gpu, 'available', lambda: False)
     assert not ops.block.applies(block, x)
+
+
+@pytest.mark.parametrize(
+    ('version', 'found'),
+    [('2.6.0+cu124', False), ('2.7.1', False), ('2.8.0', True), ('2.11.0+cu130', True), ('3.0', True)],
+)
+def test_tritons_that_lack_what_kernels_use_are_not_taken(version, found):
+    assert gpu._found(version) is found
 
 
 @pytest.mark.parametrize(('capability', 'applies'), [((7, 5), False), ((8, 0), True), ((9, 0), True)])

@@ -7,12 +7,21 @@ import functools
 import importlib.util
 
 import torch
+from torch.torch_version import TorchVersion
 
-_FOUND = importlib.util.find_spec('triton') is not None
+# PyTorch, whose Triton is the first (3.4) that has what our kernels use.
+OLDEST = (2, 8)
+
+
+def _found(version: str) -> bool:
+    return importlib.util.find_spec('triton') is not None and TorchVersion(version) >= OLDEST
+
+
+_FOUND = _found(torch.__version__)
 
 
 def available() -> bool:
-    """Whether Triton is installed."""
+    """Whether Triton is installed, beside a PyTorch of 2.8 or later."""
     return _FOUND
 
 
