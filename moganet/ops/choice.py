@@ -19,7 +19,7 @@ from types import ModuleType
 import torch
 from mmengine.logging import MMLogger
 from torch import Tensor, nn
-from torch.nn.modules.module import _has_any_global_hook
+from torch.nn.modules import module as hooks
 
 from . import gpu, passes
 from .cpu import compiled, library
@@ -143,8 +143,10 @@ def untouched(part: nn.Module) -> bool:
 def intercepted() -> bool:
     """Whether someone else watches or transforms all that is computed."""
     return bool(
-        torch._C._len_torch_dispatch_stack() or _has_any_global_hook() or torch._C._are_functorch_transforms_active()
+        torch._C._len_torch_dispatch_stack() or torch._C._are_functorch_transforms_active()
         or torch.autograd.forward_ad._current_level >= 0
+        or hooks._global_forward_hooks or hooks._global_forward_pre_hooks
+        or hooks._global_backward_hooks or hooks._global_backward_pre_hooks
     )  # fmt: skip
 
 

@@ -83,7 +83,11 @@ def _on_cpu(x: Tensor, spatial_weights: list[Tensor], channel_weights: list[Tens
     return x.permute(0, 3, 1, 2)
 
 
-@torch.library.custom_op('moganet::fused_block', mutates_args=(), device_types='cpu')
+# Spelled out for PyTorch below 2.7, which does not derive it from these annotations.
+SCHEMA = '(Tensor x, Tensor[] weights, int[] dilations, bool double) -> Tensor'
+
+
+@torch.library.custom_op('moganet::fused_block', mutates_args=(), device_types='cpu', schema=SCHEMA)
 def opaque_block(x: Tensor, weights: list[Tensor], dilations: list[int], double: bool) -> Tensor:
     """The same for a compiler, which could not write it as fast."""
     return _on_cpu(x, weights[:SPATIAL], weights[SPATIAL:], dilations, double)
