@@ -89,12 +89,12 @@ def test_batch_of_one_trains():
 
 
 def test_batch_equals_single_images_in_eval_mode():
-    model = small_model().eval()
-    x = torch.randn(2, 3, 64, 64)
+    # In double precision: without statistics of their own the maps grow, and rounding with them.
+    model, x = small_model().eval().double(), torch.randn(2, 3, 64, 64).double()
     both = model(x)
     for i in range(2):
         for whole, alone in zip(both, model(x[i : i + 1]), strict=True):
-            assert relative_error(whole[i : i + 1], alone) < 1e-5
+            assert relative_error(whole[i : i + 1], alone) < 1e-12
 
 
 @pytest.mark.parametrize('in_channels', [1, 2, 3, 4])
