@@ -84,7 +84,7 @@ extern "C" void moganet_correlate(const Products* problem, const float* a, const
   const int parts = moganet_correlate_parts(problem);
   const int shares = parts > 1 ? 1 : p.threads * ceil_div(p.right, p.threads * SPAN);
   const int share = ceil_div(ceil_div(p.right, COLUMNS), shares) * COLUMNS;
-#pragma omp parallel for num_threads(p.threads) schedule(static, 1)
+#pragma omp parallel for num_threads(p.threads) schedule(dynamic)
   for (int i = 0; i < parts * shares; ++i) {
     const size_t part = i / shares, first = size_t(i % shares) * share;
     if (first >= size_t(p.right)) continue;

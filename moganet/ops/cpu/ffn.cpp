@@ -21,7 +21,7 @@ int bands_of(const Maps& p) {
 template <class Body>
 void for_bands(const Maps& p, Body body) {
   const int bands = bands_of(p);
-#pragma omp parallel for num_threads(p.threads) schedule(static)
+#pragma omp parallel for num_threads(p.threads) schedule(dynamic)
   for (int i = 0; i < p.batch * bands; ++i)
     body(i / bands, i % bands * p.height / bands, (i % bands + 1) * p.height / bands, i);
 }
@@ -162,7 +162,7 @@ extern "C" void moganet_ffn(const Maps* problem, const float* h, const float* we
   const Maps& p = *problem;
   const std::vector<float> taps = channels_last(weight, p.channels, p.threads), zeros(p.channels);
   const Weights weights = {taps.data(), bias, w_context};
-#pragma omp parallel for num_threads(p.threads) schedule(static)
+#pragma omp parallel for num_threads(p.threads) schedule(dynamic)
   for (int i = 0; i < p.batch * p.height; ++i) {
     const float* rows[3];
     rows_around(h + i / p.height * p.image(), i % p.height, p, rows);

@@ -11,7 +11,9 @@ namespace {
 
 // Pixels and outputs that registers hold at once, inputs whose panel of weights stays in the first cache, and how much
 // of a map stays in the second.
-constexpr int ROWS = REGISTERS > 16 ? 8 : 6, COLUMNS = 2 * WIDEST, DEPTH = 320, TILE = 1 << 17;
+constexpr int ROWS = REGISTERS > 16 ? 8 : 6, COLUMNS = 2 * WIDEST, DEPTH = 320, TILE = 1 << 16;
+// Parts of the work per thread, or more: a processor that others use too takes fewer of them.
+constexpr int PARTS = 4;
 
 // The bounds of part i of n that differ in size by one at most.
 int bound(int total, int n, int i) { return int(int64_t(total) * i / n); }
@@ -110,9 +112,9 @@ extern "C" void moganet_product(const Product* problem, const float* x, const fl
                                 float* out) {
   const Product& p = *problem;
   const int panels = ceil_div(p.outputs, COLUMNS);
-  const int by_outputs = p.pixels / p.threads >= 256 ? 1 : std::min(p.threads, panels);
-  const int by_pixels = ceil_div(p.threads, by_outputs) * ceil_div(p.pixels, p.threads * std::max(64, TILE / p.inputs));
-#pragma omp parallel for num_threads(p.threads) schedule(static) collapse(2)
+  const int by_pixels = ceil_div(p.pixels, std::max(64, TILE / std::min(p.inputs, DEPTH)));
+  const int by_outputs = std::min(panels, ceil_div(PARTS * p.threads, by_pixels));
+#pragma omp parallel for num_threads(p.threads) schedule(dynamic) collapse(2)
   for (int i = 0; i < by_pixels; ++i)
     for (int j = 0; j < by_outputs; ++j)
       multiply_part(p, x, w, bias, out, bound(p.pixels, by_pixels, i),
