@@ -95,7 +95,8 @@ def fused(x: Tensor) -> bool:
     if device == 'cuda' and (choice() != 'auto' or not gpu.available()) or torch.is_grad_enabled() and x.requires_grad:
         return False
     if torch.compiler.is_dynamo_compiling():
-        return True
+        # Asked here, the public is_exporting() is true for torch.compile as well.
+        return not getattr(torch.compiler, '_is_exporting_flag', False)
     if torch.compiler.is_compiling() or torch.jit.is_tracing() or torch.jit.is_scripting() or intercepted():
         return False
     if not gpu.capable(x.device):
