@@ -130,6 +130,7 @@ class ChannelAggregationFFN(nn.Module):
 class MogaBlock(nn.Module):
     """One block: x + ls1 * spatial(norm1(x)), then x + ls2 * channel(norm2(x)), each under stochastic depth."""
 
+    # Whose arithmetic the faster paths and folding know.
     PARTS = {'attn': MultiOrderGatedAggregation, 'attn.sigma': ElementScale, 'attn.value': MultiOrderDWConv,
              'mlp': ChannelAggregationFFN, 'mlp.sigma': ElementScale}  # fmt: skip
 
