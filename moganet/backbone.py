@@ -152,7 +152,13 @@ class MogaBlock(nn.Module):
 
     def foreign_part(self) -> str | None:
         """The name of a part that something wraps or replaces, so that what it computes is its own affair, or None."""
-        return next((name for name, kind in self.PARTS.items() if type(self.get_submodule(name)) is not kind), None)
+        for name, kind in self.PARTS.items():
+            part = self
+            for key in name.split('.'):
+                part = part._modules[key]  # every forward pass asks: get_submodule() takes many times as long
+            if type(part) is not kind:
+                return name
+        return None
 
     def layout(self, x: Tensor) -> torch.memory_format | None:
         """In which layout a network of such blocks is best given ``x``; None where it does not matter."""
