@@ -127,12 +127,13 @@ class ChannelAggregationFFN(nn.Module):
         return self.fc2(x)
 
 
+# Parts of a block whose arithmetic the faster paths and folding know.
+PARTS = {'attn': MultiOrderGatedAggregation, 'attn.sigma': ElementScale, 'attn.value': MultiOrderDWConv,
+         'mlp': ChannelAggregationFFN, 'mlp.sigma': ElementScale}  # fmt: skip
+
+
 class MogaBlock(nn.Module):
     """One block: x + ls1 * spatial(norm1(x)), then x + ls2 * channel(norm2(x)), each under stochastic depth."""
-
-    # Whose arithmetic the faster paths and folding know.
-    PARTS = {'attn': MultiOrderGatedAggregation, 'attn.sigma': ElementScale, 'attn.value': MultiOrderDWConv,
-             'mlp': ChannelAggregationFFN, 'mlp.sigma': ElementScale}  # fmt: skip
 
     def __init__(self, channels: int, ffn_ratio: float, drop_path_rate: float, dilations: Sequence[int], gate: str):
         super().__init__()
@@ -152,7 +153,7 @@ class MogaBlock(nn.Module):
 
     def foreign_part(self) -> str | None:
         """The name of a part that something wraps or replaces, so that what it computes is its own affair, or None."""
-        for name, kind in self.PARTS.items():
+        for name, kind in PARTS.items():
             part = self
             for key in name.split('.'):
                 part = part._modules[key]  # every forward pass asks: get_submodule() takes many times as long

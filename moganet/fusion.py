@@ -19,7 +19,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from . import ops
-from .backbone import MogaBlock, PatchEmbed, StemEmbed
+from .backbone import PARTS, MogaBlock, PatchEmbed, StemEmbed
 
 SMALLEST_FACTOR = 1e-6
 
@@ -171,7 +171,7 @@ def _check(name: str, module: nn.Module) -> None:
     """Raise ValueError if what is folded is something else than it was built as."""
     foreign = type(module) is MogaBlock and module.foreign_part()
     if foreign:
-        _refuse(name, foreign, module.get_submodule(foreign), f'a {MogaBlock.PARTS[foreign].__name__}')
+        _refuse(name, foreign, module.get_submodule(foreign), f'a {PARTS[foreign].__name__}')
     for inner, part in module.named_modules():
         expected = None
         if inner.rpartition('.')[2].startswith('norm') and not (
