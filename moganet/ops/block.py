@@ -1,11 +1,11 @@
-"""A block by the faster path of its device. On a CPU, that is its two halves as one operation each, on (B, H, W, C)."""
+"""A block by the faster path of its device: its two halves as one operation each, on maps (B, H, W, C)."""
 
-from types import ModuleType
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 
-from . import channel, choice, spatial
+from . import choice, half
 from .gpu import block as on_gpu
 
 
@@ -29,74 +29,39 @@ def layout(block: nn.Module, x: Tensor) -> torch.memory_format | None:
 
 
 def run(block: nn.Module, x: Tensor) -> Tensor:
-    """``block(x)``, (B, C, H, W) in channels-last."""
-    if on_gpu.takes(x):
-        return on_gpu.run(block, x)
+    """``block(x)``, (B, C, H, W) in channels-last, of the type that the reference gives."""
+    spatial, channel = (on_gpu if on_gpu.takes(x) else half).halves()
     x = x.contiguous(memory_format=torch.channels_last)
     x = _run(spatial, _spatial_weights(block), x, block.norm1(x), block.drop_path, _options(block))
     return _run(channel, _channel_weights(block), x, block.norm2(x), block.drop_path, ())
 
 
 def _run(
-    half: ModuleType, weights: tuple[Tensor, ...], x: Tensor, normed: Tensor, drop_path: nn.Module, options: tuple
+    compute: Callable, weights: tuple[Tensor, ...], x: Tensor, normed: Tensor, drop_path: nn.Module, options: tuple
 ) -> Tensor:
-    mask = None if isinstance(drop_path, nn.Identity) else drop_path(x.new_ones(len(x), 1, 1, 1))
-    maps = [t.permute(0, 2, 3, 1).contiguous() for t in (x, normed)]
-    if torch.is_grad_enabled() and any(t.requires_grad for t in (*maps, *weights)):
-        out = Half.apply(half, options, *maps, mask, *weights)
-    else:
-        out = half.forward(*maps, mask, weights, options, None)
-    return out.permute(0, 3, 1, 2)
+    mask = None
+    if not isinstance(drop_path, nn.Identity) and drop_path.training:
+        mask = drop_path(x.new_ones((len(x), 1, 1, 1), dtype=torch.promote_types(x.dtype, torch.float32)))
+    x, normed = (t.permute(0, 2, 3, 1).contiguous() for t in (x, normed))
+    return compute(options, x, normed, mask, weights).permute(0, 3, 1, 2)
 
 
 def _spatial_weights(block: nn.Module) -> tuple[Tensor, ...]:
     attn = block.attn
     value = attn.value
-    return (
-        block.layer_scale_1.flatten(), *_product(attn.proj_1), attn.sigma.scale.flatten(), *_product(attn.gate),
-        *_depthwise(value.DW_conv0), *_depthwise(value.DW_conv1), *_depthwise(value.DW_conv2),
-        *_product(value.PW_conv), *_product(attn.proj_2),
-    )  # fmt: skip
+    convs = (attn.gate, value.DW_conv0, value.DW_conv1, value.DW_conv2, value.PW_conv, attn.proj_2)
+    proj_1 = attn.proj_1
+    return (block.layer_scale_1, proj_1.weight, proj_1.bias, attn.sigma.scale,
+            *(p for conv in convs for p in (conv.weight, conv.bias)))  # fmt: skip
 
 
 def _channel_weights(block: nn.Module) -> tuple[Tensor, ...]:
     mlp = block.mlp
-    return (
-        block.layer_scale_2.flatten(), *_product(mlp.fc1), *_depthwise(mlp.dwconv),
-        mlp.decompose.weight.flatten(), mlp.decompose.bias, mlp.sigma.scale.flatten(), *_product(mlp.fc2),
-    )  # fmt: skip
-
-
-def _product(conv: nn.Conv2d) -> tuple[Tensor, Tensor]:
-    return conv.weight.flatten(1).contiguous(), conv.bias
-
-
-def _depthwise(conv: nn.Conv2d) -> tuple[Tensor, Tensor]:
-    return conv.weight.contiguous(), conv.bias
+    before, after = (mlp.fc1, mlp.dwconv, mlp.decompose), mlp.fc2
+    return (block.layer_scale_2, *(p for conv in before for p in (conv.weight, conv.bias)), mlp.sigma.scale,
+            after.weight, after.bias)  # fmt: skip
 
 
 def _options(block: nn.Module) -> tuple[bool, tuple[int, ...]]:
     value = block.attn.value
     return block.attn.double_gate, tuple(c.dilation[0] for c in (value.DW_conv0, value.DW_conv1, value.DW_conv2))
-
-
-class Half(torch.autograd.Function):
-    """A half of a block, ``spatial`` or ``channel``, for autograd. First derivatives only."""
-
-    @staticmethod
-    def forward(
-        ctx, half: ModuleType, options: tuple, x: Tensor, normed: Tensor, mask: Tensor | None, *weights: Tensor
-    ) -> Tensor:
-        kept = []
-        out = half.forward(x, normed, mask, weights, options, kept)
-        ctx.half, ctx.options, ctx.count = half, options, len(weights)
-        ctx.save_for_backward(normed, mask, *weights, *kept)
-        return out
-
-    @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx, grad: Tensor) -> tuple:
-        normed, mask, *rest = ctx.saved_tensors
-        weights, kept = tuple(rest[: ctx.count]), rest[ctx.count :]
-        grad_normed, grads = ctx.half.backward(grad.contiguous(), normed, mask, weights, ctx.options, kept)
-        return None, None, grad, grad_normed, None, *grads

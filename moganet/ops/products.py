@@ -1,4 +1,4 @@
-"""Matrix products of float32 on a CPU by oneDNN, where PyTorch brings it, else as PyTorch does them.
+"""Matrix products; of float32 on a CPU by oneDNN, where PyTorch brings it, else as PyTorch does them.
 
 oneDNN picks its kernels by what a processor can do; the BLAS that PyTorch is built with reaches half its speed on
 processors of other makers. Where both know the processor they are equally fast.
@@ -16,7 +16,7 @@ CACHED = 4 << 20
 
 def product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """``x @ weight.T + bias`` of (N, K), (M, K) and (M,), of any strides: (N, M)."""
-    if x.dtype in (torch.float32, torch.bfloat16) and _onednn(x.dtype):
+    if x.is_cpu and x.dtype in (torch.float32, torch.bfloat16) and _onednn(x.dtype):
         return torch.ops.mkldnn._linear_pointwise.default(x, weight, bias, 'none', [], '')
     return F.linear(x, weight, bias)
 

@@ -21,7 +21,7 @@ MAPS = 6
 
 def decomposed(normed: Tensor, sigma: Tensor, w: Tensor, b: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """The first convolution with feature decomposition: weight, bias per image, means before and after."""
-    mean = normed.mean((1, 2))
+    mean = normed.mean((1, 2), dtype=w.dtype)
     projected = product(mean, w)
     return torch.addcmul(w, w, sigma[:, None]), b - sigma * projected, mean, projected
 
@@ -80,11 +80,33 @@ def backward(grad: Tensor, normed: Tensor, mask: Tensor | None, weights: tuple[T
         passes.add_scaled(d_part, dt, scale, grad_normed[images])
         sums = new if sums is None else [a.add_(b) for a, b in zip(sums, new, strict=True)]
     dt_sum, by_normed, d_out, d_value, d_b_value, d_gate, d_b_gate, d_in, *d_convs = sums
-    bias = torch.cat(biases)
-    through_mean = bias * sigma
-    grad_normed.sub_(product(through_mean, w_in.t()).div_(normed.shape[1] * normed.shape[2])[:, None, None])
-    d_sigma = torch.linalg.vecdot(d_in, w_in) - (bias * projected).sum(0)
-    d_in = torch.addcmul(d_in, d_in, sigma[:, None]) - through_mean.t() @ mean
+    trained = scale, w_in, sigma, w_out, b_out
+    grads, d_mean = weight_gradients(trained, d_in, d_out, dt_sum, by_normed, torch.cat(biases), mean, projected)
+    grad_normed.sub_(d_mean.div_(normed.shape[1] * normed.shape[2])[:, None, None])
+    d_scale, d_in, d_b_in, d_sigma, d_out, d_b_out = grads
+    return grad_normed, (d_scale, d_in, d_b_in, d_sigma, d_gate, d_b_gate, *d_convs, d_value, d_b_value, d_out,
+                         d_b_out)  # fmt: skip
+
+
+def weight_gradients(
+    weights: tuple[Tensor, ...], d_in: Tensor, d_out: Tensor, dt_sum: Tensor, by_normed: Tensor, dq_sums: Tensor,
+    mean: Tensor, projected: Tensor,
+) -> tuple[tuple[Tensor, ...], Tensor]:  # fmt: skip
+    """Of the layer scale, of ``proj_1`` and gamma_s, and of ``proj_2``; and that of the means of ``normed``, its sign
+    turned.
+
+    Args:
+        weights: The layer scale, ``proj_1``'s weight, gamma_s, and ``proj_2``'s weight and bias.
+        d_in: Gradient of ``proj_1``'s weight, with the decomposition in it and but for what goes by the means.
+        d_out: Gradient of ``proj_2``'s weight, with the layer scale in it.
+        dt_sum, by_normed: Sums over positions of what the layer scale multiplies, plain and times ``normed``.
+        dq_sums: Those of the gradient before the first activation, (B, C).
+        mean, projected: As ``decomposed`` gives them.
+    """
+    scale, w_in, sigma, w_out, b_out = weights
+    through_mean = dq_sums * sigma
+    d_sigma = torch.linalg.vecdot(d_in, w_in) - (dq_sums * projected).sum(0)
+    d_w_in = torch.addcmul(d_in, d_in, sigma[:, None]) - through_mean.t() @ mean
     d_scale = torch.linalg.vecdot(d_out, w_out) + b_out * dt_sum + by_normed
-    return grad_normed, (d_scale, d_in, bias.sum(0), d_sigma, d_gate, d_b_gate, *d_convs, d_value, d_b_value,
-                         scale[:, None] * d_out, scale * dt_sum)  # fmt: skip
+    grads = d_scale, d_w_in, dq_sums.sum(0), d_sigma, scale[:, None] * d_out, scale * dt_sum
+    return grads, product(through_mean, w_in.t())

@@ -16,7 +16,7 @@ from moganet.ops import gpu
 from moganet.ops.gpu import block as on_gpu
 
 ARCH = dict(embed_dims=(8, 16, 8, 8), depths=(1, 1, 1, 1), ffn_ratios=(4, 2, 2, 2))
-OPERATORS = {'decomposed_silu', 'multi_order_dwconv', 'gated_silu', 'dwconv_gelu_decompose', 'residual'}
+OPERATORS = {'spatial_half', 'channel_half'}
 
 
 @pytest.fixture(autouse=True)
@@ -57,7 +57,7 @@ def assert_same(found, expected, value, gradient):
         error = (grads[name] - grad).double().norm() / max(grad.norm(), 1e-2 * largest)
         assert error < gradient, f'{name}: {error:.1e}'
     for name, buffer in expected_buffers.items():
-        assert torch.allclose(buffers[name].double(), buffer.double(), rtol=1e-2 if value > 1e-3 else 1e-5, atol=1e-6)
+        assert torch.allclose(buffers[name].double(), buffer.double(), rtol=value, atol=value / 10)
 
 
 def test_blocks_by_the_interpreter():

@@ -6,28 +6,32 @@ import pytest
 import torch
 
 triton = pytest.importorskip('triton')
-aggregate, decompose, gate, parts, residual = (
-    pytest.importorskip(f'moganet.ops.gpu.{name}') for name in ('aggregate', 'decompose', 'gate', 'parts', 'residual')
+context, dwconv_gelu, parts, passes = (
+    pytest.importorskip(f'moganet.ops.gpu.{name}') for name in ('context', 'dwconv_gelu', 'parts', 'passes')
 )
 
 TYPES = {torch.float32: '*fp32', torch.bfloat16: '*bf16', torch.float16: '*fp16'}
 # Always float32: weights of mixed precision, buffers of sums.
-WIDE = {'w_ptr', 'b_ptr', 'w_context_ptr', 'context_ptr', 's_ptr', 'mean_ptr', 'mean_dq_ptr', 'mask_ptr', 'sums_ptr',
-        'ds_ptr'}  # fmt: skip
+WIDE = {'w_ptr', 'b_ptr', 'bias_ptr', 's_ptr', 'factor_ptr', 'mask_ptr', 'context_ptr', 'sums_ptr'}
 POSITIONS = dict(P=parts.POSITIONS, BC=parts.CHANNELS)
 CASES = [
-    (gate._forward, dict(BLOCK=gate.BLOCK)),
-    (gate._backward, dict(BLOCK=gate.BLOCK)),
-    (aggregate._convolve, dict(BC=aggregate.BLOCK)),
-    (aggregate._convolve, dict(BC=aggregate.BLOCK, b_ptr=None, w_context_ptr=None, context_ptr=None)),
-    (aggregate._backward, dict(TW=aggregate.STRIP, SUMS=aggregate.SUMS)),
-    (decompose._forward, POSITIONS),
-    (decompose._sums, POSITIONS),
-    (decompose._backward, POSITIONS),
-    (residual._forward, dict(POSITIONS, MAP=True)),
-    (residual._forward, dict(POSITIONS, MAP=False, mask_ptr=None)),
-    (residual._backward, dict(POSITIONS, MAP=True, mask_ptr=None, dt_ptr=None)),
-    (residual._backward, dict(POSITIONS, MAP=False)),
+    (passes._activated, POSITIONS),
+    (passes._activated_backward, POSITIONS),
+    (passes._gated, dict(BLOCK=passes.BLOCK, DOUBLE=False)),
+    (passes._gated_backward, dict(POSITIONS, DOUBLE=True)),
+    (passes._add_spatial, POSITIONS),
+    (passes._add_spatial, dict(POSITIONS, factor_ptr=None, mask_ptr=None)),
+    (passes._shortcut_backward, POSITIONS),
+    (passes._shortcut_backward, dict(POSITIONS, mask_ptr=None, dt_ptr=None)),
+    (passes._add_scaled, POSITIONS),
+    (context._add_channel, dict(POSITIONS, PAD=context.PAD)),
+    (context._add_channel, dict(POSITIONS, PAD=context.PAD, factor_ptr=None, mask_ptr=None, context_ptr=None)),
+    (context._context_backward, dict(P=8, BC=512, PAD=context.PAD)),
+]
+CONVOLUTIONS = [
+    (dwconv_gelu._convolve, dict(C=512, WHOLE=True, FORWARD=True, sums_ptr=None)),
+    (dwconv_gelu._convolve, dict(C=512, WHOLE=False, FORWARD=False, b_ptr=None)),
+    (dwconv_gelu._differentiate, dict(C=512, WHOLE=True)),
 ]
 
 
@@ -43,7 +47,10 @@ def compiled(kernel, dtype, constants, config):
                  if types[name] != 'constexpr' and (name.endswith('_ptr') or name in ('C', 'size'))}  # fmt: skip
     source = triton.compiler.ASTSource(kernel, types, constants, multiples)
     target = triton.backends.compiler.GPUTarget('cuda', 90, 32)
-    return triton.compile(source, target, dict(num_warps=config.num_warps if config else 4))
+    options = dict(num_warps=config.num_warps if config else 4)
+    if config and config.maxnreg:
+        options['maxnreg'] = config.maxnreg
+    return triton.compile(source, target, options)
 
 
 @pytest.mark.parametrize('dtype', TYPES)
@@ -56,9 +63,19 @@ def test_kernels_compile_and_read_whole_words(case, dtype, tmp_path, monkeypatch
     assert 'ld.global.v4.b32' in found.asm['ptx'] or 'ld.global.v2.b32' in found.asm['ptx']
 
 
+# Of 16 bits, neighbours come in pairs: a warp has 64 channels, and many columns on their way.
+@pytest.mark.parametrize(('dtype', 'read'), zip(TYPES, ('v2.b32', 'b32', 'b32'), strict=True))
+@pytest.mark.parametrize('case', range(len(CONVOLUTIONS)))
+def test_convolutions_compile_and_read_neighbours(case, dtype, read, tmp_path, monkeypatch):
+    monkeypatch.setenv('TRITON_CACHE_DIR', str(tmp_path))
+    kernel, constants = CONVOLUTIONS[case]
+    found = compiled(kernel, dtype, constants, kernel.configs[0])
+    assert found.asm['cubin'] and f'ld.global.{read}' in found.asm['ptx']
+
+
 @pytest.mark.slow
 def test_all_configurations_compile(tmp_path, monkeypatch):
     monkeypatch.setenv('TRITON_CACHE_DIR', str(tmp_path))
-    for (kernel, constants), dtype in itertools.product(CASES, TYPES):
+    for (kernel, constants), dtype in itertools.product(CASES + CONVOLUTIONS, TYPES):
         for config in getattr(kernel, 'configs', []):
             assert compiled(kernel, dtype, constants, config).asm['cubin'], (kernel, dtype, config)

@@ -98,7 +98,6 @@ def _add_products(sums, rows, factors, COUNT: tl.constexpr, FACTORS: tl.constexp
 
 @tuned(
     ('tuned_for', 'channels', 'FIRST', 'SECOND', 'BACKWARD'),
-    triton.Config({'COLS': 8, 'BLOCK': 16}, num_warps=1, num_stages=1),
     triton.Config({'COLS': 8, 'BLOCK': 32}, num_warps=2, num_stages=1),
     triton.Config({'COLS': 8, 'BLOCK': 32}, num_warps=2, num_stages=1, maxnreg=128),
     triton.Config({'COLS': 8, 'BLOCK': 64}, num_warps=4, num_stages=1, maxnreg=128),
@@ -191,7 +190,6 @@ def _correlate(grad, src, table, tables, c, inside, part, parts, images, H, W, C
 @tuned(
     ('tuned_for', 'channels'),
     triton.Config({'COLS': 2, 'BLOCK': 32}, num_warps=8, num_stages=1),
-    triton.Config({'COLS': 4, 'BLOCK': 16}, num_warps=8, num_stages=1),
     triton.Config({'COLS': 4, 'BLOCK': 32}, num_warps=16, num_stages=1),
 )
 @triton.jit(do_not_specialize=['H', 'W', 'channels', 'low', 'split', 'images', 'tuned_for'])

@@ -1,10 +1,14 @@
-"""How maps in channels-last are shared out among programs that take positions as they come, without neighbours."""
+"""How maps (B, H, W, C) are shared out among programs that take positions as they come, without neighbours."""
 
+import functools
+from typing import NamedTuple
+
+import torch
 import triton
 import triton.language as tl
 from torch import Tensor
 
-from .tuning import PROGRAMS
+from .tuning import PROGRAMS, ceil_div
 
 # Positions and channels that a program has at once, with four warps: sixteen elements per thread.
 POSITIONS = 32
@@ -28,19 +32,43 @@ def vector(x_ptr, channels, C):
     return tl.load(x_ptr + channels, mask=channels < C, other=0).to(tl.float32)[None, :]
 
 
-def programs(x: Tensor, length: int) -> int:
-    """How many there are for ``x`` (B, C, H, W): one per image, ``length`` positions and block of channels."""
-    return parts(x, length) * triton.cdiv(x.shape[1], CHANNELS)
+class Shares(NamedTuple):
+    """Programs for a map: one per image, part of its positions and block of channels."""
+
+    grid: tuple[int]
+    # Positions and channels, and positions per part where these are summed: what kernels are told.
+    sizes: tuple[int, ...]
+    # Per image.
+    parts: int
+    batch: int
+
+    def buffer(self, x: Tensor, width: int) -> Tensor:
+        """For ``width`` numbers per part."""
+        return x.new_empty((self.batch * self.parts, width), dtype=torch.float32)
 
 
-def parts(x: Tensor, length: int) -> int:
-    batch, _, height, width = x.shape
-    return batch * triton.cdiv(height * width, length)
+@functools.lru_cache(1024)
+def shares(shape: tuple[int, ...], summed: bool = False) -> Shares:
+    """How a map of ``shape`` (B, H, W, C) is shared out.
 
-
-def longest(x: Tensor) -> int:
-    """Positions per program where they are summed: the more, the fewer the parts, while programs suffice."""
+    Where positions are ``summed``, a part is as long as leaves enough programs: the fewer parts, the smaller the
+    buffer of their sums.
+    """
+    batch, height, width, channels = shape
+    positions, blocks = height * width, ceil_div(channels, CHANNELS)
     length = POSITIONS
-    while length < x.shape[2] * x.shape[3] and programs(x, 2 * length) >= PROGRAMS:
-        length *= 2
-    return length
+    if summed:
+        while length < positions and batch * blocks * ceil_div(positions, 2 * length) >= PROGRAMS:
+            length *= 2
+    parts = ceil_div(positions, length)
+    sizes = (positions, channels, length) if summed else (positions, channels)
+    return Shares((batch * parts * blocks,), sizes, parts, batch)
+
+
+def check_size(height: int, width: int, channels: int) -> None:
+    """Raise ValueError if kernels cannot address an image."""
+    if height * width * channels >= 2**31:
+        raise ValueError(
+            f'a map of {height}x{width} and {channels} channels: the kernels for GPUs take less than 2**31 elements of '
+            'an image; smaller images do, or MOGANET_OPS=reference'
+        )

@@ -1,0 +1,142 @@
+"""The Triton kernels between matrix products equal their definitions, in values and gradients."""
+
+import interpreted
+import pytest
+import torch
+from interpreted import relative
+from torch.nn import functional as F
+
+parts = pytest.importorskip('moganet.ops.gpu.parts')
+passes = pytest.importorskip('moganet.ops.gpu.passes')
+context = pytest.importorskip('moganet.ops.gpu.context')
+
+SHAPES = [(3, 5, 1, 8), (2, 5, 7, 72)]
+# Rows longer than a program's positions, and fewer programs than there could be.
+PROGRAMS = [1, 1056]
+
+
+def test_passes_by_the_interpreter():
+    interpreted.run_cases(__file__)
+
+
+def maps(count, shape, dtype):
+    return [torch.randn(shape).to(dtype) for _ in range(count)]
+
+
+def exact(*tensors):
+    return [t if t is None else t.detach().double().requires_grad_() for t in tensors]
+
+
+def per_image(x):
+    return x[:, None, None]
+
+
+def assert_near(found, expected, bound):
+    for ours, theirs in zip(found, expected, strict=True):
+        assert ours.shape == theirs.shape and relative(ours, theirs) < bound
+
+
+@pytest.fixture(params=PROGRAMS)
+def _programs(request, monkeypatch):
+    monkeypatch.setattr(parts, 'PROGRAMS', request.param)
+    monkeypatch.setattr(context, 'PROGRAMS', request.param)
+    parts.shares.cache_clear()
+    yield
+    parts.shares.cache_clear()
+
+
+cases = pytest.mark.parametrize(('dtype', 'bound'), interpreted.BOUNDS)
+shapes = pytest.mark.parametrize('shape', SHAPES, ids=str)
+programs = pytest.mark.usefixtures('_programs')
+
+
+@programs
+@cases
+@shapes
+def case_activation(shape, dtype, bound):
+    a, b, y = maps(3, shape, dtype)
+    bias = torch.randn(shape[0], shape[-1])
+    exact_y, exact_bias = exact(y, bias)
+    u = F.silu(exact_y + per_image(exact_bias))
+    assert_near([passes.activated(y, bias)], [u], bound)
+    expected = torch.autograd.grad(u, (exact_y, exact_bias), a.double() + b.double())
+    assert_near(passes.activated_backward(a, b, y, bias), expected, 2 * bound)
+
+
+@programs
+@cases
+@shapes
+@pytest.mark.parametrize('double', [False, True])
+def case_gate(double, shape, dtype, bound):
+    d, g, v = maps(3, shape, dtype)
+    exact_g, exact_v = exact(g, v)
+    y = F.silu(exact_g), F.silu(exact_v)
+    y = F.silu(y[0]) * F.silu(y[1]) if double else y[0] * y[1]
+    assert_near([passes.gated(g, v, double)], [y], bound)
+    dg, dv = torch.autograd.grad(y, (exact_g, exact_v), d.double())
+    sums = torch.stack((dg.sum((0, 1, 2)), dv.sum((0, 1, 2))))
+    assert_near(passes.gated_backward(d, g, v, double), (y, dg, dv, sums), 2 * bound)
+
+
+@programs
+@cases
+@shapes
+@pytest.mark.parametrize('masked', [True, False])
+@pytest.mark.parametrize('wide', [True, False])
+def case_spatial_residual(masked, wide, shape, dtype, bound):
+    x, t, e = maps(3, shape, dtype)
+    s, factor = torch.randn(2, shape[-1])
+    mask = torch.arange(shape[0]).view(-1, 1, 1, 1) / 2 if masked else None
+    out_dtype = torch.float32 if wide else dtype
+    factors = torch.ones(1) if mask is None else mask
+    for f in (factor, None):
+        expected = x.double() + factors * (t.double() * (1 if f is None else f) + e.double() * s)
+        found = passes.add_spatial(x, t, e, s, f, mask, out_dtype)
+        assert found.dtype is out_dtype
+        assert_near([found], [expected], bound)
+    d = torch.randn(shape).to(out_dtype)
+    dt = factors * d.double()
+    sums = torch.stack((dt.sum((0, 1, 2)), (dt * e.double()).sum((0, 1, 2))))
+    found, found_sums = passes.shortcut_backward(d, e, mask)
+    assert found.dtype is dtype
+    assert_near((found, found_sums), (dt, sums), bound)
+
+
+@programs
+@cases
+@shapes
+def case_scaled_sum(shape, dtype, bound):
+    t, d = maps(2, shape, dtype)
+    s, bias = torch.randn(shape[-1]), torch.randn(shape[0], shape[-1])
+    expected = t.double() + d.double() * s + per_image(bias)
+    assert_near([passes.add_scaled(t, d, s, bias)], [expected], bound)
+
+
+@programs
+@cases
+@shapes
+@pytest.mark.parametrize('masked', [True, False])
+def case_channel_residual(masked, shape, dtype, bound):
+    channels = shape[-1]
+    (x,), (t,) = maps(1, shape, dtype), maps(1, (*shape[:3], channels + context.PAD), dtype)
+    s, factor = torch.randn(2, channels)
+    mask = torch.arange(shape[0]).view(-1, 1, 1, 1) / 2 if masked else None
+    exact_x, exact_t, exact_s = exact(x, t, s)
+    c = exact_t[..., channels : channels + 1]
+    branch = exact_t[..., :channels] - exact_s * F.gelu(c)
+    expected = exact_x + (1 if mask is None else mask) * branch
+    found, before_gelu = context.add_channel(x, t.flatten(0, 2), s, None, mask, torch.float32, keep=True)
+    assert found.dtype is torch.float32
+    assert_near([found, before_gelu], [expected, c.flatten()], bound)
+    scaled = exact_x + (1 if mask is None else mask) * (factor * exact_t[..., :channels] - exact_s * F.gelu(c))
+    found, nothing = context.add_channel(x, t.flatten(0, 2), s, factor, mask, dtype, keep=False)
+    assert nothing is None and found.dtype is dtype
+    assert_near([found], [scaled], bound)
+
+    d = torch.randn(shape).to(dtype)
+    d_t, d_s = torch.autograd.grad(expected, (exact_t, exact_s), d.double())
+    dt, plain, by_context, d_context = context.context_backward(d, before_gelu, s, mask, dtype)
+    d_t = d_t.flatten(0, 2)
+    assert not dt[:, channels + 1 :].any()
+    assert_near([dt, plain, by_context], [d_t, d_t[:, :channels].sum(0), -d_s], 2 * bound)
+    assert (d_context.double() - d_t[:, channels].sum()).abs() < 2 * bound * d_t[:, channels].abs().sum()
