@@ -61,6 +61,10 @@ class FusedHalf(nn.Module):
         self.lay_out()
         return self
 
+    def _of_layers(self) -> list[Tensor]:
+        """Weight and bias of each layer, in the order of their registration, without what attributes cost."""
+        return [p for layer in self._modules.values() for p in layer._parameters.values()]
+
     def lay_out(self) -> None:
         """Let float32 weights lie as (inputs, outputs) on a CPU, others as (outputs, inputs). Shapes stay."""
         for layer in self.children():
@@ -99,12 +103,9 @@ class FusedSpatial(FusedHalf):
 
     def weights(self) -> list[Tensor]:
         """In the order of ``ops.fused.spatial``."""
-        return [
-            self.proj_1.weight, self.proj_1.bias, self.mean, self.gate.weight, self.gate.bias,
-            self.DW_conv0.weight, self.DW_conv0.bias, self.DW_conv1.weight, self.DW_conv1.bias,
-            self.DW_conv2.weight, self.DW_conv2.bias, self.PW_conv.weight, self.PW_conv.bias,
-            self.proj_2.weight, self.proj_2.bias, self.shortcut,
-        ]  # fmt: skip
+        w_in, b_in, *others = self._of_layers()
+        own = self._parameters
+        return [w_in, b_in, own['mean'], *others, own['shortcut']]
 
 
 class FusedChannel(FusedHalf):
@@ -127,10 +128,7 @@ class FusedChannel(FusedHalf):
 
     def weights(self) -> list[Tensor]:
         """In the order of ``ops.fused.channel``."""
-        return [
-            self.fc1.weight, self.fc1.bias, self.dwconv.weight, self.dwconv.bias, self.decompose.weight,
-            self.decompose.bias, self.fc2.weight, self.fc2.bias, self.subtracted,
-        ]  # fmt: skip
+        return [*self._of_layers(), self._parameters['subtracted']]
 
 
 class FusedBlock(nn.Module):
@@ -140,6 +138,13 @@ class FusedBlock(nn.Module):
         super().__init__()
         self.spatial = FusedSpatial(block)
         self.channel = FusedChannel(block)
+        ops.fused.prepare(self.spatial.weights(), self.channel.weights())
+
+    def _apply(self, fn, recurse: bool = True) -> nn.Module:
+        """What ``to``, ``half`` and the like call."""
+        super()._apply(fn, recurse)
+        ops.fused.prepare(self.spatial.weights(), self.channel.weights())
+        return self
 
     def forward(self, x: Tensor) -> Tensor:
         spatial = self.spatial

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from . import choice, reference
+from . import choice, gpu, reference
 from .cpu import compiled
 from .products import images_at_once, product
 from .spatial import MAPS
@@ -66,17 +66,27 @@ def block(
     """
     if not choice.fused(x):
         return channel_in_parts(spatial_in_parts(x, spatial_weights, dilations, double), channel_weights)
+    compute = opaque_block if torch.compiler.is_compiling() else _by_kernels
+    return compute(x, [*spatial_weights, *channel_weights], dilations, double)
+
+
+def prepare(spatial_weights: list[Tensor], channel_weights: list[Tensor]) -> None:
+    """Let a GPU have its own form of weights before a compiler's graph, which must not make it, asks for them."""
+    if spatial_weights[0].is_cuda and gpu.available() and not choice.intercepted():
+        from .gpu import fused
+
+        with torch.cuda.device_of(spatial_weights[0]):
+            fused.prepared(spatial_weights, channel_weights, keep=True)
+
+
+def _by_kernels(
+    x: Tensor, weights: list[Tensor], dilations: tuple[int, ...], double: bool, keep: bool = True
+) -> Tensor:
+    spatial_weights, channel_weights = weights[:SPATIAL], weights[SPATIAL:]
     if x.is_cuda:
-        from .gpu.fused import block
+        from .gpu import fused
 
-        return block(x, spatial_weights, channel_weights, dilations, double)
-    if torch.compiler.is_compiling():
-        return opaque_block(x, [*spatial_weights, *channel_weights], dilations, double)
-    return _on_cpu(x, spatial_weights, channel_weights, dilations, double)
-
-
-def _on_cpu(x: Tensor, spatial_weights: list[Tensor], channel_weights: list[Tensor], dilations: tuple[int, ...],
-            double: bool) -> Tensor:  # fmt: skip
+        return fused.block(x, spatial_weights, channel_weights, dilations, double, keep)
     x = x.permute(0, 2, 3, 1).contiguous()
     x = in_groups(lambda part, out: spatial(part, spatial_weights, dilations, double, out), x, MAPS * x.shape[-1])
     x = in_groups(lambda part, out: channel(part, channel_weights, out), x, len(channel_weights[0]))
@@ -87,10 +97,10 @@ def _on_cpu(x: Tensor, spatial_weights: list[Tensor], channel_weights: list[Tens
 SCHEMA = '(Tensor x, Tensor[] weights, int[] dilations, bool double) -> Tensor'
 
 
-@torch.library.custom_op('moganet::fused_block', mutates_args=(), device_types='cpu', schema=SCHEMA)
+@torch.library.custom_op('moganet::fused_block', mutates_args=(), device_types=('cpu', 'cuda'), schema=SCHEMA)
 def opaque_block(x: Tensor, weights: list[Tensor], dilations: list[int], double: bool) -> Tensor:
     """The same for a compiler, which could not write it as fast."""
-    return _on_cpu(x, weights[:SPATIAL], weights[SPATIAL:], dilations, double)
+    return _by_kernels(x, weights, dilations, double, keep=False)
 
 
 @opaque_block.register_fake

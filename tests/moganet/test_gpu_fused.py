@@ -24,7 +24,7 @@ def arguments(channels, gate='single', dtype=torch.float32):
 
 def assert_equals_parts(shape, gate, dtype, bound):
     x = torch.randn(shape)
-    found = on_gpu.block(x.to(dtype), *arguments(shape[1], gate, dtype))
+    found = on_gpu.block(x.to(dtype), *arguments(shape[1], gate, dtype), keep=True)
     with ops.use('reference'):
         expected = ops.fused.block(x.double(), *arguments(shape[1], gate, torch.float64))
     assert found.dtype is dtype and found.is_contiguous(memory_format=torch.channels_last)
@@ -44,18 +44,25 @@ def case_half_precision_is_near(dtype, bound):
     assert_equals_parts((2, 16, 6, 5), 'single', dtype, bound)
 
 
-def case_biased_silu_is_an_operator():
-    y = torch.randn(2, 8, 3, 5).contiguous(memory_format=torch.channels_last)
-    bias = torch.randn(2, 8)
-    assert relative(on_gpu.biased_silu(y, bias), torch.nn.functional.silu(y + bias[:, :, None, None])) < 1e-6
-    torch.library.opcheck(on_gpu.biased_silu, (y, bias))
-
-
 @torch.no_grad()
-def case_a_compiler_takes_the_kernels_as_they_are():
-    weights, x = arguments(8), torch.randn(1, 8, 4, 4)
-    compiled = torch.compile(on_gpu.block, fullgraph=True, backend='aot_eager')
-    assert relative(compiled(x, *weights), on_gpu.block(x, *weights)) < 1e-6
+def case_what_is_prepared_follows_the_weights():
+    spatial, channel, *options = arguments(8)
+    x = torch.randn(1, 8, 4, 4)
+    before = on_gpu.block(x, spatial, channel, *options, keep=True)
+    known = len(on_gpu._prepared)
+    assert torch.equal(on_gpu.block(x, spatial, channel, *options, keep=True), before)
+    assert len(on_gpu._prepared) == known
+    for weights, i in ((spatial, 5), (channel, 6)):
+        weights[i].mul_(2)  # in place
+        after = on_gpu.block(x, spatial, channel, *options, keep=True)
+        assert not torch.equal(after, before)
+        weights[i] = torch.nn.Parameter(weights[i] / 2, requires_grad=False)  # another one
+        assert torch.equal(on_gpu.block(x, spatial, channel, *options, keep=True), before)
+    with torch.inference_mode():
+        spatial = [w.clone() for w in spatial]
+        assert torch.equal(on_gpu.block(x, spatial, channel, *options, keep=True), before)
+        spatial[5].mul_(2)  # which leaves no trace
+        assert not torch.equal(on_gpu.block(x, spatial, channel, *options, keep=True), before)
 
 
 @pytest.mark.gpu
@@ -69,3 +76,11 @@ def test_a_block_on_a_gpu_equals_its_parts(channels, side):
     with ops.use('reference'):
         expected = ops.fused.block(x, *weights, dilations, double)
     assert relative(found, expected) < 1e-3  # TF32 is off by default; products of both sum in another order
+
+
+@pytest.mark.gpu
+@torch.no_grad()
+def test_a_compiled_block_on_a_gpu_is_the_same():
+    block = moganet.fuse(filled(MogaBlock(64, 8, 0, (1, 2, 3), 'single'))).cuda()
+    x = torch.randn(2, 64, 20, 24, device='cuda')
+    assert relative(torch.compile(block, fullgraph=True)(x), block(x)) < 1e-6

@@ -1,67 +1,75 @@
 """A folded block on a GPU: 1x1 convolutions as matrix products, and between them our kernels. No derivatives."""
 
 import torch
-import triton
-import triton.language as tl
 from torch import Tensor
-from torch.nn import functional as F
+from torch.utils.weak import WeakTensorKeyDictionary
 
-from ..reference import gate
-from .aggregate import dwconv_gelu_decompose
-from .gate import gated_silu
-from .multi_order import multi_order_dwconv
-from .parts import CHANNELS, POSITIONS, WARPS, place, programs, vector
-from .residual import residual
+from . import context, dwconv_gelu, multi_order, passes, pointwise
+from .context import PAD
+from .products import product
+
+# By a weight of each block: what its kernels read in another form than it is kept in, and what that was made of.
+_prepared = WeakTensorKeyDictionary()
 
 
 def block(
-    x: Tensor, spatial_weights: list[Tensor], channel_weights: list[Tensor], dilations: tuple[int, ...], double: bool
-) -> Tensor:
-    """The arguments are those of ``moganet.ops.fused.block``; ``x`` is computed in channels-last."""
-    x = x.contiguous(memory_format=torch.channels_last)
-    return _channel(_spatial(x, spatial_weights, dilations, double), channel_weights)
+    x: Tensor, spatial_weights: list[Tensor], channel_weights: list[Tensor], dilations: tuple[int, ...], double: bool,
+    keep: bool,
+) -> Tensor:  # fmt: skip
+    """The arguments are those of ``moganet.ops.fused.block``, and of ``prepared``; computed in channels-last."""
+    with torch.cuda.device_of(x):
+        rows = x.permute(0, 2, 3, 1).contiguous()
+        table, *extended = prepared(spatial_weights, channel_weights, keep)
+        rows = _spatial(rows, spatial_weights, table, dilations, double)
+        return _channel(rows, channel_weights, *extended).permute(0, 3, 1, 2)
 
 
-def _spatial(x: Tensor, weights: list[Tensor], dilations: tuple[int, ...], double: bool) -> Tensor:
-    w_in, b_in, mean, w_gate, b_gate, *convs, w_value, b_value, w_out, b_out, shortcut = weights
-    q = _product(x, w_in)
-    u = biased_silu(q, torch.addcmul(b_in, mean, q.mean((2, 3)), value=-1))
-    g, v = _product(u, w_gate, b_gate), _product(multi_order_dwconv(u, *convs, dilations), w_value, b_value)
-    y = gate(g, v, double=True) if double else gated_silu(g, v)
-    return residual(x, _product(y, w_out, b_out), x, shortcut.view(1, -1, 1, 1), None)
+def _spatial(x: Tensor, weights: list[Tensor], table: Tensor, dilations: tuple[int, ...], double: bool) -> Tensor:
+    w_in, b_in, mean, w_gate, b_gate, *_, w_value, b_value, w_out, b_out, shortcut = weights
+    q = product(_rows(x), w_in).view(x.shape)
+    u = passes.activated(q, torch.addcmul(b_in, mean, q.mean((1, 2)), value=-1))
+    m = multi_order.forward(u, table, dilations)
+    apart = x.dtype is torch.float32  # which cuBLAS multiplies faster than our kernels
+    if apart or double:
+        s = passes.gated(product(_rows(u), w_gate, b_gate), product(_rows(m), w_value, b_value), double)
+    else:
+        s = pointwise.gated(_rows(u), _rows(m), w_gate, b_gate, w_value, b_value)
+    if apart:
+        return passes.add_spatial(x, product(s, w_out, b_out), x, shortcut, None, None, x.dtype)
+    return pointwise.added(s, w_out, b_out, _rows(x), shortcut).view(x.shape)
 
 
-def _channel(x: Tensor, weights: list[Tensor]) -> Tensor:
-    w1, b1, w_dw, b_dw, w_context, b_context, w2, b2, subtracted = weights
-    a, context = dwconv_gelu_decompose(_product(x, w1, b1), w_dw, b_dw, w_context[:, :, None, None], b_context)
-    return residual(x, _product(a, w2, b2), F.gelu(context), -subtracted.view(1, -1, 1, 1), None)
+def _rows(x: Tensor) -> Tensor:
+    return x.view(-1, x.shape[-1])
 
 
-def _product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    return F.linear(x.permute(0, 2, 3, 1), weight, bias).permute(0, 3, 1, 2)
+def _channel(x: Tensor, weights: list[Tensor], w2: Tensor, b2: Tensor) -> Tensor:
+    w1, b1, w_dw, b_dw, *_, subtracted = weights
+    h = product(_rows(x), w1, b1).view(*x.shape[:3], -1)
+    t = product(_rows(dwconv_gelu.forward(h, w_dw, b_dw)), w2, b2)
+    return context.add_channel(x, t, subtracted, None, None, x.dtype, keep=False)[0]
 
 
-@triton.jit(do_not_specialize=['N'])
-def _forward(y_ptr, bias_ptr, u_ptr, N, C, P: tl.constexpr, BC: tl.constexpr):
-    image, channels, first, _ = place(N, C, P, BC)
-    positions = first + tl.arange(0, P)
-    at = image.to(tl.int64) * N * C + positions[:, None] * C + channels[None, :]
-    inside = (positions < N)[:, None] & (channels < C)[None, :]
-    q = tl.load(y_ptr + at, mask=inside).to(tl.float32) + vector(bias_ptr + image * C, channels, C)
-    tl.store(u_ptr + at, (q * tl.sigmoid(q)).to(u_ptr.dtype.element_ty), mask=inside)
+def prepared(spatial_weights: list[Tensor], channel_weights: list[Tensor], keep: bool) -> tuple[Tensor, Tensor, Tensor]:
+    """The table of the depthwise convolutions, and the last product with the context's row, weight and bias.
+
+    Made anew when a weight has changed. To ``keep`` them for the calls to come is not for what a CUDA graph may record:
+    its memory is its own.
+    """
+    sources = [*spatial_weights[5:11], *channel_weights[4:8]]
+    if any(source.is_inference() for source in sources):  # whether these have changed cannot be told
+        return _prepare(*sources)
+    state = [(source.data_ptr(), source._version) for source in sources]
+    known = _prepared.get(sources[0])
+    if known and known[0] == state and all(a is b for a, b in zip(known[1], sources[1:], strict=True)):
+        return known[2]
+    made = _prepare(*sources)
+    if keep and not (sources[0].is_cuda and torch.cuda.is_current_stream_capturing()):
+        _prepared[sources[0]] = state, sources[1:], made
+    return made
 
 
-@torch.library.custom_op('moganet::biased_silu', mutates_args=())
-def biased_silu(y: Tensor, bias: Tensor) -> Tensor:
-    """SiLU(y + bias) of a map (B, C, H, W) in channels-last, and of a bias per image, (B, C)."""
-    u = torch.empty_like(y)
-    with torch.cuda.device_of(y):
-        _forward[(programs(y, POSITIONS),)](
-            y, bias, u, y.shape[2] * y.shape[3], y.shape[1], P=POSITIONS, BC=CHANNELS, num_warps=WARPS
-        )
-    return u
-
-
-@biased_silu.register_fake
-def _(y: Tensor, bias: Tensor) -> Tensor:
-    return torch.empty_like(y)
+def _prepare(*sources: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    *convs, w_context, b_context, w2, b2 = sources
+    rest = w2.new_zeros((PAD - 1, w2.shape[1]))
+    return multi_order.table_of(convs), torch.cat((w2, w_context, rest)), torch.cat((b2, b_context, rest[:, 0]))

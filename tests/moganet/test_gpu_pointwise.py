@@ -1,0 +1,170 @@
+"""Matrix products with what follows them equal PyTorch's in double precision; the kernels compile for a Hopper GPU."""
+
+import itertools
+import subprocess
+from pathlib import Path
+
+import interpreted
+import pytest
+import torch
+from interpreted import relative
+from torch.nn.functional import silu
+
+triton = pytest.importorskip('triton')
+pointwise = pytest.importorskip('moganet.ops.gpu.pointwise')
+
+TYPES = {torch.float32: '*fp32', torch.bfloat16: '*bf16', torch.float16: '*fp16'}
+BOUNDS = ((torch.float32, 1e-5), (torch.bfloat16, 1e-2), (torch.float16, 1e-2))
+# M, N and K.
+SHAPES = [
+    (5, 8, 72),  # fewer rows than a tile has, and N != K
+    (155, 40, 24),  # several tiles, and a last one with fewer rows
+    (257, 64, 64),  # tiles that hold all of N and K, and a last one with one row
+    (70, 136, 40),  # the last tile of columns has few
+]
+# Both tiles side by side: the second has columns of the map in every program, in the first one only, or in none.
+SIDE_BY_SIDE = [pointwise._far(32, 32, 16, 32, 4, 2), pointwise._far(64, 64, 64, 32, 4, 2)]
+SIDES = [(39, 96, 32), (40, 104, 48), (65, 56, 40)]
+
+
+def test_products_by_the_interpreter():
+    interpreted.run_cases(__file__)
+
+
+class Case:
+    """Arguments of all functions, in a type, and what they give in double precision."""
+
+    def __init__(self, m, n, k, dtype, device='cpu'):
+        def some(*shape, scale=1.0):
+            return (torch.randn(shape, device=device) * scale).to(dtype)
+
+        self.u, self.m, self.x = some(m, k), some(m, k), some(m, n)
+        self.w, self.v = some(n, k, scale=k**-0.5), some(n, k, scale=k**-0.5)
+        self.b, self.s = some(n), some(n)
+
+    def found(self):
+        yield pointwise.gated(self.u, self.m, self.w, self.b, self.v, self.s)
+        yield pointwise.added(self.u, self.w, self.b, self.x, self.s)
+
+    def expected(self):
+        u, m, x, w, v, b, s = (y.double() for y in (self.u, self.m, self.x, self.w, self.v, self.b, self.s))
+        yield silu(u @ w.T + b) * silu(m @ v.T + s)
+        yield x + x * s + u @ w.T + b
+
+    def check(self, bound):
+        for found, expected in zip(self.found(), self.expected(), strict=True):
+            assert found.dtype is self.u.dtype and found.shape == expected.shape
+            assert relative(found, expected) < bound
+
+
+@pytest.mark.parametrize(('dtype', 'bound'), BOUNDS)
+@pytest.mark.parametrize('shape', SHAPES, ids=str)
+def case_functions_equal_double_precision(shape, dtype, bound):
+    Case(*shape, dtype).check(bound)
+
+
+@pytest.mark.parametrize('config', range(len(SIDE_BY_SIDE)))
+@pytest.mark.parametrize('shape', SIDES, ids=str)
+def case_two_tiles_side_by_side(shape, config, monkeypatch):
+    monkeypatch.setattr(pointwise, '_multiprocessors', lambda device: 0)  # as if there was no room for weights
+    for name in '_GATED', '_ADDED':
+        far = pointwise.tuned(pointwise.KEY, SIDE_BY_SIDE[config])(getattr(pointwise, name.lower()))
+        monkeypatch.setattr(pointwise, name, pointwise._Tuned(far, far))
+    Case(*shape, torch.float16).check(1e-3)
+
+
+def case_no_rows_give_no_rows():
+    case = Case(0, 8, 8, torch.float32)
+    assert [len(found) for found in case.found()] == [0] * 2
+
+
+def case_far_values_stay_finite():
+    big = torch.tensor([-1e4, -200.0, -90.0, 0.0, 90.0, 1e4])
+    one, zero = torch.eye(8), torch.zeros(8)
+    both = torch.cartesian_prod(big, big).repeat_interleave(8, 1).view(-1, 2, 8)
+    u, m = both[:, 0].contiguous(), both[:, 1].contiguous()
+    assert relative(pointwise.gated(u, m, one, zero, one, zero), silu(u.double()) * silu(m.double())) < 1e-6
+
+
+def compiled(kernel, dtype, config, even, **constants):
+    constants = {**constants, **config.kwargs, 'EVEN_K': even}
+    names = kernel.arg_names
+    types = {name: TYPES[dtype] if name.endswith('_ptr') else 'i32' for name in names}
+    types.update(dict.fromkeys(constants, 'constexpr'))
+    # As Triton finds them at run time: addresses and widths in multiples of 16.
+    multiples = {(i,): [['tt.divisibility', 16]] for i, name in enumerate(names)
+                 if types[name] != 'constexpr' and (name.endswith('_ptr') or name in 'NK')}  # fmt: skip
+    source = triton.compiler.ASTSource(kernel, types, constants, multiples)
+    target = triton.backends.compiler.GPUTarget('cuda', 90, 32)
+    options = dict(num_warps=config.num_warps, num_stages=config.num_stages)
+    return triton.compile(source, target, options)
+
+
+NEAR = [('_gated_near', pointwise.NEAR_DOUBLE), ('_added_near', pointwise.NEAR_SINGLE)]
+FAR = [('_gated', pointwise.FAR_DOUBLE), ('_added', pointwise.FAR_SINGLE)]
+
+
+def assert_is_as_fast_as_it_can_be(found):
+    """Asynchronous copies of whole words, tensor cores, and no more shared memory than there is."""
+    ptx = found.asm['ptx']
+    assert 'wgmma.mma_async' in ptx and ', 0x10' in ptx.split('cp.async.cg.shared.global', 1)[1].splitlines()[0]
+    assert 'st.global.v4.b32' in ptx
+    assert found.metadata.shared <= pointwise.SHARED
+
+
+@pytest.mark.parametrize('name, configs', NEAR, ids=[name for name, _ in NEAR])
+def test_kernels_of_few_channels_compile(name, configs, tmp_path, monkeypatch):
+    monkeypatch.setenv('TRITON_CACHE_DIR', str(tmp_path))
+    kernel = getattr(pointwise, name)
+    assert_is_as_fast_as_it_can_be(compiled(kernel, torch.bfloat16, configs[0], True, BN=64, BK=64))
+
+
+@pytest.mark.parametrize('name, configs', FAR, ids=[name for name, _ in FAR])
+def test_kernels_compile(name, configs, tmp_path, monkeypatch):
+    monkeypatch.setenv('TRITON_CACHE_DIR', str(tmp_path))
+    assert_is_as_fast_as_it_can_be(compiled(getattr(pointwise, name), torch.bfloat16, configs[0], True))
+
+
+def assert_keeps_all_in_registers(found, path):
+    (path / 'kernel.cubin').write_bytes(found.asm['cubin'])
+    reader = Path(triton.backends.__file__).parent / 'nvidia/bin/cuobjdump'
+    done = subprocess.run([reader, '-res-usage', path / 'kernel.cubin'], capture_output=True, text=True, check=True)
+    assert ' STACK:0 ' in done.stdout + done.stderr, done.stdout + done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('even', [True, False])
+@pytest.mark.parametrize('name, configs', NEAR, ids=[name for name, _ in NEAR])
+def test_all_configurations_of_few_channels_compile(name, configs, even, tmp_path, monkeypatch):
+    monkeypatch.setenv('TRITON_CACHE_DIR', str(tmp_path))
+    for config, width in itertools.product(configs, (32, 64, 128)):
+        found = compiled(getattr(pointwise, name), torch.bfloat16, config, even, BN=width, BK=width)
+        assert_is_as_fast_as_it_can_be(found)
+        assert_keeps_all_in_registers(found, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('even', [True, False])
+@pytest.mark.parametrize('name, configs', FAR, ids=[name for name, _ in FAR])
+def test_all_configurations_compile(name, configs, even, tmp_path, monkeypatch):
+    monkeypatch.setenv('TRITON_CACHE_DIR', str(tmp_path))
+    for config in configs:
+        found = compiled(getattr(pointwise, name), torch.bfloat16, config, even)
+        assert_is_as_fast_as_it_can_be(found)
+        assert_keeps_all_in_registers(found, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('name, configs', FAR, ids=[name for name, _ in FAR])
+def test_the_other_type_compiles(name, configs, tmp_path, monkeypatch):
+    monkeypatch.setenv('TRITON_CACHE_DIR', str(tmp_path))
+    kernel = getattr(pointwise, name)
+    for config in configs:
+        assert_keeps_all_in_registers(compiled(kernel, torch.float16, config, True), tmp_path)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize(('dtype', 'bound'), BOUNDS[1:])
+@pytest.mark.parametrize('shape', [(9408, 64, 64), (2352, 128, 128), (588, 320, 320), (147, 512, 512)])
+def test_functions_on_a_gpu_equal_double_precision(shape, dtype, bound):
+    Case(*shape, dtype, device='cuda').check(bound)
