@@ -1,7 +1,7 @@
 """Half a block as one operation for autograd: by modules with ``forward`` and ``backward``, each device's own."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import ModuleType
 
 import torch
@@ -30,12 +30,15 @@ def computed(
     return half.forward(x, normed, mask, flat(weights), options, None)
 
 
-def flat(weights: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+def flat(weights: Sequence[Tensor]) -> tuple[Tensor, ...]:
     """As halves read them: 1x1 convolutions (O, I), what there is one of per channel (C,), others (C, 1, k, k)."""
-    return tuple(
-        w.flatten() if len(w) == 1 else (w.flatten(1) if w.dim() == 4 and w.shape[-1] == 1 else w).contiguous()
-        for w in weights
-    )
+    return tuple(_flat(w).contiguous() for w in weights)
+
+
+def _flat(w: Tensor) -> Tensor:
+    if w.dim() == 1 or w.shape[-1] > 1:
+        return w
+    return w.flatten(1) if w.shape[0] > 1 else w.flatten()
 
 
 class Half(torch.autograd.Function):
@@ -57,5 +60,5 @@ class Half(torch.autograd.Function):
         normed, mask, *rest = ctx.saved_tensors
         weights, kept = rest[: ctx.count], rest[ctx.count :]
         grad_normed, grads = ctx.half.backward(grad.contiguous(), normed, mask, flat(weights), ctx.options, kept)
-        grads = (d.view(w.shape) for d, w in zip(grads, weights, strict=True))
+        grads = (d if d.shape == w.shape else d.view(w.shape) for d, w in zip(grads, weights, strict=True))
         return None, None, grad, grad_normed, None, *grads
