@@ -7,6 +7,7 @@ import pytest
 import torch
 from official import image, relative_error
 
+import moganet
 from moganet import MogaNet, ops
 from moganet.ops import gpu
 
@@ -93,6 +94,19 @@ def test_the_path_compiles_without_a_break_and_is_exported(small, exact_products
         exported = torch.export.export(model, (x,))
         assert any(str(node.target).startswith('moganet.') for node in exported.graph.nodes)
         assert relative_error(exported.module()(x)[-1], model(x)[-1]) < 1e-5
+
+
+def test_a_cuda_graph_records_a_fused_network(small, exact_products):
+    fused, images = moganet.fuse(small), [image((2, 3, 224, 224), seed).cuda() for seed in (0, 1)]
+    with torch.inference_mode():
+        expected = [fused(x)[-1] for x in images]  # and kernels are tuned
+        graph, x = torch.cuda.CUDAGraph(), images[0].clone()
+        with torch.cuda.graph(graph):
+            out = fused(x)[-1]
+        for picture, wanted in zip(images, expected, strict=True):
+            x.copy_(picture)
+            graph.replay()
+            assert relative_error(out, wanted) < 1e-6
 
 
 @pytest.mark.parametrize(('with_cp', 'share'), [(False, 0.65), (True, 0.3)])

@@ -185,11 +185,12 @@ def test_without_triton_the_reference_computes(block, x, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ('version', 'found'),
-    [('2.6.0+cu124', False), ('2.7.1', False), ('2.8.0', True), ('2.11.0+cu130', True), ('3.0', True)],
-)
-def test_tritons_that_lack_what_kernels_use_are_not_taken(version, found):
-    assert gpu._found(version) is found
+    ('version', 'hip', 'found'),
+    [('2.6.0+cu124', None, False), ('2.7.1', None, False), ('2.8.0', None, True), ('2.11.0+cu130', None, True),
+     ('3.0', None, True), ('2.11.0+rocm6.4', '6.4', False)],
+)  # fmt: skip
+def test_tritons_that_lack_what_kernels_use_are_not_taken(version, hip, found):
+    assert gpu._found(version, hip) is found
 
 
 @pytest.mark.parametrize(('capability', 'applies'), [((7, 5), False), ((8, 0), True), ((9, 0), True)])

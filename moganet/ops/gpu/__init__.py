@@ -13,15 +13,15 @@ from torch.torch_version import TorchVersion
 OLDEST = (2, 8)
 
 
-def _found(version: str) -> bool:
-    return importlib.util.find_spec('triton') is not None and TorchVersion(version) >= OLDEST
+def _found(version: str, hip: str | None) -> bool:
+    return not hip and importlib.util.find_spec('triton') is not None and TorchVersion(version) >= OLDEST
 
 
-_FOUND = _found(torch.__version__)
+_FOUND = _found(torch.__version__, torch.version.hip)
 
 
 def available() -> bool:
-    """Whether Triton is installed, beside a PyTorch of 2.8 or later."""
+    """Whether Triton is installed, beside a PyTorch of 2.8 or later that is not built for AMD's GPUs."""
     return _FOUND
 
 
