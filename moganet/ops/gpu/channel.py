@@ -13,7 +13,7 @@ from .context import PAD
 from .products import correlate, product
 
 # Maps and vectors that ``forward`` keeps.
-KEPT = 2
+KEPT = 4
 
 
 def forward(x: Tensor, normed: Tensor, mask: Tensor | None, weights: tuple[Tensor, ...], options: tuple,
@@ -27,7 +27,7 @@ def forward(x: Tensor, normed: Tensor, mask: Tensor | None, weights: tuple[Tenso
     dtype = torch.promote_types(x.dtype, scale.dtype)
     out, before_gelu = context.add_channel(x, t, subtracted, factor, mask, dtype, kept is not None)
     if kept is not None:
-        kept += [h, before_gelu]
+        kept += [h, before_gelu, w2, subtracted]
     return out
 
 
@@ -53,15 +53,14 @@ def extended(
 def backward(grad: Tensor, normed: Tensor, mask: Tensor | None, weights: tuple[Tensor, ...], options: tuple,
              kept: list) -> tuple:  # fmt: skip
     """Gradients of ``normed`` and of all weights, in their order."""
-    scale, w1, _, w_dw, b_dw, w_context, b_context, sigma, w2, b2 = weights
-    h, before_gelu = kept
+    scale, w1, _, w_dw, b_dw, _, _, sigma, w2, b2 = weights
+    h, before_gelu, weight, subtracted = kept
     channels, hidden = w2.shape
-    weight, _, subtracted, factor = extended(scale, w_context, b_context, sigma, w2, b2, normed.dtype)
     dt, dt_sum, by_context, d_b_context = context.context_backward(grad, before_gelu, subtracted, mask, normed.dtype)
     through = dt
-    if factor is not None:
+    if normed.dtype is torch.float16:  # which has the layer scale apart
         through = dt.clone()
-        through[:, :channels] *= factor.to(dt.dtype)
+        through[:, :channels] *= scale.to(dt.dtype)
     da = product(through, weight.t()).view(h.shape)
     a, dh, sums = dwconv_gelu.backward(da, h, w_dw, b_dw)
     m = correlate(dt, a.view(-1, hidden))

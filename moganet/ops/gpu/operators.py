@@ -8,6 +8,7 @@ from torch import Tensor
 
 from ..half import flat
 from . import channel, multi_order_kernels, spatial
+from .context import PAD
 
 FORWARD = '(Tensor x, Tensor normed, Tensor? mask, Tensor[] weights, int[] options) -> ({})'
 BACKWARD = ('(Tensor grad, Tensor normed, Tensor? mask, Tensor[] weights, Tensor[] kept, int[] options) -> '
@@ -78,13 +79,15 @@ def _spatial_kept(normed: Tensor, weights: list[Tensor]) -> list[Tensor]:
     batch, channels = normed.shape[0], normed.shape[-1]
     vectors = [normed.new_empty((batch, channels), dtype=torch.float32) for _ in range(3)]
     table = normed.new_empty((multi_order_kernels.TABLE_ROWS, channels), dtype=torch.float32)
-    return [*(torch.empty_like(normed) for _ in range(4)), *vectors, table]
+    return [*(torch.empty_like(normed) for _ in range(4)), *vectors, table, normed.new_empty((channels, channels))]
 
 
 def _channel_kept(normed: Tensor, weights: list[Tensor]) -> list[Tensor]:
-    *sides, _ = normed.shape
-    hidden = normed.new_empty((*sides, weights[1].shape[0]))
-    return [hidden, normed.new_empty(sides[0] * sides[1] * sides[2], dtype=torch.float32)]
+    *sides, channels = normed.shape
+    hidden = weights[1].shape[0]
+    context = normed.new_empty(sides[0] * sides[1] * sides[2], dtype=torch.float32)
+    last = normed.new_empty((channels + PAD, hidden))
+    return [normed.new_empty((*sides, hidden)), context, last, weights[0].new_empty(channels)]
 
 
 spatial_half = _register('spatial_half', spatial, _spatial_kept)

@@ -13,7 +13,7 @@ from . import multi_order, passes
 from .products import correlate, product
 
 # Maps and vectors that ``forward`` keeps.
-KEPT = 8
+KEPT = 9
 
 
 def forward(x: Tensor, normed: Tensor, mask: Tensor | None, weights: tuple[Tensor, ...], options: tuple,
@@ -23,6 +23,7 @@ def forward(x: Tensor, normed: Tensor, mask: Tensor | None, weights: tuple[Tenso
     double, dilations = options
     rows, channels = normed.view(-1, normed.shape[-1]), normed.shape[-1]
     w_in, bias, mean, projected = decomposed(normed, sigma.float(), w_in.float(), b_in.float())
+    w_in = w_in.to(normed.dtype)
     table = multi_order.table_of(convs)
     y = product(rows, w_in).view(normed.shape)
     u = passes.activated(y, bias)
@@ -33,7 +34,7 @@ def forward(x: Tensor, normed: Tensor, mask: Tensor | None, weights: tuple[Tenso
     w_out, b_out, factor = scaled_out(scale, w_out, b_out, normed.dtype)
     t = product(passes.gated(g, v, double).view(-1, channels), w_out, b_out)
     if kept is not None:
-        kept += [y, g, m, v, bias, mean, projected, table]
+        kept += [y, g, m, v, bias, mean, projected, table, w_in]
     return passes.add_spatial(x, t, normed, scale, factor, mask, torch.promote_types(x.dtype, scale.dtype))
 
 
@@ -48,7 +49,7 @@ def backward(grad: Tensor, normed: Tensor, mask: Tensor | None, weights: tuple[T
              kept: list) -> tuple:  # fmt: skip
     """Gradients of ``normed`` and of all weights, in their order."""
     scale, w_in, _, sigma, w_gate, _, *convs, w_value, _, w_out, b_out = weights
-    y, g, m, v, bias, mean, projected, table = kept
+    y, g, m, v, bias, mean, projected, table, decomposed_in = kept
     double, dilations = options
     shape, channels, dtype = normed.shape, normed.shape[-1], normed.dtype
     dt, (dt_sum, by_normed) = passes.shortcut_backward(grad, normed, mask)
@@ -67,7 +68,7 @@ def backward(grad: Tensor, normed: Tensor, mask: Tensor | None, weights: tuple[T
     dq = dq.view(-1, channels)
     trained = scale, w_in, sigma, w_out, b_out = tuple(w.float() for w in (scale, w_in, sigma, w_out, b_out))
     d_in = correlate(dq, normed.view(-1, channels))
-    d_normed = product(dq, torch.addcmul(w_in, w_in, sigma[:, None]).t()).view(shape)
+    d_normed = product(dq, decomposed_in.t()).view(shape)
     grads, d_mean = weight_gradients(trained, d_in, d_out, dt_sum, by_normed, dq_sums, mean, projected)
     d_normed = passes.add_scaled(d_normed, dt, scale, d_mean.div_(-shape[1] * shape[2]))
     d_scale, d_w_in, d_b_in, d_sigma, d_w_out, d_b_out = grads
