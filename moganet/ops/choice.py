@@ -92,6 +92,8 @@ def fused(x: Tensor) -> bool:
     device = x.device.type
     if choice() == 'reference' or x.dtype not in FUSED_TYPES.get(device, ()) or torch.is_autocast_enabled(device):
         return False
+    if not x.numel():  # kernels have nothing to share out
+        return False
     if device == 'cuda' and (choice() != 'auto' or not gpu.available()) or torch.is_grad_enabled() and x.requires_grad:
         return False
     if torch.compiler.is_dynamo_compiling():

@@ -280,3 +280,10 @@ def test_names_of_the_fused_weights_do_not_change():
             'subtracted', 'fc1.weight', 'fc1.bias', 'dwconv.weight', 'dwconv.bias', 'decompose.weight',
             'decompose.bias', 'fc2.weight', 'fc2.bias')
     ]  # fmt: skip
+
+
+def test_no_images_give_no_maps():
+    fused = moganet.fuse(few_blocks())
+    with torch.no_grad():
+        assert not ops.choice.fused(torch.zeros(0, 32, 16, 16))
+        assert [len(feature) for feature in fused(torch.zeros(0, 3, 64, 64))] == [0] * 4

@@ -39,7 +39,6 @@ def assert_near(found, expected, bound):
 @pytest.fixture(params=PROGRAMS)
 def _programs(request, monkeypatch):
     monkeypatch.setattr(parts, 'PROGRAMS', request.param)
-    monkeypatch.setattr(context, 'PROGRAMS', request.param)
     parts.shares.cache_clear()
     yield
     parts.shares.cache_clear()

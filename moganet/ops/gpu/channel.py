@@ -9,7 +9,6 @@ from torch import Tensor
 
 from .. import passes
 from . import context, dwconv_gelu
-from .context import PAD
 from .products import correlate, product
 
 # Maps and vectors that ``forward`` keeps.
@@ -34,20 +33,17 @@ def forward(x: Tensor, normed: Tensor, mask: Tensor | None, weights: tuple[Tenso
 def extended(
     scale: Tensor, w_context: Tensor, b_context: Tensor, sigma: Tensor, w2: Tensor, b2: Tensor, dtype: torch.dtype
 ) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
-    """The last convolution with all that goes into it, (C + PAD, hidden) and (C + PAD,) in ``dtype``; what the context
+    """The last convolution as ``context.extended``, with all scales in it, in ``dtype``; what the context
     is multiplied by, (C,); and the layer scale, where it is left to multiply by, as in ``spatial``.
     """
-    channels, hidden = w2.shape
     folded, subtracted = passes.folded(w2, scale, sigma)
     factor = None
     if dtype is torch.float16:
         folded, b2, factor = torch.addcmul(w2, w2, sigma), b2, scale
     else:
         b2 = scale * b2
-    weight, bias = w2.new_zeros((channels + PAD, hidden), dtype=dtype), w2.new_zeros(channels + PAD, dtype=dtype)
-    weight[:channels], weight[channels] = folded, w_context
-    bias[:channels], bias[channels : channels + 1] = b2, b_context
-    return weight, bias, subtracted, factor
+    weight, bias = context.extended(folded, b2, w_context, b_context)
+    return weight.to(dtype), bias.to(dtype), subtracted, factor
 
 
 def backward(grad: Tensor, normed: Tensor, mask: Tensor | None, weights: tuple[Tensor, ...], options: tuple,

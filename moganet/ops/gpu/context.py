@@ -9,12 +9,18 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from .parts import CHANNELS, POSITIONS, WARPS, place, shares, vector
-from .tuning import PROGRAMS, ceil_div, launch
+from .parts import CHANNELS, POSITIONS, WARPS, longest, place, shares, vector
+from .tuning import ceil_div, launch
 
 PAD = 8
 # Elements of rows that a program has at once where it needs rows as a whole.
 TILE = 4096
+
+
+def extended(w2: Tensor, b2: Tensor, w_context: Tensor, b_context: Tensor) -> tuple[Tensor, Tensor]:
+    """Weight (C, hidden) and bias (C,) of the last product with those of the context, and zeros: of C + PAD columns."""
+    rest = w2.new_zeros((PAD - 1, w2.shape[1]))
+    return torch.cat((w2, w_context.view(1, -1), rest)), torch.cat((b2, b_context, rest[:, 0]))
 
 
 @triton.jit
@@ -109,9 +115,7 @@ def context_backward(
     batch, height, width, channels = d.shape
     positions, block = height * width, 1 << (channels - 1).bit_length()
     rows = max(1, TILE // block)
-    length = rows
-    while length < positions and batch * ceil_div(positions, 2 * length) >= PROGRAMS:
-        length *= 2
+    length = longest(rows, positions, batch)
     parts = batch * ceil_div(positions, length)
     dt = d.new_empty((batch * positions, channels + PAD), dtype=dtype)
     sums = d.new_empty((parts, 2 * channels + 1), dtype=torch.float32)

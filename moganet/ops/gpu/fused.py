@@ -5,7 +5,6 @@ from torch import Tensor
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from . import context, dwconv_gelu, multi_order, passes, pointwise
-from .context import PAD
 from .products import product
 
 # By a weight of each block: what its kernels read in another form than it is kept in, and what that was made of.
@@ -71,5 +70,4 @@ def prepared(spatial_weights: list[Tensor], channel_weights: list[Tensor], keep:
 
 def _prepare(*sources: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     *convs, w_context, b_context, w2, b2 = sources
-    rest = w2.new_zeros((PAD - 1, w2.shape[1]))
-    return multi_order.table_of(convs), torch.cat((w2, w_context, rest)), torch.cat((b2, b_context, rest[:, 0]))
+    return multi_order.table_of(convs), *context.extended(w2, b2, w_context, b_context)

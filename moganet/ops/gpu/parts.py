@@ -51,18 +51,24 @@ class Shares(NamedTuple):
 def shares(shape: tuple[int, ...], summed: bool = False) -> Shares:
     """How a map of ``shape`` (B, H, W, C) is shared out.
 
-    Where positions are ``summed``, a part is as long as leaves enough programs: the fewer parts, the smaller the
-    buffer of their sums.
+    Where positions are ``summed``, a part is the ``longest``.
     """
     batch, height, width, channels = shape
     positions, blocks = height * width, ceil_div(channels, CHANNELS)
-    length = POSITIONS
-    if summed:
-        while length < positions and batch * blocks * ceil_div(positions, 2 * length) >= PROGRAMS:
-            length *= 2
+    length = longest(POSITIONS, positions, batch * blocks) if summed else POSITIONS
     parts = ceil_div(positions, length)
     sizes = (positions, channels, length) if summed else (positions, channels)
     return Shares((batch * parts * blocks,), sizes, parts, batch)
+
+
+def longest(length: int, positions: int, programs: int) -> int:
+    """The most positions of a part that leave enough programs, of which each part has ``programs``: ``length`` doubled.
+
+    The fewer parts, the smaller the buffer of their sums.
+    """
+    while length < positions and programs * ceil_div(positions, 2 * length) >= PROGRAMS:
+        length *= 2
+    return length
 
 
 def check_size(height: int, width: int, channels: int) -> None:
