@@ -15,7 +15,7 @@ constexpr int ROWS = REGISTERS > 16 ? 8 : 6, COLUMNS = 2 * WIDEST;
 constexpr int PIXELS = 256, SPAN = 256;
 
 // Floats of a panel. Were they a power of 2, all panels would compete for the same places in the cache.
-constexpr int panel(int width) { return PIXELS * width + 16; }
+constexpr int panel(int width) { return PIXELS * width + LINE; }
 
 // Columns of some pixels, in panels of `width` columns each, the last one filled with zeros.
 template <int width>
@@ -34,8 +34,10 @@ void pack(const float* x, int stride, int pixels, int columns, float* out) {
 void multiply(const float* a, const float* b, int pixels, float* out, int stride, int rows, int columns) {
   constexpr int N = WIDEST;
   Floats<N> total[ROWS][2] = {};
+  for (int i = 0; i < rows; ++i) prefetch<COLUMNS, true>(out + size_t(i) * stride);
   for (int p = 0; p < pixels; ++p, a += ROWS, b += COLUMNS) {
     const Floats<N> left = load<N>(b), right = load<N>(b + N);
+    __builtin_prefetch(a + panel(ROWS));
     for (int i = 0; i < ROWS; ++i) {
       total[i][0] += a[i] * left;
       total[i][1] += a[i] * right;

@@ -9,11 +9,17 @@
 namespace moganet {
 namespace {
 
-// Pixels and outputs that registers hold at once, inputs whose panel of weights stays in the first cache, and how much
-// of a map stays in the second.
-constexpr int ROWS = REGISTERS > 16 ? 8 : 6, COLUMNS = 2 * WIDEST, DEPTH = 320, TILE = 1 << 16;
+// Pixels and outputs that registers hold at once, inputs whose panel of weights stays in the first cache beside rows
+// that follow each other or lie apart, and how much of a map stays in the second.
+constexpr int ROWS = REGISTERS > 16 ? 8 : 6, COLUMNS = 2 * WIDEST, DEPTH = 320, APART = 256, TILE = 1 << 16;
 // Parts of the work per thread, or more: a processor that others use too takes fewer of them.
 constexpr int PARTS = 4;
+
+// What is fetched into the cache while others are multiplied: `step` floats further on for each input.
+struct Ahead {
+  const float* at;
+  int step;
+};
 
 // The bounds of part i of n that differ in size by one at most.
 int bound(int total, int n, int i) { return int(int64_t(total) * i / n); }
@@ -30,15 +36,15 @@ void pack(const float* w, int stride, int inputs, int outputs, float* out) {
   }
 }
 
-// R pixels times a panel. The result begins with `start`, of all pixels, or is added to. Meanwhile the weights to come
-// are fetched, from `ahead` on, if any.
+// R pixels times a panel. The result begins with `start`, of all pixels, or is added to.
 template <int R>
 void multiply(const float* x, int stride, const float* panel, int inputs, const float* start, float* out,
-              int out_stride, const float* ahead, int ahead_stride) {
+              int out_stride, Ahead ahead) {
   constexpr int N = WIDEST;
   Floats<N> total[R][2];
   for (int r = 0; r < R; ++r) {
     const float* from = start ? start : out + size_t(r) * out_stride;
+    prefetch<COLUMNS, true>(out + size_t(r) * out_stride);
     total[r][0] = load<N>(from);
     total[r][1] = load<N>(from + N);
   }
@@ -48,11 +54,8 @@ void multiply(const float* x, int stride, const float* panel, int inputs, const 
       total[r][0] += x[size_t(r) * stride + k] * left;
       total[r][1] += x[size_t(r) * stride + k] * right;
     }
-    if (ahead) {
-      __builtin_prefetch(ahead);
-      __builtin_prefetch(ahead + COLUMNS / 2);
-      ahead += ahead_stride;
-    }
+    prefetch<COLUMNS>(ahead.at);
+    ahead.at += ahead.step;
   }
   for (int r = 0; r < R; ++r) {
     store<N>(out + size_t(r) * out_stride, total[r][0]);
@@ -66,22 +69,25 @@ void multiply_rows(int rows, Arguments... arguments) {
   if constexpr (R > 1) multiply_rows<R - 1>(rows, arguments...);
 }
 
-// Some pixels of one panel of outputs, of which `columns` are there.
+// Some pixels of one panel of outputs, of which `columns` are there. The first pixels have the weights to come fetched,
+// the others the pixels to come, if they lie one after the other.
 void multiply_panel(const float* x, int stride, int pixels, const float* panel, int inputs, const float* start,
-                    float* out, int out_stride, int columns, const float* ahead, int ahead_stride) {
+                    float* out, int out_stride, int columns, Ahead weights) {
   const int groups = ceil_div(pixels, ROWS);
+  const bool follow = inputs == stride;
   float edge[ROWS * COLUMNS] = {};
   for (int g = 0; g < groups; ++g) {
     const int row = bound(pixels, groups, g), rows = bound(pixels, groups, g + 1) - row;
     const float* from = x + size_t(row) * stride;
     float* to = out + size_t(row) * out_stride;
+    const Ahead ahead = !g ? weights : follow ? Ahead{from + size_t(rows) * stride, ROWS} : Ahead{panel, 0};
     if (columns == COLUMNS) {
-      multiply_rows(rows, from, stride, panel, inputs, start, to, out_stride, g ? nullptr : ahead, ahead_stride);
+      multiply_rows(rows, from, stride, panel, inputs, start, to, out_stride, ahead);
       continue;
     }
     for (int r = 0; r < rows; ++r)
       std::copy_n(start ? start : to + size_t(r) * out_stride, columns, edge + r * COLUMNS);
-    multiply_rows(rows, from, stride, panel, inputs, (const float*)nullptr, edge, COLUMNS, (const float*)nullptr, 0);
+    multiply_rows(rows, from, stride, panel, inputs, (const float*)nullptr, edge, COLUMNS, ahead);
     for (int r = 0; r < rows; ++r) std::copy_n(edge + r * COLUMNS, columns, to + size_t(r) * out_stride);
   }
 }
@@ -89,18 +95,17 @@ void multiply_panel(const float* x, int stride, int pixels, const float* panel, 
 // Some pixels and outputs of the product.
 void multiply_part(const Product& p, const float* x, const float* w, const float* bias, float* out, int from, int to,
                    int first, int last) {
-  const int blocks = ceil_div(p.inputs, DEPTH);
-  float panel[DEPTH * COLUMNS];
+  const int blocks = p.inputs <= DEPTH ? 1 : ceil_div(p.inputs, APART);
+  alignas(LINE * sizeof(float)) float panel[DEPTH * COLUMNS];
   for (int b = 0; b < blocks; ++b) {
     const int k = bound(p.inputs, blocks, b), depth = bound(p.inputs, blocks, b + 1) - k;
     for (int c = first; c < last; c += COLUMNS) {
       const float* weights = w + size_t(k) * p.stride + c;
-      const float* ahead = c + COLUMNS < last ? weights + COLUMNS : weights + first - c + size_t(depth) * p.stride;
-      if (b + 1 == blocks && c + COLUMNS >= last) ahead = nullptr;
+      const float* next = c + COLUMNS < last ? weights + COLUMNS : weights + first - c + size_t(depth) * p.stride;
       pack(weights, p.stride, depth, std::min(COLUMNS, last - c), panel);
       multiply_panel(x + size_t(from) * p.inputs + k, p.inputs, to - from, panel, depth,
                      b || !bias ? nullptr : bias + c, out + size_t(from) * p.outputs + c, p.outputs,
-                     std::min(COLUMNS, last - c), ahead, p.stride);
+                     std::min(COLUMNS, last - c), {next, p.stride});
     }
   }
 }
