@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from . import choice
-from .products import images_at_once, product
+from .products import images_at_once
 
 
 def forward(x: Tensor, normed: Tensor, mask: Tensor | None, weights: tuple[Tensor, ...], options: tuple,
@@ -27,9 +27,9 @@ def forward(x: Tensor, normed: Tensor, mask: Tensor | None, weights: tuple[Tenso
     for i in range(0, len(x), step):
         images = slice(i, i + step)
         part = normed[images]
-        h = product(part.flatten(0, 2), w1, b1).view(*part.shape[:3], hidden)
+        h = passes.product(part.flatten(0, 2), w1, b1).view(*part.shape[:3], hidden)
         g, context = passes.hidden(h, w_dw, b_dw, w_context, b_context)
-        t = product(g, w2, b2).view(part.shape)
+        t = passes.product(g, w2, b2).view(part.shape)
         passes.add_channel(t, x[images], context, subtracted, None if mask is None else mask[images], out[images])
         if kept is not None:
             kept += [h, context]
@@ -53,10 +53,10 @@ def backward(grad: Tensor, normed: Tensor, mask: Tensor | None, weights: tuple[T
             grad[images], context, subtracted, None if mask is None else mask[images]
         )
         dt = dt.flatten(0, 2)
-        dg = product(dt, folded_w2.t())
+        dg = passes.product(dt, folded_w2.t())
         g, dh, *d_passes = passes.hidden_backward(dg, d_context, h, w_dw, b_dw, w_context)
         dh = dh.reshape(-1, hidden)
-        grad_normed[images] = product(dh, w1.t()).view(part.shape)
+        grad_normed[images] = passes.product(dh, w1.t()).view(part.shape)
         new = [*shared, passes.correlate(dt, g), d_context.sum(0, keepdim=True),
                passes.correlate(dh, part.flatten(0, 2)), *d_passes]  # fmt: skip
         sums = new if sums is None else [a.add_(b) for a, b in zip(sums, new, strict=True)]

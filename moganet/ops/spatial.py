@@ -39,14 +39,14 @@ def forward(x: Tensor, normed: Tensor, mask: Tensor | None, weights: tuple[Tenso
     for i in range(0, len(x), step):
         images = slice(i, i + step)
         part = normed[images]
-        q = product(part.flatten(0, 2), w_in).view(part.shape)
+        q = passes.product(part.flatten(0, 2), w_in).view(part.shape)
         u = passes.activated(q, b_in[images], inplace=kept is None)
-        g = product(u.view(-1, channels), w_gate, b_gate)
+        g = passes.product(u.view(-1, channels), w_gate, b_gate)
         m = passes.multi_order(u, convs, dilations).view(-1, channels)
-        v = product(m, w_value, b_value)
+        v = passes.product(m, w_value, b_value)
         if kept is not None:
             kept += [q, g, m, v]
-        t = product(passes.gated(g, v, double, inplace=kept is None), w_out, b_out).view(part.shape)
+        t = passes.product(passes.gated(g, v, double, inplace=kept is None), w_out, b_out).view(part.shape)
         passes.add_spatial(t, x[images], part, scale, None if mask is None else mask[images], out[images])
     return out
 
@@ -68,15 +68,15 @@ def backward(grad: Tensor, normed: Tensor, mask: Tensor | None, weights: tuple[T
         part = normed[images]
         dt, *shared = passes.shortcut_backward(grad[images], part, None if mask is None else mask[images])
         flat = dt.flatten(0, 2)
-        s, dg, dv, dg_sum, dv_sum = passes.gated_backward(product(flat, scaled_out.t()), g, v, double)
+        s, dg, dv, dg_sum, dv_sum = passes.gated_backward(passes.product(flat, scaled_out.t()), g, v, double)
         u = F.silu(q)
         new = [*shared, passes.correlate(flat, s), passes.correlate(dv, m), dv_sum,
                passes.correlate(dg, u.view(-1, channels)), dg_sum]  # fmt: skip
-        du, d_convs = passes.multi_order_backward(product(dv, w_value.t()).view(part.shape), u, convs, dilations)
-        dq, dq_sum = passes.activated_backward(product(dg, w_gate.t()).view(part.shape), du, q)
+        du, d_convs = passes.multi_order_backward(passes.product(dv, w_value.t()).view(part.shape), u, convs, dilations)
+        dq, dq_sum = passes.activated_backward(passes.product(dg, w_gate.t()).view(part.shape), du, q)
         biases.append(dq_sum)
         new += [passes.correlate(dq.view(-1, channels), part.flatten(0, 2)), *d_convs]
-        d_part = product(dq.view(-1, channels), scaled_in.t()).view(part.shape)
+        d_part = passes.product(dq.view(-1, channels), scaled_in.t()).view(part.shape)
         passes.add_scaled(d_part, dt, scale, grad_normed[images])
         sums = new if sums is None else [a.add_(b) for a, b in zip(sums, new, strict=True)]
     dt_sum, by_normed, d_out, d_value, d_b_value, d_gate, d_b_gate, d_in, *d_convs = sums

@@ -55,6 +55,12 @@ def arguments(shape):
     flat = [torch.randn(pixels, channels) for _ in range(3)]
     row, context, mask = torch.randn(channels), torch.randn(pixels), torch.randn(shape[0], 1, 1, 1)
     depthwise = (torch.randn(channels, 1, 3, 3), torch.randn(channels), torch.randn(channels))
+    weight = torch.randn(2 * channels + 3, channels)
+    yield 'product', (flat[0], weight, torch.randn(len(weight)))
+    yield 'product', (flat[0], weight, None)
+    yield 'product', (flat[0], torch.randn(channels, channels + 5).t(), None)
+    yield 'product', (torch.randn(35, 700), torch.randn(97, 700), None)  # more inputs than a panel has
+    yield 'product', (flat[0], torch.randn(7, 2 * channels)[:, ::2], None)
     yield 'activated_backward', maps
     yield 'multi_order', (maps[0], convolutions(channels), DILATIONS)
     yield 'multi_order_backward', (maps[0], maps[1], convolutions(channels), DILATIONS)
@@ -97,7 +103,7 @@ def test_every_kernel_computes_what_pytorch_does(shape, processor, threads):
             assert ours.shape == theirs.shape, name
             assert relative_error(ours, theirs) < 2e-6, name
     defined = {name for name, value in vars(passes).items() if getattr(value, '__module__', '') == passes.__name__}
-    assert names == {name for name in defined if not name.startswith('_')} - {'factors'}
+    assert names == {name for name in defined if not name.startswith('_')} - {'factors'} | {'product'}
 
 
 @pytest.mark.parametrize('shape', SHAPES, ids=str)

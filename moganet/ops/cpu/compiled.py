@@ -41,6 +41,12 @@ class Products(Structure):
     _fields_ = [(name, c_int) for name in ('pixels', 'left', 'right', 'threads')]
 
 
+class Product(Structure):
+    """(pixels, inputs) and (inputs, outputs), or ``turned``, (outputs, inputs), whose rows lie ``stride`` apart."""
+
+    _fields_ = [(name, c_int) for name in ('pixels', 'inputs', 'outputs', 'stride', 'turned', 'threads')]
+
+
 class Matrix(Structure):
     _fields_ = [(name, c_int) for name in ('rows', 'columns', 'threads')]
 
@@ -49,6 +55,17 @@ class Pixels(Structure):
     """(batch, pixels of an image, channels)."""
 
     _fields_ = [(name, c_int) for name in ('batch', 'pixels', 'channels', 'threads')]
+
+
+def product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    (outputs, inputs), turned = weight.shape, weight.is_contiguous()
+    if not (turned or weight.t().is_contiguous()):
+        return by_pytorch.product(x, weight, bias)
+    bias = x.new_zeros(outputs) if bias is None else bias
+    problem = Product(len(x), inputs, outputs, inputs if turned else outputs, turned, torch.get_num_threads())
+    out = x.new_empty(len(x), outputs)
+    _call('product', problem, x, weight if turned else weight.t(), bias, out)
+    return out
 
 
 def activated(q: Tensor, bias: Tensor, inplace: bool) -> Tensor:
@@ -104,11 +121,11 @@ def hidden(h: Tensor, weight: Tensor, bias: Tensor, w_context: Tensor, b_context
 
 
 def hidden_backward(d: Tensor, d_context: Tensor, h: Tensor, weight: Tensor, bias: Tensor, w_context: Tensor) -> tuple:
-    g, dh, problem = torch.empty_like(d), torch.empty_like(h), _maps(h)
-    sums = h.new_empty(load().moganet_ffn_bands(byref(problem)), TAPS + 3, h.shape[-1])
-    _call('ffn_backward', problem, h, weight.contiguous(), bias, w_context, d, d_context, g, dh, sums)
+    dh = torch.empty_like(h)
+    sums = h.new_empty(len(h), TAPS + 3, h.shape[-1])
+    _call('ffn_backward', _maps(h), h, weight.contiguous(), bias, w_context, d, d_context, d, dh, sums)
     taps, bias, context, dh_sum = sums.sum(0).split((TAPS, 1, 1, 1))
-    return g, dh, taps.t().reshape(weight.shape), bias[0], context[0], dh_sum[0]
+    return d, dh, taps.t().reshape(weight.shape), bias[0], context[0], dh_sum[0]
 
 
 def add_spatial(t: Tensor, x: Tensor, normed: Tensor, scale: Tensor, mask: Tensor | None, out: Tensor) -> None:

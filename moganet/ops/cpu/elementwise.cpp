@@ -124,11 +124,13 @@ extern "C" void moganet_add_spatial(const Pixels* p, const float* t, const float
 extern "C" void moganet_add_channel(const Pixels* p, const float* t, const float* x, const float* context,
                                     const float* subtracted, const float* mask, float* out) {
   for_pixels(*p, 0, nullptr, [&](size_t pixel, int image, float*) {
-    const float shared = Gelu<1>(Floats<1>{context[pixel]}).value[0], keep = mask ? mask[image] : 1.f;
+    Floats<1> shared = {context[pixel]};
+    gelu<1, 1>(&shared);
+    const float keep = mask ? mask[image] : 1.f;
     for_channels(0, p->channels, [&](auto lanes, int c) {
       constexpr int N = decltype(lanes)::value;
       const size_t at = pixel * p->channels + c;
-      store<N>(out + at, load<N>(x + at) + (load<N>(t + at) - shared * load<N>(subtracted + c)) * keep);
+      store<N>(out + at, load<N>(x + at) + (load<N>(t + at) - shared[0] * load<N>(subtracted + c)) * keep);
     });
   });
 }
@@ -160,8 +162,9 @@ extern "C" void moganet_context_backward(const Pixels* p, const float* grad, con
                                          const float* subtracted, const float* mask, float* d, float* d_context,
                                          float* sums) {
   for_pixels(*p, 2, sums, [&](size_t pixel, int image, float* own) {
-    const Gelu<1> gelu(Floats<1>{context[pixel]});
-    const float shared = gelu.value[0], keep = mask ? mask[image] : 1.f;
+    Floats<1> shared = {context[pixel]}, slope;
+    gelu_with_slope<1, 1>(&shared, &slope);
+    const float keep = mask ? mask[image] : 1.f;
     float dots[WIDEST] = {};
     for_channels(0, p->channels, [&](auto lanes, int c) {
       constexpr int N = decltype(lanes)::value;
@@ -169,10 +172,10 @@ extern "C" void moganet_context_backward(const Pixels* p, const float* grad, con
       const Floats<N> x = load<N>(grad + at) * keep;
       if (mask) store<N>(d + at, x);
       add_to<N>(own + c, x);
-      add_to<N>(own + p->channels + c, x * shared);
+      add_to<N>(own + p->channels + c, x * shared[0]);
       add_to<N>(dots, x * load<N>(subtracted + c));
     });
-    d_context[pixel] = -sum<WIDEST>(load<WIDEST>(dots)) * gelu.slope[0];
+    d_context[pixel] = -sum<WIDEST>(load<WIDEST>(dots)) * slope[0];
   });
 }
 

@@ -1,5 +1,5 @@
 // What lies between the two products of a channel half: depthwise 3x3 and GELU, and the one channel of Eq. 10 that is
-// read from them. Bands of rows of an image at a time, all channels of a few neighbouring pixels together.
+// read from them. A few channels of an image at a time: three rows of them are copied to where they stay in the cache.
 
 #include <algorithm>
 #include <numeric>
@@ -11,94 +11,121 @@ namespace moganet {
 namespace {
 
 constexpr int TAPS = 9;
+// Channels at a time, and floats that three rows of them may take. Fewer channels would be too short a way in memory.
+constexpr int BLOCK = 128, ROWS_OF_BLOCK = 1 << 15;
+// Parts of the work per thread, or more.
+constexpr int PARTS = 4;
 
-// Bands per image, so that threads have the same to do. Of 2 rows or more: each computes two of its neighbours' again.
+// Channels that are worked on at once: whole lines of the cache.
+int block_of(const Maps& p) {
+  constexpr int least = 2 * WIDEST;
+  return std::clamp(ROWS_OF_BLOCK / (3 * (p.width + 2)) / least * least, least, BLOCK);
+}
+
+// Bands of rows of an image, so that threads have the same to do. Each reads two of its neighbours' rows as well.
 int bands_of(const Maps& p) {
-  return std::max(1, std::min(p.height / 2, p.threads / std::gcd(p.batch, p.threads)));
+  const int even = p.threads / std::gcd(p.batch, p.threads);
+  return std::min(p.height, even * std::clamp(p.height / 3 / even, 1, ceil_div(PARTS * p.threads, p.batch * even)));
 }
 
-// Calls body(image, first row, last row, number of the band) for all bands.
-template <class Body>
-void for_bands(const Maps& p, Body body) {
-  const int bands = bands_of(p);
-#pragma omp parallel for num_threads(p.threads) schedule(dynamic)
-  for (int i = 0; i < p.batch * bands; ++i)
-    body(i / bands, i % bands * p.height / bands, (i % bands + 1) * p.height / bands, i);
-}
-
-// Weights (channels, 9) with the channels last.
-std::vector<float> channels_last(const float* weight, int channels, int threads) {
-  std::vector<float> taps(TAPS * size_t(channels));
-#pragma omp parallel for num_threads(threads) schedule(static)
-  for (int c = 0; c < channels; ++c)
-    for (int k = 0; k < TAPS; ++k) taps[k * size_t(channels) + c] = weight[c * TAPS + k];
-  return taps;
-}
-
-// The pixels around J neighbours of a row; zeros where there are none. `rows` are those above, at and below.
-template <int J>
-struct Window {
-  const float* at[3][J + 2];
-  Window(const float* const rows[3], const float* zeros, int x, int width, int channels) {
-    for (int y = 0; y < 3; ++y)
-      for (int i = 0; i < J + 2; ++i) {
-        const int column = x + i - 1;
-        const bool inside = rows[y] && column >= 0 && column < width;
-        at[y][i] = inside ? rows[y] + size_t(column) * channels : zeros;
-      }
+// Three rows of a map in turn, some channels of it, with zeros on all sides.
+struct Rows {
+  float* data;
+  int width, channels;
+  size_t row() const { return size_t(width + 2) * channels; }
+  static size_t floats(int width, int channels) { return 3 * size_t(width + 2) * channels; }
+  Rows(float* memory, int width, int channels) : data(memory), width(width), channels(channels) {
+    std::fill_n(data, 3 * row(), 0.f);
+  }
+  // The first pixel of row y, from -1 on.
+  float* at(int y) const { return data + (y + 3) % 3 * row() + channels; }
+  // Row y of a map whose pixels lie `stride` apart; zeros beyond its last.
+  void read(const float* x, int y, int height, int stride) const {
+    float* to = at(y);
+    if (y >= height) return void(std::fill_n(to, size_t(width) * channels, 0.f));
+    x += size_t(y) * width * stride;
+    for (int i = 0; i < width; ++i, x += stride, to += channels)
+      for_channels(0, channels, [&](auto lanes, int c) {
+        constexpr int N = decltype(lanes)::value;
+        store<N>(to + c, load<N>(x + c));
+      });
   }
 };
 
-template <int N, int J>
-inline void convolve(const Window<J>& window, const float* taps, int channels, int c, bool turned, Floats<N>* total) {
+// The rows around one, from pixel x on.
+struct Window {
+  const float* rows[3];
+  int channels;
+  Window(const Rows& r, int y, int x) : channels(r.channels) {
+    for (int i = 0; i < 3; ++i) rows[i] = r.at(y + i - 1) + (x - 1) * channels;
+  }
+  template <int N>
+  Floats<N> at(int y, int x, int c) const {
+    return load<N>(rows[y] + x * channels + c);
+  }
+};
+
+// Adds the convolution of J neighbours; `turned` is that with the kernel turned by 180 degrees.
+template <bool turned, int N, int J>
+inline void convolve(const Window& window, const float* taps, int c, Floats<N>* total) {
+#pragma GCC unroll 3
   for (int y = 0; y < 3; ++y)
+#pragma GCC unroll 3
     for (int x = 0; x < 3; ++x) {
       const int k = 3 * y + x;
-      const Floats<N> w = load<N>(taps + (turned ? TAPS - 1 - k : k) * size_t(channels) + c);
-      for (int j = 0; j < J; ++j) total[j] += w * load<N>(window.at[y][x + j] + c);
+      const Floats<N> w = load<N>(taps + (turned ? TAPS - 1 - k : k) * window.channels + c);
+      for (int j = 0; j < J; ++j) total[j] += w * window.at<N>(y, x + j, c);
     }
 }
 
-// Calls body(count, first column) for a row, four neighbours at a time.
-template <class Body>
-inline void for_columns(int width, Body body) {
-  int x = 0;
-  for (; x + 4 <= width; x += 4) body(std::integral_constant<int, 4>(), x);
-  if (x + 2 <= width) body(std::integral_constant<int, 2>(), x), x += 2;
-  if (x < width) body(std::integral_constant<int, 1>(), x);
+// Calls body(count, first column) for a row, `J` neighbours at a time: as many chains of operations as run side by side.
+template <int J, class Body>
+inline void for_columns(int width, Body body, int x = 0) {
+  for (; x + J <= width; x += J) body(std::integral_constant<int, J>(), x);
+  if constexpr (J > 1)
+    if (x < width) for_columns<J / 2>(width, body, x);
 }
 
-void rows_around(const float* image, int y, const Maps& p, const float* rows[3]) {
-  for (int i = 0; i < 3; ++i) {
-    const int row = y + i - 1;
-    rows[i] = row >= 0 && row < p.height ? image + size_t(row) * p.width * p.channels : nullptr;
+// Weights of some channels, taps (9, channels), and what they are for.
+struct Weights {
+  const float *taps, *bias, *context;
+  Weights(const float* weight, const float* bias, const float* context, int first, int channels, float* memory)
+      : taps(memory), bias(bias + first), context(context + first) {
+    for (int k = 0; k < TAPS; ++k)
+      for (int c = 0; c < channels; ++c) memory[k * channels + c] = weight[(first + c) * TAPS + k];
+  }
+};
+
+// Rows `from` to `to` of an image. `h` and `out` begin with the first of the channels.
+void forward_block(const Maps& p, const Weights& w, const Rows& rows, const float* h, int from, int to,
+                   const float* b_context, float* out, float* context) {
+  if (from) rows.read(h, from - 1, p.height, p.channels);
+  rows.read(h, from, p.height, p.channels);
+  for (int y = from; y < to; ++y) {
+    rows.read(h, y + 1, p.height, p.channels);
+    for_columns<4>(p.width, [&](auto count, int x) {
+      constexpr int J = decltype(count)::value;
+      const Window window(rows, y, x);
+      const size_t pixel = size_t(y) * p.width + x;
+      float dots[J][WIDEST] = {};
+      for_channels(0, rows.channels, [&](auto lanes, int c) {
+        constexpr int N = decltype(lanes)::value;
+        Floats<N> total[J];
+        for (int j = 0; j < J; ++j) total[j] = load<N>(w.bias + c);
+        convolve<false, N, J>(window, w.taps, c, total);
+        gelu<N, J>(total);
+        for (int j = 0; j < J; ++j) {
+          store<N>(out + (pixel + j) * p.channels + c, total[j]);
+          add_to<N>(dots[j], total[j] * load<N>(w.context + c));
+        }
+      });
+      for (int j = 0; j < J; ++j)
+        context[pixel + j] = sum<WIDEST>(load<WIDEST>(dots[j])) + (b_context ? *b_context : context[pixel + j]);
+    });
   }
 }
 
-struct Weights {
-  const float *taps, *bias, *context;
-};
-
-template <int J>
-void forward_some(const float* const rows[3], const float* zeros, int x, const Maps& p, const Weights& w,
-                  const float* bias, float* out, float* context) {
-  const Window<J> window(rows, zeros, x, p.width, p.channels);
-  float dots[J][WIDEST] = {};
-  for_channels(0, p.channels, [&](auto lanes, int c) {
-    constexpr int N = decltype(lanes)::value;
-    Floats<N> total[J];
-    for (int j = 0; j < J; ++j) total[j] = load<N>(w.bias + c);
-    convolve<N, J>(window, w.taps, p.channels, c, false, total);
-    for (int j = 0; j < J; ++j) {
-      const Floats<N> g = Gelu<N>(total[j]).value;
-      store<N>(out + size_t(x + j) * p.channels + c, g);
-      add_to<N>(dots[j], g * load<N>(w.context + c));
-    }
-  });
-  for (int j = 0; j < J; ++j) context[x + j] = sum<WIDEST>(load<WIDEST>(dots[j])) + (bias ? *bias : context[x + j]);
-}
-
-// The gradients of one band, beside its map's: each (channels), of the taps (9, channels).
+// Sums over the pixels of an image: gradients of taps (9, channels), of both biases and of what makes the context.
 struct Sums {
   float *taps, *bias, *context, *hidden;
   Sums(float* memory, int channels)
@@ -106,51 +133,59 @@ struct Sums {
 };
 constexpr int SUMS = TAPS + 3;
 
-// What a row gives before it is convolved back: `d`, the gradient before GELU. Sums are of rows of the band only.
-template <int J>
-void backward_some(const float* const rows[3], const float* zeros, int x, const Maps& p, const Weights& w,
-                   const float* grad, const float* d_context, float* g, float* d, const Sums* sums) {
-  const Window<J> window(rows, zeros, x, p.width, p.channels);
-  for_channels(0, p.channels, [&](auto lanes, int c) {
-    constexpr int N = decltype(lanes)::value;
-    Floats<N> total[J], slopes = {}, contexts = {};
-    for (int j = 0; j < J; ++j) total[j] = load<N>(w.bias + c);
-    convolve<N, J>(window, w.taps, p.channels, c, false, total);
-    for (int j = 0; j < J; ++j) {
-      const size_t at = size_t(x + j) * p.channels + c;
-      const Gelu<N> gelu(total[j]);
-      total[j] = (load<N>(grad + at) + d_context[x + j] * load<N>(w.context + c)) * gelu.slope;
-      store<N>(d + at, total[j]);
-      if (sums) {
-        store<N>(g + at, gelu.value);
-        contexts += d_context[x + j] * gelu.value;
-        slopes += total[j];
+// Row y: `out` once more and, into `d`, the gradient before GELU.
+void backward_row(const Maps& p, const Weights& w, const Rows& h, const Rows& d, int y, const float* grad,
+                  const float* d_context, float* out, const Sums& sums) {
+  const int channels = h.channels;
+  for_columns<4>(p.width, [&](auto count, int x) {
+    constexpr int J = decltype(count)::value;
+    const Window window(h, y, x);
+    const size_t pixel = size_t(y) * p.width + x;
+    for_channels(0, channels, [&](auto lanes, int c) {
+      constexpr int N = decltype(lanes)::value;
+      Floats<N> total[J], slope[J], slopes = {}, contexts = {};
+      for (int j = 0; j < J; ++j) total[j] = load<N>(w.bias + c);
+      convolve<false, N, J>(window, w.taps, c, total);
+      gelu_with_slope<N, J>(total, slope);
+      for (int j = 0; j < J; ++j) {
+        const size_t at = (pixel + j) * p.channels + c;
+        slope[j] *= load<N>(grad + at) + d_context[pixel + j] * load<N>(w.context + c);
+        store<N>(out + at, total[j]);
+        contexts += d_context[pixel + j] * total[j];
+        store<N>(d.at(y) + size_t(x + j) * channels + c, slope[j]);
+        slopes += slope[j];
       }
-    }
-    if (!sums) return;
-    add_to<N>(sums->bias + c, slopes);
-    add_to<N>(sums->context + c, contexts);
-    for (int k = 0; k < TAPS; ++k) {
-      Floats<N> tap = load<N>(sums->taps + k * size_t(p.channels) + c);
-      for (int j = 0; j < J; ++j) tap += total[j] * load<N>(window.at[k / 3][k % 3 + j] + c);
-      store<N>(sums->taps + k * size_t(p.channels) + c, tap);
-    }
+      add_to<N>(sums.bias + c, slopes);
+      add_to<N>(sums.context + c, contexts);
+#pragma GCC unroll 3
+      for (int ky = 0; ky < 3; ++ky)
+#pragma GCC unroll 3
+        for (int kx = 0; kx < 3; ++kx) {
+          float* const tap = sums.taps + (3 * ky + kx) * channels + c;
+          Floats<N> total_of_tap = load<N>(tap);
+          for (int j = 0; j < J; ++j) total_of_tap += slope[j] * window.at<N>(ky, kx + j, c);
+          store<N>(tap, total_of_tap);
+        }
+    });
   });
 }
 
-template <int J>
-void convolve_back(const float* const rows[3], const float* zeros, int x, const Maps& p, const float* taps,
-                   float* out, float* sums) {
-  const Window<J> window(rows, zeros, x, p.width, p.channels);
-  for_channels(0, p.channels, [&](auto lanes, int c) {
-    constexpr int N = decltype(lanes)::value;
-    Floats<N> total[J] = {}, all = {};
-    convolve<N, J>(window, taps, p.channels, c, true, total);
-    for (int j = 0; j < J; ++j) {
-      store<N>(out + size_t(x + j) * p.channels + c, total[j]);
-      all += total[j];
-    }
-    add_to<N>(sums + c, all);
+// Row y of the gradient of h.
+void convolve_back(const Maps& p, const Weights& w, const Rows& d, int y, float* d_h, const Sums& sums) {
+  for_columns<4>(p.width, [&](auto count, int x) {
+    constexpr int J = decltype(count)::value;
+    const Window window(d, y, x);
+    float* const to = d_h + (size_t(y) * p.width + x) * p.channels;
+    for_channels(0, d.channels, [&](auto lanes, int c) {
+      constexpr int N = decltype(lanes)::value;
+      Floats<N> total[J] = {}, all = {};
+      convolve<true, N, J>(window, w.taps, c, total);
+      for (int j = 0; j < J; ++j) {
+        store<N>(to + size_t(j) * p.channels + c, total[j]);
+        all += total[j];
+      }
+      add_to<N>(sums.hidden + c, all);
+    });
   });
 }
 
@@ -160,60 +195,56 @@ void convolve_back(const float* const rows[3], const float* zeros, int x, const 
 extern "C" void moganet_ffn(const Maps* problem, const float* h, const float* weight, const float* bias,
                             const float* w_context, const float* b_context, float* out, float* context) {
   const Maps& p = *problem;
-  const std::vector<float> taps = channels_last(weight, p.channels, p.threads), zeros(p.channels);
-  const Weights weights = {taps.data(), bias, w_context};
+  const int bands = bands_of(p), block = block_of(p);
 #pragma omp parallel for num_threads(p.threads) schedule(dynamic)
-  for (int i = 0; i < p.batch * p.height; ++i) {
-    const float* rows[3];
-    rows_around(h + i / p.height * p.image(), i % p.height, p, rows);
-    const size_t row = size_t(i) * p.width;
-    for_columns(p.width, [&](auto count, int x) {
-      forward_some<decltype(count)::value>(rows, zeros.data(), x, p, weights, b_context, out + row * p.channels,
-                                           context + row);
-    });
+  for (int i = 0; i < p.batch * bands; ++i) {
+    const size_t image = i / bands, band = i % bands;
+    for (int first = 0; first < p.channels; first += block) {
+      const int channels = std::min(block, p.channels - first);
+      float* const memory = scratch(Rows::floats(p.width, channels) + TAPS * channels);
+      const Rows rows(memory, p.width, channels);
+      const Weights weights(weight, bias, w_context, first, channels, memory + Rows::floats(p.width, channels));
+      forward_block(p, weights, rows, h + image * p.image() + first, band * p.height / bands,
+                    (band + 1) * p.height / bands, first ? nullptr : b_context, out + image * p.image() + first,
+                    context + image * p.height * p.width);
+    }
   }
 }
 
 // From the gradient of `out`, but for what comes through the context, and from that of the context before its GELU:
-// `out` once more, the gradient of h, and per band the sums that are the gradients of weight (9, channels), bias,
-// w_context and of the bias that was added to h. `sums` is (batch * bands, 12, channels).
+// `out` once more, which may take the place of its gradient, the gradient of h, and per image the sums that are the gradients of weight (9, channels), bias,
+// w_context and of the bias that was added to h. `sums` is (batch, 12, channels).
 extern "C" void moganet_ffn_backward(const Maps* problem, const float* h, const float* weight, const float* bias,
                                      const float* w_context, const float* grad, const float* d_context, float* out,
                                      float* d_h, float* sums) {
   const Maps& p = *problem;
-  const std::vector<float> taps = channels_last(weight, p.channels, p.threads), zeros(p.channels);
-  const Weights weights = {taps.data(), bias, w_context};
-  const size_t width = size_t(p.width) * p.channels;
-  for_bands(p, [&](int i, int first, int last, int band) {
-    float* const ring = scratch(3 * width);
-    float* const own = sums + band * size_t(SUMS) * p.channels;
-    std::fill_n(own, SUMS * size_t(p.channels), 0.f);
-    const Sums band_sums(own, p.channels);
-    for (int y = std::max(0, first - 1); y <= last; ++y) {
-      const float* rows[3];
-      if (y < p.height) {
-        rows_around(h + i * p.image(), y, p, rows);
-        const size_t row = (size_t(i) * p.height + y) * p.width;
-        const bool inside = y >= first && y < last;
-        for_columns(p.width, [&](auto count, int x) {
-          backward_some<decltype(count)::value>(rows, zeros.data(), x, p, weights, grad + row * p.channels,
-                                                d_context + row, out + row * p.channels, ring + y % 3 * width,
-                                                inside ? &band_sums : nullptr);
-        });
+  const int blocks = std::max(ceil_div(p.channels, block_of(p)), ceil_div(p.threads, p.batch));
+  const int block = ceil_div(ceil_div(p.channels, blocks), LINE) * LINE;
+#pragma omp parallel for num_threads(p.threads) schedule(dynamic) collapse(2)
+  for (int i = 0; i < p.batch; ++i)
+    for (int first = 0; first < p.channels; first += block) {
+      const int channels = std::min(block, p.channels - first);
+      const size_t at = i * p.image() + first, size = Rows::floats(p.width, channels);
+      float* const memory = scratch(2 * size + (TAPS + SUMS) * channels);
+      const Rows rows(memory, p.width, channels), d(memory + size, p.width, channels);
+      const Weights weights(weight, bias, w_context, first, channels, memory + 2 * size);
+      float* const own = memory + 2 * size + TAPS * channels;
+      std::fill_n(own, SUMS * channels, 0.f);
+      const Sums own_sums(own, channels);
+      rows.read(h + at, 0, p.height, p.channels);
+      for (int y = 0; y <= p.height; ++y) {
+        if (y < p.height) {
+          rows.read(h + at, y + 1, p.height, p.channels);
+          backward_row(p, weights, rows, d, y, grad + at, d_context + size_t(i) * p.height * p.width, out + at,
+                       own_sums);
+        } else {
+          std::fill_n(d.at(y), size_t(p.width) * channels, 0.f);
+        }
+        if (y) convolve_back(p, weights, d, y - 1, d_h + at, own_sums);
       }
-      if (y <= first) continue;
-      for (int k = 0; k < 3; ++k) {
-        const int from = y - 2 + k;
-        rows[k] = from >= 0 && from < p.height ? ring + from % 3 * width : nullptr;
-      }
-      float* to = d_h + i * p.image() + (y - 1) * width;
-      for_columns(p.width, [&](auto count, int x) {
-        convolve_back<decltype(count)::value>(rows, zeros.data(), x, p, taps.data(), to, band_sums.hidden);
-      });
+      for (int k = 0; k < SUMS; ++k)
+        std::copy_n(own + k * channels, channels, sums + (size_t(i) * SUMS + k) * p.channels + first);
     }
-  });
 }
-
-extern "C" int moganet_ffn_bands(const Maps* p) { return p->batch * bands_of(*p); }
 
 }  // namespace moganet

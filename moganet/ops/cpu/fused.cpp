@@ -12,7 +12,7 @@ extern "C" void moganet_fused_spatial(const MultiOrder* p, const float* const* w
   const Maps& maps = p->maps;
   const int area = maps.height * maps.width, channels = maps.channels;
   const Pixels pixels = {maps.batch, area, channels, maps.threads};
-  const Product whole = {maps.batch * area, channels, channels, channels, maps.threads};
+  const Product whole = {maps.batch * area, channels, channels, channels, 0, maps.threads};
   float *q = memory, *g = q + size_t(whole.pixels) * channels, *m = g + size_t(whole.pixels) * channels;
   const std::vector<float> none(channels);
 
@@ -41,8 +41,8 @@ extern "C" void moganet_fused_channel(const Maps* p, const float* const* w, int 
   float *h = memory, *g = h + size_t(total) * slice, *context = g + size_t(total) * slice;
   for (int c = 0; c < hidden; c += slice) {
     const int some = std::min(slice, hidden - c);
-    const Product first = {total, p->channels, some, hidden, p->threads};
-    const Product second = {total, some, p->channels, p->channels, p->threads};
+    const Product first = {total, p->channels, some, hidden, 0, p->threads};
+    const Product second = {total, some, p->channels, p->channels, 0, p->threads};
     const Maps wide = {p->batch, p->height, p->width, some, p->threads};
     moganet_product(&first, x, w[0] + c, w[1] + c, h);
     moganet_ffn(&wide, h, w[2] + c * 9, w[3] + c, w[4] + c, c ? nullptr : w[5], g, context);

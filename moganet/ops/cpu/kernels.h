@@ -31,9 +31,9 @@ struct Products {
   int pixels, left, right, threads;
 };
 
-// x (pixels, inputs) times w (inputs, outputs), whose rows lie `stride` apart.
+// x (pixels, inputs) times w (inputs, outputs), or `turned`, (outputs, inputs), whose rows lie `stride` apart.
 struct Product {
-  int pixels, inputs, outputs, stride, threads;
+  int pixels, inputs, outputs, stride, turned, threads;
 };
 
 struct Matrix {
@@ -49,7 +49,6 @@ extern "C" {
 void moganet_multi_order(const MultiOrder* p, const float* x, float* out);
 void moganet_multi_order_backward(const MultiOrder* p, const float* x, const float* grad, float* out,
                                   const Gradients* all);
-int moganet_ffn_bands(const Maps* p);
 void moganet_ffn(const Maps* p, const float* h, const float* weight, const float* bias, const float* w_context,
                  const float* b_context, float* out, float* context);
 void moganet_ffn_backward(const Maps* p, const float* h, const float* weight, const float* bias, const float* w_context,

@@ -1,7 +1,8 @@
-// x W of maps with their channels last, W as (inputs, outputs). Weights are packed by the thread that uses them, which
+// x W of maps with their channels last. Weights are packed by the thread that uses them, which
 // takes little time where it has hundreds of pixels to multiply them with.
 
 #include <algorithm>
+#include <utility>
 
 #include "kernels.h"
 #include "vectors.h"
@@ -24,7 +25,27 @@ struct Ahead {
 // The bounds of part i of n that differ in size by one at most.
 int bound(int total, int n, int i) { return int(int64_t(total) * i / n); }
 
-// Weights of some inputs and up to COLUMNS outputs, filled up with zeros.
+// Lanes of a and b in turn, of their lower or upper halves.
+template <int from, int... lane>
+Floats<WIDEST> interleave(Floats<WIDEST> a, Floats<WIDEST> b, std::integer_sequence<int, lane...>) {
+  return __builtin_shufflevector(a, b, (from + lane / 2 + lane % 2 * WIDEST)...);
+}
+
+// Rows and columns change places.
+void transpose(Floats<WIDEST>* rows) {
+  constexpr int N = WIDEST, half = N / 2;
+  constexpr std::make_integer_sequence<int, N> lanes;
+  for (int step = 1; step < N; step *= 2) {
+    Floats<N> next[N];
+    for (int i = 0; i < half; ++i) {
+      next[2 * i] = interleave<0>(rows[i], rows[i + half], lanes);
+      next[2 * i + 1] = interleave<half>(rows[i], rows[i + half], lanes);
+    }
+    std::copy_n(next, N, rows);
+  }
+}
+
+// Weights of some inputs and up to COLUMNS outputs, (inputs, outputs), filled up with zeros.
 void pack(const float* w, int stride, int inputs, int outputs, float* out) {
   for (int k = 0; k < inputs; ++k, w += stride, out += COLUMNS) {
     if (outputs == COLUMNS) {
@@ -34,6 +55,22 @@ void pack(const float* w, int stride, int inputs, int outputs, float* out) {
       std::fill(out + outputs, out + COLUMNS, 0.f);
     }
   }
+}
+
+// The same of (outputs, inputs).
+void pack_turned(const float* w, int stride, int inputs, int outputs, float* out) {
+  constexpr int N = WIDEST;
+  int k = 0;
+  if (outputs == COLUMNS)
+    for (; k + N <= inputs; k += N)
+      for (int c = 0; c < COLUMNS; c += N) {
+        Floats<N> rows[N];
+        for (int i = 0; i < N; ++i) rows[i] = load<N>(w + size_t(c + i) * stride + k);
+        transpose(rows);
+        for (int i = 0; i < N; ++i) store<N>(out + (k + i) * COLUMNS + c, rows[i]);
+      }
+  for (; k < inputs; ++k)
+    for (int c = 0; c < COLUMNS; ++c) out[k * COLUMNS + c] = c < outputs ? w[size_t(c) * stride + k] : 0.f;
 }
 
 // R pixels times a panel. The result begins with `start`, of all pixels, or is added to.
@@ -100,12 +137,12 @@ void multiply_part(const Product& p, const float* x, const float* w, const float
   for (int b = 0; b < blocks; ++b) {
     const int k = bound(p.inputs, blocks, b), depth = bound(p.inputs, blocks, b + 1) - k;
     for (int c = first; c < last; c += COLUMNS) {
-      const float* weights = w + size_t(k) * p.stride + c;
-      const float* next = c + COLUMNS < last ? weights + COLUMNS : weights + first - c + size_t(depth) * p.stride;
-      pack(weights, p.stride, depth, std::min(COLUMNS, last - c), panel);
+      const int columns = std::min(COLUMNS, last - c);
+      const float* const weights = w + (p.turned ? size_t(c) * p.stride + k : size_t(k) * p.stride + c);
+      (p.turned ? pack_turned : pack)(weights, p.stride, depth, columns, panel);
       multiply_panel(x + size_t(from) * p.inputs + k, p.inputs, to - from, panel, depth,
-                     b || !bias ? nullptr : bias + c, out + size_t(from) * p.outputs + c, p.outputs,
-                     std::min(COLUMNS, last - c), {next, p.stride});
+                     b || !bias ? nullptr : bias + c, out + size_t(from) * p.outputs + c, p.outputs, columns,
+                     p.turned ? Ahead{weights + size_t(COLUMNS) * p.stride, COLUMNS} : Ahead{weights + COLUMNS, p.stride});
     }
   }
 }
