@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from . import choice, gpu, reference
 from .cpu import compiled
+from .cpu import fused as on_cpu
 from .products import images_at_once, product
 from .spatial import MAPS
 
@@ -23,8 +24,6 @@ def spatial(x: Tensor, weights: list[Tensor], dilations: tuple[int, ...], double
     """The spatial half of a block on a CPU, into ``out``."""
     w_in, b_in, mean, w_gate, b_gate, *convs, w_value, b_value, w_out, b_out, shortcut = weights
     passes, channels = choice.passes_for(x), x.shape[-1]
-    if passes is compiled and compiled.folds(weights, (w_in, w_gate, w_value, w_out)):
-        return compiled.fused_spatial(x, weights, dilations, double, out)
     q = product(x.view(-1, channels), w_in).view(x.shape)
     u = passes.activated(q, torch.addcmul(b_in, mean, q.mean((1, 2)), value=-1), inplace=True)
     g = product(u.view(-1, channels), w_gate, b_gate)
@@ -37,8 +36,6 @@ def channel(x: Tensor, weights: list[Tensor], out: Tensor) -> None:
     """The channel half of a block on a CPU, into ``out``."""
     w1, b1, w_dw, b_dw, w_context, b_context, w2, b2, subtracted = weights
     passes = choice.passes_for(x)
-    if passes is compiled and compiled.folds(weights, (w1, w2)):
-        return compiled.fused_channel(x, weights, out)
     h = product(x.view(-1, x.shape[-1]), w1, b1).view(*x.shape[:3], len(w1))
     g, context = passes.hidden(h, w_dw, b_dw, w_context.flatten(), b_context)
     passes.add_channel(product(g, w2, b2).view(x.shape), x, context, subtracted, None, out)
@@ -88,6 +85,8 @@ def _by_kernels(
 
         return fused.block(x, spatial_weights, channel_weights, dilations, double, keep)
     x = x.permute(0, 2, 3, 1).contiguous()
+    if choice.passes_for(x) is compiled and on_cpu.applies(x, spatial_weights, channel_weights):
+        return on_cpu.block(x, spatial_weights, channel_weights, dilations, double).permute(0, 3, 1, 2)
     x = in_groups(lambda part, out: spatial(part, spatial_weights, dilations, double, out), x, MAPS * x.shape[-1])
     x = in_groups(lambda part, out: channel(part, channel_weights, out), x, len(channel_weights[0]))
     return x.permute(0, 3, 1, 2)

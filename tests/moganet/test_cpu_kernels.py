@@ -8,7 +8,7 @@ from official import relative_error
 
 from moganet import cli, ops
 from moganet.ops import choice, passes
-from moganet.ops.cpu import compiled, library
+from moganet.ops.cpu import compiled, fused, library
 from moganet.ops.reference import split_channels
 
 pytestmark = pytest.mark.skipif(shutil.which('g++') is None, reason='needs g++')
@@ -108,10 +108,9 @@ def test_every_kernel_computes_what_pytorch_does(shape, processor, threads):
 
 @pytest.mark.parametrize('shape', SHAPES, ids=str)
 @pytest.mark.parametrize('double', [True, False])
-def test_folded_halves_compute_what_pytorch_does(shape, double, processor, threads, monkeypatch):
-    monkeypatch.setattr(compiled, 'SLICE', 96)  # none, one or two and a rest
+def test_a_folded_block_computes_what_pytorch_does(shape, double, processor, threads, monkeypatch):
+    monkeypatch.setattr(fused, 'SLICE', 96)  # none, one or two and a rest
     channels, hidden = shape[-1], 3 * shape[-1] + 5
-    x = torch.randn(shape)
 
     def weight(outputs, inputs):
         return torch.randn(inputs, outputs).t() / inputs**0.5
@@ -124,17 +123,17 @@ def test_folded_halves_compute_what_pytorch_does(shape, double, processor, threa
                square[2], row(), square[3], row(), row()]  # fmt: skip
     channel = [weight(hidden, channels), row(hidden), torch.randn(hidden, 1, 3, 3), row(hidden), torch.randn(1, hidden),
                row(1), weight(channels, hidden), row(), row()]  # fmt: skip
-    for half, given in ((ops.fused.spatial, (spatial, DILATIONS, double)), (ops.fused.channel, (channel,))):
-        found = []
-        for path in ('auto', 'pytorch'):
-            out = torch.full_like(x, torch.nan)
-            with ops.use(path):
-                half(x, *given, out)
-            found.append(out)
-        assert relative_error(*found) < 5e-6
-    assert compiled.folds(spatial, square)
-    by_rows = [w.contiguous() for w in square]
-    assert not compiled.folds(by_rows, by_rows) and not compiled.folds([w.double() for w in square], [])
+    x, found = torch.randn(shape).permute(0, 3, 1, 2), []
+    for path, cached in (('auto', 4 << 20), ('auto', 1), ('pytorch', 1)):
+        monkeypatch.setattr(ops.products, 'CACHED', cached)
+        with ops.use(path):
+            found.append(ops.fused.block(x, spatial, channel, DILATIONS, double))
+    assert relative_error(found[0], found[2]) < 1e-5
+    assert relative_error(found[1], found[2]) < 1e-5
+    rows = x.permute(0, 2, 3, 1)
+    assert fused.applies(rows, spatial, channel)
+    assert not fused.applies(rows.double(), [w.double() for w in spatial], [w.double() for w in channel])
+    assert not fused.applies(rows, [w.contiguous() for w in spatial], channel)
 
 
 def test_numbers_beyond_what_floats_hold(processor):

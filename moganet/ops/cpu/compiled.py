@@ -1,7 +1,7 @@
 """What lies between the matrix products of a block on a CPU, compiled: the functions of ``moganet/ops/passes.py``."""
 
 from collections.abc import Sequence
-from ctypes import Array, Structure, byref, c_int, c_void_p
+from ctypes import Structure, byref, c_int, c_void_p
 
 import torch
 from torch import Tensor
@@ -13,8 +13,6 @@ from .library import load
 # The widest kernel whose gradient is compiled.
 MOST_TAPS = 7
 TAPS = 9
-# Hidden channels that pass through a channel half at once, folded: as many as a product takes inputs at once.
-SLICE = 320
 
 
 class Convolution(Structure):
@@ -174,32 +172,6 @@ def folded_backward(
     d_sigma = m.new_empty(problem.threads, problem.columns)
     _call('fold_backward', problem, m, shared, weight, scale, sigma, d_scale, d_sigma)
     return m, d_scale, d_sigma.sum(0)
-
-
-def folds(weights: Sequence[Tensor], products: Sequence[Tensor]) -> bool:
-    """Whether half a folded block is compiled for these: those of ``products`` must lie as (inputs, outputs)."""
-    transposed = {id(w) for w in products}
-    return all(
-        (w.t() if id(w) in transposed else w).is_contiguous() and w.dtype is torch.float32 for w in weights
-    ) and _compiled([w for w in weights if w.dim() == 4])
-
-
-def fused_spatial(x: Tensor, weights: list[Tensor], dilations: tuple[int, ...], double: bool, out: Tensor) -> None:
-    """The spatial half of ``moganet/ops/fused.py``."""
-    problem = _multi_order(x, weights[5:11], dilations)
-    _call('fused_spatial', problem, _pointers(weights), int(double), x, x.new_empty(3, x.numel()), out)
-
-
-def fused_channel(x: Tensor, weights: list[Tensor], out: Tensor) -> None:
-    """The channel half of ``moganet/ops/fused.py``."""
-    hidden = len(weights[0])
-    some = min(hidden, SLICE)
-    memory = x.new_empty(x[..., 0].numel(), 2 * some + 1)
-    _call('fused_channel', _maps(x), _pointers(weights), hidden, some, x, memory, out)
-
-
-def _pointers(tensors: list[Tensor]) -> Array:
-    return (c_void_p * len(tensors))(*(t.data_ptr() for t in tensors))
 
 
 def _compiled(weights: Sequence[Tensor]) -> bool:

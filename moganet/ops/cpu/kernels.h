@@ -36,6 +36,13 @@ struct Product {
   int pixels, inputs, outputs, stride, turned, threads;
 };
 
+// A block that is folded for inference: hidden channels and how many of them at once, images that its halves work on at
+// once, the groups of channels, whether the gate has both activations twice, and the three convolutions.
+struct Fused {
+  Maps maps;
+  int hidden, slice, spatial_images, channel_images, low, middle, twice, sides[3], dilations[3];
+};
+
 struct Matrix {
   int rows, columns, threads;
 };
@@ -76,8 +83,5 @@ void moganet_fold(const Matrix* p, const float* w, const float* scale, const flo
                   float* subtracted);
 void moganet_fold_backward(const Matrix* p, float* m, const float* shared, const float* w, const float* scale,
                            const float* sigma, float* d_scale, float* d_sigma);
-void moganet_fused_spatial(const MultiOrder* p, const float* const* weights, int twice, const float* x, float* memory,
-                           float* out);
-void moganet_fused_channel(const Maps* p, const float* const* weights, int hidden, int slice, const float* x,
-                           float* memory, float* out);
+void moganet_fused(const Fused* f, const float* const* weights, const float* x, float* memory, float* out);
 }

@@ -14,7 +14,7 @@ namespace {
 // that follow each other or lie apart, and how much of a map stays in the second.
 constexpr int ROWS = REGISTERS > 16 ? 8 : 6, COLUMNS = 2 * WIDEST, DEPTH = 320, APART = 256, TILE = 1 << 16;
 // Parts of the work per thread, or more: a processor that others use too takes fewer of them.
-constexpr int PARTS = 4;
+constexpr int PARTS = 8;
 
 // What is fetched into the cache while others are multiplied: `step` floats further on for each input.
 struct Ahead {
