@@ -53,26 +53,11 @@ def fuse(model: nn.Module) -> nn.Module:
 
 
 class FusedHalf(nn.Module):
-    """Half a block, whose products have their weights where a CPU reads them fastest."""
-
-    def _apply(self, fn, recurse: bool = True) -> nn.Module:
-        """What ``to``, ``half`` and the like call."""
-        super()._apply(fn, recurse)
-        self.lay_out()
-        return self
+    """Half a block."""
 
     def _of_layers(self) -> list[Tensor]:
         """Weight and bias of each layer, in the order of their registration, without what attributes cost."""
         return [p for layer in self._modules.values() for p in layer._parameters.values()]
-
-    def lay_out(self) -> None:
-        """Let float32 weights lie as (inputs, outputs) on a CPU, others as (outputs, inputs). Shapes stay."""
-        for layer in self.children():
-            if isinstance(layer, nn.Linear):
-                transposed = layer.weight.dtype is torch.float32 and layer.weight.device.type == 'cpu'
-                weight = layer.weight.detach()
-                weight = weight.t().contiguous().t() if transposed else weight.contiguous()
-                layer.weight = nn.Parameter(weight, requires_grad=False)
 
 
 class FusedSpatial(FusedHalf):
@@ -99,7 +84,6 @@ class FusedSpatial(FusedHalf):
         self.shortcut = nn.Parameter((ls * scale).to(like))
         self.dilations = tuple(conv.dilation[0] for conv in (self.DW_conv0, self.DW_conv1, self.DW_conv2))
         self.double_gate = attn.double_gate
-        self.lay_out()
 
     def weights(self) -> list[Tensor]:
         """In the order of ``ops.fused.spatial``."""
@@ -124,7 +108,6 @@ class FusedChannel(FusedHalf):
         self.decompose = _linear(*_product(mlp.decompose), like)
         self.fc2 = _linear(out_weight * (1 + sigma), ls * out_bias, like)
         self.subtracted = nn.Parameter((out_weight @ sigma).to(like))
-        self.lay_out()
 
     def weights(self) -> list[Tensor]:
         """In the order of ``ops.fused.channel``."""

@@ -113,7 +113,7 @@ def test_a_folded_block_computes_what_pytorch_does(shape, double, processor, thr
     channels, hidden = shape[-1], 3 * shape[-1] + 5
 
     def weight(outputs, inputs):
-        return torch.randn(inputs, outputs).t() / inputs**0.5
+        return torch.randn(outputs, inputs) / inputs**0.5
 
     def row(size=channels):
         return torch.randn(size)
@@ -133,7 +133,7 @@ def test_a_folded_block_computes_what_pytorch_does(shape, double, processor, thr
     rows = x.permute(0, 2, 3, 1)
     assert fused.applies(rows, spatial, channel)
     assert not fused.applies(rows.double(), [w.double() for w in spatial], [w.double() for w in channel])
-    assert not fused.applies(rows, [w.contiguous() for w in spatial], channel)
+    assert not fused.applies(rows, spatial, [w[..., ::2] for w in channel])
 
 
 def test_numbers_beyond_what_floats_hold(processor):

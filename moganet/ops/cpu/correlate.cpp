@@ -12,7 +12,7 @@ namespace {
 // What registers hold at once: rows of the result, and two vectors of its columns.
 constexpr int ROWS = REGISTERS > 16 ? 8 : 6, COLUMNS = 2 * WIDEST;
 // Pixels whose panels are in the cache at once, and columns that one thread takes on.
-constexpr int PIXELS = 256, SPAN = 256;
+constexpr int PIXELS = 144, SPAN = 512;
 
 // Floats of a panel. Were they a power of 2, all panels would compete for the same places in the cache.
 constexpr int panel(int width) { return PIXELS * width + LINE; }
@@ -30,8 +30,8 @@ void pack(const float* x, int stride, int pixels, int columns, float* out) {
   }
 }
 
-// Adds the product of two panels to a part of the result, of which `rows` and `columns` are there.
-void multiply(const float* a, const float* b, int pixels, float* out, int stride, int rows, int columns) {
+// The product of two panels into a part of the result, of which `rows` and `columns` are there; `first` or added to it.
+void multiply(const float* a, const float* b, int pixels, float* out, int stride, int rows, int columns, bool first) {
   constexpr int N = WIDEST;
   Floats<N> total[ROWS][2] = {};
   for (int i = 0; i < rows; ++i) prefetch<COLUMNS, true>(out + size_t(i) * stride);
@@ -44,32 +44,35 @@ void multiply(const float* a, const float* b, int pixels, float* out, int stride
     }
   }
   if (rows == ROWS && columns == COLUMNS) {
-    for (int i = 0; i < ROWS; ++i) {
-      add_to<N>(out + size_t(i) * stride, total[i][0]);
-      add_to<N>(out + size_t(i) * stride + N, total[i][1]);
-    }
+    for (int i = 0; i < ROWS; ++i)
+      for (int j = 0; j < 2; ++j) {
+        float* const to = out + size_t(i) * stride + j * N;
+        store<N>(to, first ? total[i][j] : load<N>(to) + total[i][j]);
+      }
     return;
   }
   for (int i = 0; i < rows; ++i)
-    for (int j = 0; j < columns; ++j) out[size_t(i) * stride + j] += total[i][j / N][j % N];
+    for (int j = 0; j < columns; ++j) {
+      float& to = out[size_t(i) * stride + j];
+      to = total[i][j / N][j % N] + (first ? 0.f : to);
+    }
 }
 
 // Columns `first` to `last` of a^T b over some pixels.
 void correlate(const Products& p, const float* a, const float* b, int from, int to, int first, int last, float* out) {
-  const int columns = last - first;
-  for (int row = 0; row < p.left; ++row) std::fill_n(out + size_t(row) * p.right + first, columns, 0.f);
+  const int columns = last - first, chunks = ceil_div(to - from, PIXELS);
   const size_t size_b = size_t(ceil_div(columns, COLUMNS)) * panel(COLUMNS);
   float* const packed_b = scratch(size_b + size_t(ceil_div(p.left, ROWS)) * panel(ROWS));
   float* const packed_a = packed_b + size_b;
-  for (int pixel = from; pixel < to; pixel += PIXELS) {
-    const int some = std::min(PIXELS, to - pixel);
+  for (int i = 0; i < chunks; ++i) {
+    const int pixel = from + bound(to - from, chunks, i), some = from + bound(to - from, chunks, i + 1) - pixel;
     pack<ROWS>(a + size_t(pixel) * p.left, p.left, some, p.left, packed_a);
     pack<COLUMNS>(b + size_t(pixel) * p.right + first, p.right, some, columns, packed_b);
     for (int c = 0; c < columns; c += COLUMNS)
       for (int r = 0; r < p.left; r += ROWS)
         multiply(packed_a + size_t(r / ROWS) * panel(ROWS), packed_b + size_t(c / COLUMNS) * panel(COLUMNS), some,
                  out + size_t(r) * p.right + first + c, p.right, std::min(ROWS, p.left - r),
-                 std::min(COLUMNS, columns - c));
+                 std::min(COLUMNS, columns - c), i == 0);
   }
 }
 

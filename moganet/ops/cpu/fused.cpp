@@ -9,11 +9,11 @@ namespace moganet {
 namespace {
 
 // w: proj_1, its bias and what the mean is multiplied by, gate and bias, three convolutions and biases, value and bias,
-// proj_2 and bias, shortcut; products as (inputs, outputs). `memory` has room for three maps.
+// proj_2 and bias, shortcut; products as (outputs, inputs). `memory` has room for three maps.
 void spatial(const Fused& f, const Maps& maps, const float* const* w, const float* x, float* memory, float* out) {
   const int area = maps.height * maps.width, channels = maps.channels;
   const Pixels pixels = {maps.batch, area, channels, maps.threads};
-  const Product whole = {maps.batch * area, channels, channels, channels, 0, maps.threads};
+  const Product whole = {maps.batch * area, channels, channels, channels, 1, maps.threads};
   MultiOrder convs = {maps, {}};
   const int firsts[3] = {0, f.low, f.low + f.middle};
   for (int i = 0; i < 3; ++i) convs.convs[i] = {w[5 + 2 * i], w[6 + 2 * i], f.sides[i], f.dilations[i], firsts[i]};
@@ -36,7 +36,7 @@ void spatial(const Fused& f, const Maps& maps, const float* const* w, const floa
 }
 
 // w: fc1 and bias, depthwise convolution and bias, context and bias, fc2 and bias, what the context is multiplied by;
-// products as (inputs, outputs). A `slice` of the hidden channels at a time passes through: `memory` has room for two
+// products as (outputs, inputs). A `slice` of the hidden channels at a time passes through: `memory` has room for two
 // maps of so many and one of one.
 void channel(const Fused& f, const Maps& maps, const float* const* w, const float* x, float* memory, float* out) {
   const int area = maps.height * maps.width, total = maps.batch * area, channels = maps.channels;
@@ -44,12 +44,12 @@ void channel(const Fused& f, const Maps& maps, const float* const* w, const floa
   float *h = memory, *g = h + size_t(total) * f.slice, *context = g + size_t(total) * f.slice;
   for (int c = 0; c < f.hidden; c += f.slice) {
     const int some = std::min(f.slice, f.hidden - c);
-    const Product first = {total, channels, some, f.hidden, 0, maps.threads};
-    const Product second = {total, some, channels, channels, 0, maps.threads};
+    const Product first = {total, channels, some, channels, 1, maps.threads};
+    const Product second = {total, some, channels, f.hidden, 1, maps.threads};
     const Maps wide = {maps.batch, maps.height, maps.width, some, maps.threads};
-    moganet_product(&first, x, w[0] + c, w[1] + c, h);
+    moganet_product(&first, x, w[0] + size_t(c) * channels, w[1] + c, h);
     moganet_ffn(&wide, h, w[2] + c * 9, w[3] + c, w[4] + c, c ? nullptr : w[5], g, context);
-    moganet_product(&second, g, w[6] + size_t(c) * channels, c ? nullptr : w[7], out);
+    moganet_product(&second, g, w[6] + c, c ? nullptr : w[7], out);
   }
   moganet_add_channel(&pixels, out, x, context, w[8], nullptr, out);
 }

@@ -12,7 +12,7 @@ namespace {
 
 // Pixels and outputs that registers hold at once, inputs whose panel of weights stays in the first cache beside rows
 // that follow each other or lie apart, and how much of a map stays in the second.
-constexpr int ROWS = REGISTERS > 16 ? 8 : 6, COLUMNS = 2 * WIDEST, DEPTH = 320, APART = 256, TILE = 1 << 16;
+constexpr int ROWS = REGISTERS > 16 ? 8 : 6, COLUMNS = 2 * WIDEST, DEPTH = 320, APART = 256, TILE = 1 << 17;
 // Parts of the work per thread, or more: a processor that others use too takes fewer of them.
 constexpr int PARTS = 8;
 
@@ -21,9 +21,6 @@ struct Ahead {
   const float* at;
   int step;
 };
-
-// The bounds of part i of n that differ in size by one at most.
-int bound(int total, int n, int i) { return int(int64_t(total) * i / n); }
 
 // Lanes of a and b in turn, of their lower or upper halves.
 template <int from, int... lane>

@@ -55,6 +55,9 @@ inline float sum(Floats<N> x) {
 
 inline int ceil_div(int a, int b) { return (a + b - 1) / b; }
 
+// Where part i of n begins, if they differ in size by one at most.
+inline int bound(int total, int n, int i) { return int(int64_t(total) * i / n); }
+
 // Calls body(width, first channel) for all channels from `first` to `last`, in vectors as wide as fit.
 template <int N = WIDEST, class Body>
 inline void for_channels(int first, int last, Body body) {
