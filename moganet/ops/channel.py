@@ -11,25 +11,29 @@ which takes less time than to write and read them. A few images at a time, they 
 import torch
 from torch import Tensor
 
-from . import choice
-from .products import images_at_once
+from . import choice, passes
+from .cpu import halves
+from .products import images_at_once, product
 
 
 def forward(x: Tensor, normed: Tensor, mask: Tensor | None, weights: tuple[Tensor, ...], options: tuple,
             kept: list | None) -> Tensor:  # fmt: skip
-    """All maps (B, H, W, C). ``kept`` is given what the backward pass needs, per group of images."""
+    """All maps (B, H, W, C). ``kept`` is given what the backward pass needs: one tensor, or two per images at once."""
     scale, w1, b1, w_dw, b_dw, w_context, b_context, sigma, w2, b2 = weights
-    passes, hidden = choice.passes_for(x), len(w1)
-    w2, subtracted = passes.folded(w2, scale, sigma)
+    hidden, compiled = len(w1), choice.compiled(x)
+    w2, subtracted = (halves if compiled else passes).folded(w2, scale, sigma)
     b2 = scale * b2
+    if compiled:
+        given = (w1, b1, w_dw, b_dw, w_context, b_context, w2, b2, subtracted)
+        return halves.channel(x, normed, mask, given, kept)
     out = torch.empty_like(x)
     step = images_at_once(x, hidden)
     for i in range(0, len(x), step):
         images = slice(i, i + step)
         part = normed[images]
-        h = passes.product(part.flatten(0, 2), w1, b1).view(*part.shape[:3], hidden)
+        h = product(part.flatten(0, 2), w1, b1).view(*part.shape[:3], hidden)
         g, context = passes.hidden(h, w_dw, b_dw, w_context, b_context)
-        t = passes.product(g, w2, b2).view(part.shape)
+        t = product(g, w2, b2).view(part.shape)
         passes.add_channel(t, x[images], context, subtracted, None if mask is None else mask[images], out[images])
         if kept is not None:
             kept += [h, context]
@@ -40,8 +44,20 @@ def backward(grad: Tensor, normed: Tensor, mask: Tensor | None, weights: tuple[T
              kept: list) -> tuple:  # fmt: skip
     """Gradients of ``normed`` and of all weights, in their order."""
     scale, w1, _, w_dw, b_dw, w_context, _, sigma, w2, b2 = weights
-    passes, hidden = choice.passes_for(normed), len(w1)
-    folded_w2, subtracted = passes.folded(w2, scale, sigma)
+    module, compute = (halves, halves.channel_backward) if len(kept) == 1 else (passes, _by_pytorch)
+    folded_w2, subtracted = module.folded(w2, scale, sigma)
+    given = folded_w2, subtracted, w1, w_dw, b_dw, w_context
+    grad_normed, sums = compute(grad, normed, mask, given, kept[0] if len(kept) == 1 else kept)
+    dt_sum, by_context, m, d_b_context, d_w1, d_dw, d_b_dw, d_w_context, d_b1 = sums
+    d_w2, d_scale, d_sigma = module.folded_backward(m, by_context, w2, scale, sigma)
+    return grad_normed, (d_scale + b2 * dt_sum, d_w1, d_b1, d_dw, d_b_dw, d_w_context, d_b_context, d_sigma,
+                         d_w2, scale * dt_sum)  # fmt: skip
+
+
+def _by_pytorch(grad: Tensor, normed: Tensor, mask: Tensor | None, weights: tuple[Tensor, ...],
+                kept: list) -> tuple[Tensor, list[Tensor]]:  # fmt: skip
+    """What ``halves.channel_backward`` gives."""
+    folded_w2, subtracted, w1, w_dw, b_dw, w_context = weights
     grad_normed = torch.empty_like(normed)
     sums = None
     step = len(kept[0])
@@ -53,14 +69,11 @@ def backward(grad: Tensor, normed: Tensor, mask: Tensor | None, weights: tuple[T
             grad[images], context, subtracted, None if mask is None else mask[images]
         )
         dt = dt.flatten(0, 2)
-        dg = passes.product(dt, folded_w2.t())
+        dg = product(dt, folded_w2.t())
         g, dh, *d_passes = passes.hidden_backward(dg, d_context, h, w_dw, b_dw, w_context)
-        dh = dh.reshape(-1, hidden)
-        grad_normed[images] = passes.product(dh, w1.t()).view(part.shape)
+        dh = dh.reshape(-1, len(w1))
+        grad_normed[images] = product(dh, w1.t()).view(part.shape)
         new = [*shared, passes.correlate(dt, g), d_context.sum(0, keepdim=True),
                passes.correlate(dh, part.flatten(0, 2)), *d_passes]  # fmt: skip
         sums = new if sums is None else [a.add_(b) for a, b in zip(sums, new, strict=True)]
-    dt_sum, by_context, m, d_b_context, d_w1, d_dw, d_b_dw, d_w_context, d_b1 = sums
-    d_w2, d_scale, d_sigma = passes.folded_backward(m, by_context, w2, scale, sigma)
-    return grad_normed, (d_scale + b2 * dt_sum, d_w1, d_b1, d_dw, d_b_dw, d_w_context, d_b_context, d_sigma,
-                         d_w2, scale * dt_sum)  # fmt: skip
+    return grad_normed, sums

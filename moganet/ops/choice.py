@@ -13,16 +13,15 @@ It has first derivatives only. What a GPU has, and when, is told in ``moganet.op
 import contextlib
 import functools
 import os
-from collections.abc import Iterator
-from types import ModuleType
+from collections.abc import Iterator, Sequence
 
 import torch
 from mmengine.logging import MMLogger
 from torch import Tensor, nn
 from torch.nn.modules import module as hooks
 
-from . import gpu, passes
-from .cpu import compiled, library
+from . import gpu
+from .cpu import halves, library
 
 FUSED_TYPES = dict(
     cpu=(torch.float32, torch.float64, torch.bfloat16), cuda=(torch.float32, torch.bfloat16, torch.float16)
@@ -109,9 +108,9 @@ def fused(x: Tensor) -> bool:
     return True
 
 
-def passes_for(x: Tensor) -> ModuleType:
-    """What computes between the products of a block for maps like ``x`` on a CPU: compiled, or by PyTorch."""
-    return compiled if x.dtype is torch.float32 and choice() == 'auto' and library.load() else passes
+def compiled(x: Tensor, convs: Sequence[Tensor] = ()) -> bool:
+    """Whether kernels of ours are compiled for a map ``x`` on a CPU and depthwise convolutions of these weights."""
+    return x.dtype is torch.float32 and choice() == 'auto' and library.load() is not None and halves.compiles(convs)
 
 
 @functools.cache

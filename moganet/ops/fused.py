@@ -10,11 +10,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from . import choice, gpu, reference
-from .cpu import compiled
-from .cpu import fused as on_cpu
+from . import choice, gpu, passes, reference
+from .cpu import halves
+from .cpu.halves import MAPS
 from .products import images_at_once, product
-from .spatial import MAPS
 
 # How many weights a spatial half has.
 SPATIAL = 16
@@ -23,7 +22,7 @@ SPATIAL = 16
 def spatial(x: Tensor, weights: list[Tensor], dilations: tuple[int, ...], double: bool, out: Tensor) -> None:
     """The spatial half of a block on a CPU, into ``out``."""
     w_in, b_in, mean, w_gate, b_gate, *convs, w_value, b_value, w_out, b_out, shortcut = weights
-    passes, channels = choice.passes_for(x), x.shape[-1]
+    channels = x.shape[-1]
     q = product(x.view(-1, channels), w_in).view(x.shape)
     u = passes.activated(q, torch.addcmul(b_in, mean, q.mean((1, 2)), value=-1), inplace=True)
     g = product(u.view(-1, channels), w_gate, b_gate)
@@ -35,7 +34,6 @@ def spatial(x: Tensor, weights: list[Tensor], dilations: tuple[int, ...], double
 def channel(x: Tensor, weights: list[Tensor], out: Tensor) -> None:
     """The channel half of a block on a CPU, into ``out``."""
     w1, b1, w_dw, b_dw, w_context, b_context, w2, b2, subtracted = weights
-    passes = choice.passes_for(x)
     h = product(x.view(-1, x.shape[-1]), w1, b1).view(*x.shape[:3], len(w1))
     g, context = passes.hidden(h, w_dw, b_dw, w_context.flatten(), b_context)
     passes.add_channel(product(g, w2, b2).view(x.shape), x, context, subtracted, None, out)
@@ -85,8 +83,10 @@ def _by_kernels(
 
         return fused.block(x, spatial_weights, channel_weights, dilations, double, keep)
     x = x.permute(0, 2, 3, 1).contiguous()
-    if choice.passes_for(x) is compiled and on_cpu.applies(x, spatial_weights, channel_weights):
-        return on_cpu.block(x, spatial_weights, channel_weights, dilations, double).permute(0, 3, 1, 2)
+    usual = all(w.dtype is torch.float32 and w.is_contiguous() for w in weights)
+    if usual and choice.compiled(x, spatial_weights[5:10:2]):
+        x = halves.spatial(x, x, None, spatial_weights, (double, dilations), None)
+        return halves.channel(x, x, None, channel_weights, None).permute(0, 3, 1, 2)
     x = in_groups(lambda part, out: spatial(part, spatial_weights, dilations, double, out), x, MAPS * x.shape[-1])
     x = in_groups(lambda part, out: channel(part, channel_weights, out), x, len(channel_weights[0]))
     return x.permute(0, 3, 1, 2)

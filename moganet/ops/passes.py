@@ -1,6 +1,6 @@
 """What lies between the matrix products of a block on a CPU, and gradients of their weights, by PyTorch's operations.
 
-``moganet/ops/cpu/compiled.py`` has the same functions, compiled. Maps are (B, H, W, C). Nothing here knows autograd.
+``moganet/ops/cpu/halves.py`` has the whole of it, compiled. Maps are (B, H, W, C). Nothing here knows autograd.
 """
 
 import torch

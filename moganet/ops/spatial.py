@@ -12,11 +12,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from . import choice
+from . import choice, passes
+from .cpu import halves
+from .cpu.halves import MAPS
 from .products import images_at_once, product
-
-# Maps of C channels that are at work at once.
-MAPS = 6
 
 
 def decomposed(normed: Tensor, sigma: Tensor, w: Tensor, b: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -28,25 +27,28 @@ def decomposed(normed: Tensor, sigma: Tensor, w: Tensor, b: Tensor) -> tuple[Ten
 
 def forward(x: Tensor, normed: Tensor, mask: Tensor | None, weights: tuple[Tensor, ...], options: tuple,
             kept: list | None) -> Tensor:  # fmt: skip
-    """All maps (B, H, W, C). ``kept`` is given what the backward pass needs, per group of images."""
+    """All maps (B, H, W, C). ``kept`` is given what the backward pass needs: one tensor, or four per images at once."""
     scale, w_in, b_in, sigma, w_gate, b_gate, *convs, w_value, b_value, w_out, b_out = weights
     double, dilations = options
-    passes, channels = choice.passes_for(x), x.shape[-1]
+    channels = x.shape[-1]
     w_in, b_in, _, _ = decomposed(normed, sigma, w_in, b_in)
     w_out, b_out = scale[:, None] * w_out, scale * b_out
+    if choice.compiled(x, convs[::2]):
+        given = (w_in, b_in, None, w_gate, b_gate, *convs, w_value, b_value, w_out, b_out, scale)
+        return halves.spatial(x, normed, mask, given, options, kept)
     out = torch.empty_like(x)
     step = images_at_once(x, MAPS * channels)
     for i in range(0, len(x), step):
         images = slice(i, i + step)
         part = normed[images]
-        q = passes.product(part.flatten(0, 2), w_in).view(part.shape)
+        q = product(part.flatten(0, 2), w_in).view(part.shape)
         u = passes.activated(q, b_in[images], inplace=kept is None)
-        g = passes.product(u.view(-1, channels), w_gate, b_gate)
+        g = product(u.view(-1, channels), w_gate, b_gate)
         m = passes.multi_order(u, convs, dilations).view(-1, channels)
-        v = passes.product(m, w_value, b_value)
+        v = product(m, w_value, b_value)
         if kept is not None:
             kept += [q, g, m, v]
-        t = passes.product(passes.gated(g, v, double, inplace=kept is None), w_out, b_out).view(part.shape)
+        t = product(passes.gated(g, v, double, inplace=kept is None), w_out, b_out).view(part.shape)
         passes.add_spatial(t, x[images], part, scale, None if mask is None else mask[images], out[images])
     return out
 
@@ -55,10 +57,25 @@ def backward(grad: Tensor, normed: Tensor, mask: Tensor | None, weights: tuple[T
              kept: list) -> tuple:  # fmt: skip
     """Gradients of ``normed`` and of all weights, in their order."""
     scale, w_in, b_in, sigma, w_gate, _, *convs, w_value, _, w_out, b_out = weights
-    double, dilations = options
-    passes, channels = choice.passes_for(normed), normed.shape[-1]
     scaled_in, _, mean, projected = decomposed(normed, sigma, w_in, b_in)
-    scaled_out = scale[:, None] * w_out
+    given = (scaled_in, w_gate, *convs, w_value, scale[:, None] * w_out, scale)
+    compute = halves.spatial_backward if len(kept) == 1 else _by_pytorch
+    grad_normed, sums = compute(grad, normed, mask, given, options, kept[0] if len(kept) == 1 else kept)
+    dt_sum, by_normed, d_out, d_value, d_b_value, d_gate, d_b_gate, d_in, *d_convs, dq_sums = sums
+    trained = scale, w_in, sigma, w_out, b_out
+    grads, d_mean = weight_gradients(trained, d_in, d_out, dt_sum, by_normed, dq_sums, mean, projected)
+    grad_normed.sub_(d_mean.div_(normed.shape[1] * normed.shape[2])[:, None, None])
+    d_scale, d_in, d_b_in, d_sigma, d_out, d_b_out = grads
+    return grad_normed, (d_scale, d_in, d_b_in, d_sigma, d_gate, d_b_gate, *d_convs, d_value, d_b_value, d_out,
+                         d_b_out)  # fmt: skip
+
+
+def _by_pytorch(grad: Tensor, normed: Tensor, mask: Tensor | None, weights: tuple[Tensor, ...], options: tuple,
+                kept: list) -> tuple[Tensor, list[Tensor]]:  # fmt: skip
+    """What ``halves.spatial_backward`` gives."""
+    scaled_in, w_gate, *convs, w_value, scaled_out, scale = weights
+    double, dilations = options
+    channels = normed.shape[-1]
     grad_normed = torch.empty_like(normed)
     biases, sums = [], None
     step = len(kept[0])
@@ -68,24 +85,18 @@ def backward(grad: Tensor, normed: Tensor, mask: Tensor | None, weights: tuple[T
         part = normed[images]
         dt, *shared = passes.shortcut_backward(grad[images], part, None if mask is None else mask[images])
         flat = dt.flatten(0, 2)
-        s, dg, dv, dg_sum, dv_sum = passes.gated_backward(passes.product(flat, scaled_out.t()), g, v, double)
+        s, dg, dv, dg_sum, dv_sum = passes.gated_backward(product(flat, scaled_out.t()), g, v, double)
         u = F.silu(q)
         new = [*shared, passes.correlate(flat, s), passes.correlate(dv, m), dv_sum,
                passes.correlate(dg, u.view(-1, channels)), dg_sum]  # fmt: skip
-        du, d_convs = passes.multi_order_backward(passes.product(dv, w_value.t()).view(part.shape), u, convs, dilations)
-        dq, dq_sum = passes.activated_backward(passes.product(dg, w_gate.t()).view(part.shape), du, q)
+        du, d_convs = passes.multi_order_backward(product(dv, w_value.t()).view(part.shape), u, convs, dilations)
+        dq, dq_sum = passes.activated_backward(product(dg, w_gate.t()).view(part.shape), du, q)
         biases.append(dq_sum)
         new += [passes.correlate(dq.view(-1, channels), part.flatten(0, 2)), *d_convs]
-        d_part = passes.product(dq.view(-1, channels), scaled_in.t()).view(part.shape)
+        d_part = product(dq.view(-1, channels), scaled_in.t()).view(part.shape)
         passes.add_scaled(d_part, dt, scale, grad_normed[images])
         sums = new if sums is None else [a.add_(b) for a, b in zip(sums, new, strict=True)]
-    dt_sum, by_normed, d_out, d_value, d_b_value, d_gate, d_b_gate, d_in, *d_convs = sums
-    trained = scale, w_in, sigma, w_out, b_out
-    grads, d_mean = weight_gradients(trained, d_in, d_out, dt_sum, by_normed, torch.cat(biases), mean, projected)
-    grad_normed.sub_(d_mean.div_(normed.shape[1] * normed.shape[2])[:, None, None])
-    d_scale, d_in, d_b_in, d_sigma, d_out, d_b_out = grads
-    return grad_normed, (d_scale, d_in, d_b_in, d_sigma, d_gate, d_b_gate, *d_convs, d_value, d_b_value, d_out,
-                         d_b_out)  # fmt: skip
+    return grad_normed, [*sums, torch.cat(biases)]
 
 
 def weight_gradients(

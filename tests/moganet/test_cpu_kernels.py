@@ -1,14 +1,15 @@
 """Compiled kernels compute what PyTorch's operations do, for every width of vector, and appear whole or not at all."""
 
 import shutil
+from ctypes import c_int
 
 import pytest
 import torch
 from official import relative_error
 
 from moganet import cli, ops
-from moganet.ops import choice, passes
-from moganet.ops.cpu import compiled, fused, library
+from moganet.ops import channel, choice, spatial
+from moganet.ops.cpu import halves, library
 from moganet.ops.reference import split_channels
 
 pytestmark = pytest.mark.skipif(shutil.which('g++') is None, reason='needs g++')
@@ -44,117 +45,135 @@ def threads(request):
 def convolutions(channels):
     _, middle, high = split_channels(channels)
     shapes = (((channels, 1, 5, 5), (channels,)), ((middle, 1, 5, 5), (middle,)), ((high, 1, 7, 7), (high,)))
-    return [torch.randn(shape) for pair in shapes for shape in pair]
+    return [torch.randn(shape) / 5 for pair in shapes for shape in pair]
 
 
-def arguments(shape):
-    """Each function with what it is given for maps of this shape."""
-    *sides, channels = shape
-    pixels = sides[0] * sides[1] * sides[2]
-    maps = [torch.randn(shape) for _ in range(3)]
-    flat = [torch.randn(pixels, channels) for _ in range(3)]
-    row, context, mask = torch.randn(channels), torch.randn(pixels), torch.randn(shape[0], 1, 1, 1)
-    depthwise = (torch.randn(channels, 1, 3, 3), torch.randn(channels), torch.randn(channels))
-    weight = torch.randn(2 * channels + 3, channels)
-    yield 'product', (flat[0], weight, torch.randn(len(weight)))
-    yield 'product', (flat[0], weight, None)
-    yield 'product', (flat[0], torch.randn(channels, channels + 5).t(), None)
-    yield 'product', (torch.randn(35, 700), torch.randn(97, 700), None)  # more inputs than a panel has
-    yield 'product', (flat[0], torch.randn(7, 2 * channels)[:, ::2], None)
-    yield 'activated_backward', maps
-    yield 'multi_order', (maps[0], convolutions(channels), DILATIONS)
-    yield 'multi_order_backward', (maps[0], maps[1], convolutions(channels), DILATIONS)
-    yield 'multi_order', (maps[0], convolutions(channels), (2, 1, 4))
-    yield 'multi_order_backward', (maps[0], maps[1], convolutions(channels), (2, 1, 4))
-    yield 'hidden', (maps[0], *depthwise, torch.randn(1))
-    yield 'hidden_backward', (flat[0], context, maps[0], *depthwise)
-    yield 'add_scaled', (maps[0], maps[1], row, torch.empty(shape))
-    yield 'folded', (flat[0], context, row)
-    yield 'folded_backward', (flat[0], context, flat[1], torch.randn(pixels), row)
-    yield 'correlate', (flat[0], torch.randn(pixels, 2 * channels + 3))
-    yield 'correlate', (torch.randn(pixels, 3 * channels), flat[0])
-    for flag in (True, False):
-        yield 'activated', (maps[0], torch.randn(shape[0], channels), flag)
-        yield 'gated', (flat[0], flat[1], flag, True)
-        yield 'gated', (flat[0], flat[1], flag, False)
-        yield 'gated_backward', (*flat, flag)
-        masked = mask if flag else None
-        yield 'add_spatial', (*maps, row, masked, torch.empty(shape))
-        yield 'shortcut_backward', (maps[0], maps[1], masked)
-        yield 'add_channel', (maps[0], maps[1], context, row, masked, torch.empty(shape))
-        yield 'context_backward', (maps[0], context, row, masked)
+def weight(outputs, inputs):
+    return torch.randn(outputs, inputs) / inputs**0.5
 
 
-def results(module, name, given):
-    """All tensors that a function returns, and what is written into the last argument where it returns none."""
-    given = [t.clone() if isinstance(t, torch.Tensor) else t for t in given]
-    found = getattr(module, name)(*given)
-    found = given[-1] if found is None else found
-    found = [found] if isinstance(found, torch.Tensor) else found
-    return [t for part in found for t in (part if isinstance(part, list) else [part])]
+def spatial_weights(channels):
+    """Of a spatial half, in its order."""
+    c, square = channels, [weight(channels, channels) for _ in range(4)]
+    return (torch.randn(c), square[0], torch.randn(c), torch.randn(c), square[1], torch.randn(c), *convolutions(c),
+            square[2], torch.randn(c), square[3], torch.randn(c))  # fmt: skip
+
+
+def channel_weights(channels):
+    """Of a channel half, in its order."""
+    c, hidden = channels, 3 * channels + 5
+    return (torch.randn(c), weight(hidden, c), torch.randn(hidden), torch.randn(hidden, 1, 3, 3), torch.randn(hidden),
+            weight(1, hidden)[0], torch.randn(1), torch.randn(hidden), weight(c, hidden), torch.randn(c))  # fmt: skip
+
+
+def everything(half, weights, options, x, normed, mask, grad):
+    """What a half computes with and without gradients, and its gradients."""
+    kept = []
+    out = half.forward(x, normed, mask, weights, options, kept)
+    grad_normed, grads = half.backward(grad, normed, mask, weights, options, kept)
+    return [out, half.forward(x, normed, mask, weights, options, None), grad_normed, *grads]
+
+
+@pytest.fixture(params=[4 << 20, 1], ids=['all images at once', 'one at a time'])
+def cached(request, monkeypatch):
+    monkeypatch.setattr(ops.products, 'CACHED', request.param)
 
 
 @pytest.mark.parametrize('shape', SHAPES, ids=str)
-def test_every_kernel_computes_what_pytorch_does(shape, processor, threads):
-    names = set()
-    for name, given in arguments(shape):
-        names.add(name)
-        for ours, theirs in zip(results(compiled, name, given), results(passes, name, given), strict=True):
-            assert ours.shape == theirs.shape, name
-            assert relative_error(ours, theirs) < 2e-6, name
-    defined = {name for name, value in vars(passes).items() if getattr(value, '__module__', '') == passes.__name__}
-    assert names == {name for name in defined if not name.startswith('_')} - {'factors'} | {'product'}
+@pytest.mark.parametrize('masked', [True, False])
+@pytest.mark.parametrize(('half', 'weights_of', 'options'), [
+    (spatial, spatial_weights, (False, (1, 2, 3))), (spatial, spatial_weights, (True, (2, 1, 4))),
+    (channel, channel_weights, ()),
+])  # fmt: skip
+def test_a_half_computes_what_pytorch_does(
+    half, weights_of, options, masked, shape, processor, threads, cached, monkeypatch
+):
+    monkeypatch.setattr(halves, 'SLICE', 96)  # none, one or two and a rest
+    maps, weights = [torch.randn(shape) for _ in range(3)], weights_of(shape[-1])
+    mask = torch.randn(shape[0], 1, 1, 1) if masked else None
+    given = (half, weights, options, *maps[:2], mask, maps[2])
+    before = [t.clone() for t in (*maps, *weights)]
+    with ops.use('pytorch'):
+        expected = everything(*given)
+    for name, (ours, theirs) in enumerate(zip(everything(*given), expected, strict=True)):
+        assert ours.shape == theirs.shape and ours.is_contiguous(), name
+        # Of a single pixel, feature decomposition has no gradient but rounding.
+        assert (ours - theirs).abs().max() < 1e-5 * max(0.1, theirs.abs().max()), name
+    assert all(torch.equal(a, b) for a, b in zip((*maps, *weights), before, strict=True))
+
+
+@pytest.mark.parametrize('outputs', [1, 16, 45, 97])
+@pytest.mark.parametrize('inputs', [1, 37, 320, 700])
+@pytest.mark.parametrize('pixels', [1, 35, 500])
+@pytest.mark.parametrize('turned', [True, False])
+def test_products_of_any_size(pixels, inputs, outputs, turned, processor, threads):
+    stride = (inputs if turned else outputs) + 3
+    x, w = torch.randn(pixels, inputs), torch.randn((outputs if turned else inputs), stride)
+    bias, added = torch.randn(outputs), torch.randn(pixels, outputs)
+    problem = (c_int * 6)(pixels, inputs, outputs, stride, turned, torch.get_num_threads())
+    expected = x.double() @ (w[:, :inputs].t() if turned else w[:, :outputs]).double()
+    out = torch.full_like(added, torch.nan)
+    halves._call('product', problem, x, w, bias, out)
+    assert relative_error(out.double(), expected + bias) < 2e-6
+    out.copy_(added)
+    halves._call('product', problem, x, w, None, out)
+    assert relative_error(out.double(), expected + added) < 2e-6
+
+
+@pytest.mark.parametrize(('pixels', 'left', 'right'), [(1, 1, 1), (300, 7, 17), (900, 64, 16), (150, 40, 1100)])
+@pytest.mark.parametrize('add', [True, False])
+def test_gradients_of_weights_of_any_size(pixels, left, right, add, processor, threads):
+    a, b, out = torch.randn(pixels, left), torch.randn(pixels, right), torch.randn(left, right + 5)
+    before = out.clone()
+    halves._call('correlate', (c_int * 6)(pixels, left, right, right + 5, add, torch.get_num_threads()), a, b, out)
+    expected = a.double().t() @ b.double() + (before[:, :right] if add else 0)
+    assert relative_error(out[:, :right].double(), expected) < 2e-6
+    assert torch.equal(out[:, right:], before[:, right:])
 
 
 @pytest.mark.parametrize('shape', SHAPES, ids=str)
 @pytest.mark.parametrize('double', [True, False])
-def test_a_folded_block_computes_what_pytorch_does(shape, double, processor, threads, monkeypatch):
-    monkeypatch.setattr(fused, 'SLICE', 96)  # none, one or two and a rest
-    channels, hidden = shape[-1], 3 * shape[-1] + 5
-
-    def weight(outputs, inputs):
-        return torch.randn(outputs, inputs) / inputs**0.5
-
-    def row(size=channels):
-        return torch.randn(size)
-
-    square = [weight(channels, channels) for _ in range(4)]
-    spatial = [square[0], row(), row(), square[1], row(), *(t / 5 for t in convolutions(channels)),
-               square[2], row(), square[3], row(), row()]  # fmt: skip
-    channel = [weight(hidden, channels), row(hidden), torch.randn(hidden, 1, 3, 3), row(hidden), torch.randn(1, hidden),
-               row(1), weight(channels, hidden), row(), row()]  # fmt: skip
+def test_a_folded_block_computes_what_pytorch_does(shape, double, processor, threads, cached, monkeypatch):
+    monkeypatch.setattr(halves, 'SLICE', 96)  # none, one or two and a rest
+    channels, row = shape[-1], torch.randn
+    shortcut, w_in, b_in, mean, *others = spatial_weights(channels)
+    folded = [w_in, b_in, mean, *others, shortcut], list(channel_weights(channels))[1:7]
+    folded[1].extend([weight(channels, 3 * channels + 5), row(channels), row(channels)])
     x, found = torch.randn(shape).permute(0, 3, 1, 2), []
-    for path, cached in (('auto', 4 << 20), ('auto', 1), ('pytorch', 1)):
-        monkeypatch.setattr(ops.products, 'CACHED', cached)
+    for path in ('auto', 'pytorch'):
         with ops.use(path):
-            found.append(ops.fused.block(x, spatial, channel, DILATIONS, double))
-    assert relative_error(found[0], found[2]) < 1e-5
-    assert relative_error(found[1], found[2]) < 1e-5
-    rows = x.permute(0, 2, 3, 1)
-    assert fused.applies(rows, spatial, channel)
-    assert not fused.applies(rows.double(), [w.double() for w in spatial], [w.double() for w in channel])
-    assert not fused.applies(rows, spatial, [w[..., ::2] for w in channel])
+            found.append(ops.fused.block(x, *folded, DILATIONS, double))
+    assert relative_error(*found) < 1e-5
 
 
 def test_numbers_beyond_what_floats_hold(processor):
     x = torch.tensor([0.0, -0.0, 1e-30, 88.0, -88.0, 100.0, -100.0, 1e4, -1e4, 1e30, torch.nan]).repeat(16)[None]
-    silu = torch.nn.functional.silu(x)
-    ours = compiled.gated(x, torch.full_like(x, 30.0), False, False) / 30
-    assert torch.allclose(ours, silu, rtol=1e-6, atol=1e-30, equal_nan=True)
-    h = x.view(1, 1, 1, -1)
-    weight = torch.zeros(h.shape[-1], 1, 3, 3)
-    weight[:, :, 1, 1] = 1
-    gelu, _ = compiled.hidden(h, weight, h.new_zeros(h.shape[-1]), h.new_zeros(h.shape[-1]), h.new_zeros(1))
-    assert torch.allclose(gelu, torch.nn.functional.gelu(x), rtol=1e-6, atol=2e-7, equal_nan=True)
+    channels, zeros = x.shape[1], torch.zeros(x.shape[1])
+    out = torch.empty_like(x)
+    halves._call('silu', (c_int * 4)(1, 1, channels, 1), x.clone(), None, out)
+    assert torch.allclose(out, torch.nn.functional.silu(x), rtol=1e-6, atol=1e-30, equal_nan=True)
+    taps = torch.zeros(channels, 9)
+    taps[:, 4] = 1
+    given = x, taps, zeros, zeros, zeros[:1]
+    halves._call('ffn', (c_int * 5)(1, 1, 1, channels, 1), *given, out, torch.empty(1))
+    assert torch.allclose(out, torch.nn.functional.gelu(x), rtol=1e-6, atol=2e-7, equal_nan=True)
 
 
 def test_float32_on_cpus_is_compiled_unless_that_is_switched_off(processor):
-    x = torch.ones(1)
-    assert choice.passes_for(x) is compiled
-    assert choice.passes_for(x.double()) is choice.passes_for(x.bfloat16()) is passes
+    x, convs = torch.ones(1), convolutions(16)[::2]
+    assert choice.compiled(x) and choice.compiled(x, convs)
+    assert not choice.compiled(x.double()) and not choice.compiled(x.bfloat16())
+    assert not choice.compiled(x, [torch.ones(1, 1, 9, 9)]) and not choice.compiled(x, [torch.ones(1, 1, 3, 5)])
     for path in ('pytorch', 'reference'):
         with ops.use(path):
-            assert choice.passes_for(x) is passes
+            assert not choice.compiled(x)
+
+
+def test_too_little_memory_is_said(processor):
+    maps = halves._channel_block(torch.empty(1, 1, 1, 1), 1)
+    maps.images, maps.width, maps.slice = 1 << 20, 1 << 20, 1 << 20
+    with pytest.raises(MemoryError, match='moganet_channel finds no memory'):
+        halves._call('channel', maps, [], *[None] * 5)
 
 
 @pytest.fixture
@@ -166,7 +185,7 @@ def empty_cache(tmp_path, monkeypatch):
 
 
 def test_without_kernels_pytorch_computes_and_the_log_says_what_compiles_them(empty_cache, told):
-    assert choice.passes_for(torch.ones(1)) is passes
+    assert not choice.compiled(torch.ones(1))
     choice._announce_cpus()
     assert 'faster path for CPUs' in told[-1] and '`moganet kernels` compiles' in told[-1]
 
@@ -201,11 +220,12 @@ def test_another_processor_or_other_sources_have_another_library(empty_cache, tm
 
 
 def test_the_default_type_of_others_does_not_matter(processor):
-    g = torch.randn(8, 16)
-    expected = compiled.gated_backward(g.clone(), g, g, False)
+    x = torch.randn(2, 4, 4, 16)
+    given = channel, channel_weights(16), (), x, x, None, x
+    expected = everything(*given)
     torch.set_default_dtype(torch.float64)
     try:
-        found = compiled.gated_backward(g.clone(), g, g, False)
+        found = everything(*given)
     finally:
         torch.set_default_dtype(torch.float32)
     assert all(torch.equal(ours, theirs) for ours, theirs in zip(found, expected, strict=True))

@@ -58,8 +58,9 @@ void multiply(const float* a, const float* b, int pixels, float* out, int stride
     }
 }
 
-// Columns `first` to `last` of a^T b over some pixels.
-void correlate(const Products& p, const float* a, const float* b, int from, int to, int first, int last, float* out) {
+// Columns `first` to `last` of a^T b over some pixels, into rows that lie `stride` apart or added to them.
+void correlate(const Products& p, const float* a, const float* b, int from, int to, int first, int last, float* out,
+               int stride, bool add) {
   const int columns = last - first, chunks = ceil_div(to - from, PIXELS);
   const size_t size_b = size_t(ceil_div(columns, COLUMNS)) * panel(COLUMNS);
   float* const packed_b = scratch(size_b + size_t(ceil_div(p.left, ROWS)) * panel(ROWS));
@@ -71,31 +72,38 @@ void correlate(const Products& p, const float* a, const float* b, int from, int 
     for (int c = 0; c < columns; c += COLUMNS)
       for (int r = 0; r < p.left; r += ROWS)
         multiply(packed_a + size_t(r / ROWS) * panel(ROWS), packed_b + size_t(c / COLUMNS) * panel(COLUMNS), some,
-                 out + size_t(r) * p.right + first + c, p.right, std::min(ROWS, p.left - r),
-                 std::min(COLUMNS, columns - c), i == 0);
+                 out + size_t(r) * stride + first + c, stride, std::min(ROWS, p.left - r),
+                 std::min(COLUMNS, columns - c), i == 0 && !add);
   }
 }
 
 }  // namespace
 
-// Parts of the pixels that threads sum up by themselves, since there are too few columns to share.
-extern "C" int moganet_correlate_parts(const Products* p) {
-  return ceil_div(p->right, COLUMNS) >= p->threads ? 1 : std::min(p->threads, ceil_div(p->pixels, PIXELS));
-}
-
-// a (pixels, left), b (pixels, right), out (parts, left, right).
+// a (pixels, left), b (pixels, right). Where there are too few columns to share, threads have pixels to sum up instead.
 extern "C" void moganet_correlate(const Products* problem, const float* a, const float* b, float* out) {
   const Products& p = *problem;
-  const int parts = moganet_correlate_parts(problem);
+  const int parts = ceil_div(p.right, COLUMNS) >= p.threads ? 1 : std::min(p.threads, ceil_div(p.pixels, PIXELS));
   const int shares = parts > 1 ? 1 : p.threads * ceil_div(p.right, p.threads * SPAN);
   const int share = ceil_div(ceil_div(p.right, COLUMNS), shares) * COLUMNS;
+  const size_t size = size_t(p.left) * p.right;
+  std::vector<float> sums(parts > 1 ? parts * size : 0);
 #pragma omp parallel for num_threads(p.threads) schedule(dynamic)
   for (int i = 0; i < parts * shares; ++i) {
-    const size_t part = i / shares, first = size_t(i % shares) * share;
-    if (first >= size_t(p.right)) continue;
-    correlate(p, a, b, part * p.pixels / parts, (part + 1) * p.pixels / parts, first,
-              std::min(size_t(p.right), first + share), out + part * p.left * p.right);
+    const int part = i / shares, first = i % shares * share;
+    if (first >= p.right) continue;
+    const int last = std::min(p.right, first + share);
+    const int from = bound(p.pixels, parts, part), to = bound(p.pixels, parts, part + 1);
+    if (parts > 1)
+      correlate(p, a, b, from, to, first, last, sums.data() + part * size, p.right, false);
+    else
+      correlate(p, a, b, from, to, first, last, out, p.stride, p.add);
   }
+  for (int part = 0; part < parts && parts > 1; ++part)
+    for (int r = 0; r < p.left; ++r)
+      for (int c = 0; c < p.right; ++c) {
+        float& to = out[size_t(r) * p.stride + c];
+        to = sums[part * size + size_t(r) * p.right + c] + (part || p.add ? to : 0.f);
+      }
 }
 
 }  // namespace moganet

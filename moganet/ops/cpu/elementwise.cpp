@@ -65,12 +65,12 @@ extern "C" void moganet_sum(const Pixels* p, const float* x, float* sums) {
   });
 }
 
-// q += bias of the image (batch, channels); u = SiLU(q). They may be the same.
+// q += bias of the image (batch, channels), if any; u = SiLU(q). They may be the same.
 extern "C" void moganet_silu(const Pixels* p, float* q, const float* bias, float* u) {
   for_elements(*p, 0, nullptr, [&](auto lanes, size_t at, int image, int c, float*) {
     constexpr int N = decltype(lanes)::value;
-    const Floats<N> x = load<N>(q + at) + load<N>(bias + image * size_t(p->channels) + c);
-    store<N>(q + at, x);
+    Floats<N> x = load<N>(q + at);
+    if (bias) store<N>(q + at, x += load<N>(bias + image * size_t(p->channels) + c));
     store<N>(u + at, silu<N>(x));
   });
 }

@@ -1,5 +1,6 @@
 // What the kernels are told and what they are called. Maps are (batch, height, width, channels), all of float32 and
-// without gaps; `moganet/ops/cpu/compiled.py` has the same structures.
+// without gaps; `moganet/ops/cpu/halves.py` has the structures of whole
+// halves.
 
 #pragma once
 
@@ -26,9 +27,9 @@ struct Pixels {
   int batch, pixels, channels, threads;
 };
 
-// Two matrices, (pixels, left) and (pixels, right).
+// Two matrices, (pixels, left) and (pixels, right), whose product has rows that lie `stride` apart, and may be added to.
 struct Products {
-  int pixels, left, right, threads;
+  int pixels, left, right, stride, add, threads;
 };
 
 // x (pixels, inputs) times w (inputs, outputs), or `turned`, (outputs, inputs), whose rows lie `stride` apart.
@@ -36,11 +37,11 @@ struct Product {
   int pixels, inputs, outputs, stride, turned, threads;
 };
 
-// A block that is folded for inference: hidden channels and how many of them at once, images that its halves work on at
-// once, the groups of channels, whether the gate has both activations twice, and the three convolutions.
-struct Fused {
+// A block, of which some images are worked on at once, and a slice of the hidden channels: groups of channels, whether the
+// gate has both activations twice, and the three convolutions.
+struct Block {
   Maps maps;
-  int hidden, slice, spatial_images, channel_images, low, middle, twice, sides[3], dilations[3];
+  int images, hidden, slice, low, middle, twice, sides[3], dilations[3];
 };
 
 struct Matrix {
@@ -76,12 +77,18 @@ void moganet_add_channel(const Pixels* p, const float* t, const float* x, const 
                          const float* mask, float* out);
 void moganet_context_backward(const Pixels* p, const float* grad, const float* context, const float* subtracted,
                               const float* mask, float* d, float* d_context, float* sums);
-int moganet_correlate_parts(const Products* p);
 void moganet_correlate(const Products* p, const float* a, const float* b, float* out);
 void moganet_product(const Product* p, const float* x, const float* w, const float* bias, float* out);
 void moganet_fold(const Matrix* p, const float* w, const float* scale, const float* sigma, float* out,
                   float* subtracted);
 void moganet_fold_backward(const Matrix* p, float* m, const float* shared, const float* w, const float* scale,
                            const float* sigma, float* d_scale, float* d_sigma);
-void moganet_fused(const Fused* f, const float* const* weights, const float* x, float* memory, float* out);
+int moganet_spatial(const Block* b, const float* const* weights, const float* x, const float* n, const float* mask,
+                    float* kept, float* out);
+int moganet_channel(const Block* b, const float* const* weights, const float* x, const float* n, const float* mask,
+                    float* kept, float* out);
+int moganet_spatial_backward(const Block* b, const float* const* weights, const float* grad, const float* n,
+                             const float* mask, const float* kept, float* grad_n, float* const* grads);
+int moganet_channel_backward(const Block* b, const float* const* weights, const float* grad, const float* n,
+                             const float* mask, const float* kept, float* grad_n, float* const* grads);
 }
