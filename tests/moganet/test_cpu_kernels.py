@@ -16,19 +16,22 @@ pytestmark = pytest.mark.skipif(shutil.which('g++') is None, reason='needs g++')
 DILATIONS = (1, 2, 3)
 # The last two have channels that fill no vector and rows that fill no block.
 SHAPES = ((2, 16, 16, 32), (1, 56, 5, 64), (3, 7, 7, 72), (1, 1, 1, 64), (2, 2, 3, 52), (3, 9, 31, 41))
-# Of x86, with vectors of 256 and of 128 bits: what must be there, and what to compile for it.
-PROCESSORS = {'native': ['-march=native'], 'avx2': ['-march=x86-64', '-mavx2', '-mfma'], 'sse2': ['-march=x86-64']}
+AVX2 = ['-march=x86-64', '-mavx2', '-mfma']
+# What must be there, and what to compile for: x86 with vectors of 256 and of 128 bits, and those of 512 in two halves.
+PROCESSORS = {'native': ('', ['-march=native']), 'avx2': ('avx2', AVX2), 'sse2': ('sse2', ['-march=x86-64']),
+              'halves of avx512': ('avx2', [*AVX2, '-D__AVX512F__', '-Wno-psabi'])}  # fmt: skip
 
 
 @pytest.fixture(scope='module', params=PROCESSORS)
 def processor(request, tmp_path_factory):
     """Kernels compiled for a processor, which this one must be able to stand for."""
-    if request.param != 'native' and f' {request.param} ' not in library._processor():
-        pytest.skip(f'this processor has no {request.param}')
+    needed, own_flags = PROCESSORS[request.param]
+    if needed not in library._processor().split(' ') and needed:
+        pytest.skip(f'this processor has no {needed}')
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv('MOGANET_CACHE', str(tmp_path_factory.mktemp('cache')))
         flags = [flag for flag in library.FLAGS if flag != '-march=native']
-        patch.setattr(library, 'FLAGS', (*flags, *PROCESSORS[request.param]))
+        patch.setattr(library, 'FLAGS', (*flags, *own_flags))
         library.build()
         yield request.param
     library.load.cache_clear()

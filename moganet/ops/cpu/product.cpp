@@ -22,10 +22,10 @@ struct Ahead {
   int step;
 };
 
-// Lanes of a and b in turn, of their lower or upper halves.
+// The lower or upper halves of a and b, a lane of each in turn.
 template <int from, int... lane>
 Floats<WIDEST> interleave(Floats<WIDEST> a, Floats<WIDEST> b, std::integer_sequence<int, lane...>) {
-  return __builtin_shufflevector(a, b, (from + lane / 2 + lane % 2 * WIDEST)...);
+  return __builtin_shuffle(a, b, typename Types<WIDEST>::Ints{(from + lane / 2 + lane % 2 * WIDEST)...});
 }
 
 // Rows and columns change places.
