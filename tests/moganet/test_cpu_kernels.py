@@ -105,9 +105,9 @@ def test_a_half_computes_what_pytorch_does(
     assert all(torch.equal(a, b) for a, b in zip((*maps, *weights), before, strict=True))
 
 
-@pytest.mark.parametrize('outputs', [1, 16, 45, 97])
-@pytest.mark.parametrize('inputs', [1, 37, 320, 700])
-@pytest.mark.parametrize('pixels', [1, 35, 500])
+@pytest.mark.parametrize('outputs', [1, 45, 97])
+@pytest.mark.parametrize('inputs', [37, 320, 700])
+@pytest.mark.parametrize('pixels', [1, 500])
 @pytest.mark.parametrize('turned', [True, False])
 def test_products_of_any_size(pixels, inputs, outputs, turned, processor, threads):
     stride = (inputs if turned else outputs) + 3

@@ -14,6 +14,7 @@ import shlex
 import shutil
 import subprocess
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 SOURCES = tuple(sorted(Path(__file__).parent.glob('*.cpp')))
@@ -52,10 +53,10 @@ def build() -> Path:
     with tempfile.TemporaryDirectory(dir=library.parent) as folder:
         objects = [Path(folder, source.stem + '.o') for source in SOURCES]
         commands = [[*compiler, *FLAGS, '-c', str(s), '-o', str(o)] for s, o in zip(SOURCES, objects, strict=True)]
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            list(pool.map(_run, commands))
         # Linked without OpenMP: its functions are those that PyTorch has loaded. A second pool of threads would fight.
-        commands.append([*compiler, '-shared', *map(str, objects), '-o', f'{folder}/kernels.so'])
-        for command in commands:
-            _run(command)
+        _run([*compiler, '-shared', *map(str, objects), '-o', f'{folder}/kernels.so'])
         try:
             ctypes.CDLL(f'{folder}/kernels.so')
         except OSError:
