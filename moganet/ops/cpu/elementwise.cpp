@@ -35,21 +35,24 @@ void for_elements(const Pixels& p, int count, float* sums, Body body) {
   });
 }
 
-// One or two SiLUs, and their slope.
-template <int N>
+// One or two SiLUs of J vectors, and their slope.
+template <int N, int J>
 struct Factor {
-  Floats<N> value, slope;
-  Factor(Floats<N> x, bool twice) {
-    step(x);
-    if (!twice) return;
-    const Floats<N> first = slope;
-    step(value);
-    slope *= first;
+  Floats<N> value[J], slope[J];
+  Factor(const float* x, bool twice) {
+    for (int j = 0; j < J; ++j) value[j] = load<N>(x + j * N), slope[j] = all<N>(1.f);
+    step();
+    if (twice) step();
   }
-  void step(Floats<N> x) {
-    const Floats<N> s = sigmoid<N>(x);
-    value = x * s;
-    slope = s * (1.f + x - value);
+  void step() {
+    Floats<N> share[J];
+    for (int j = 0; j < J; ++j) share[j] = value[j];
+    sigmoid<N, J>(share);
+    for (int j = 0; j < J; ++j) {
+      const Floats<N> x = value[j];
+      value[j] = x * share[j];
+      slope[j] *= share[j] * (1.f + x - value[j]);
+    }
   }
 };
 
@@ -67,11 +70,15 @@ extern "C" void moganet_sum(const Pixels* p, const float* x, float* sums) {
 
 // q += bias of the image (batch, channels), if any; u = SiLU(q). They may be the same.
 extern "C" void moganet_silu(const Pixels* p, float* q, const float* bias, float* u) {
-  for_elements(*p, 0, nullptr, [&](auto lanes, size_t at, int image, int c, float*) {
-    constexpr int N = decltype(lanes)::value;
-    Floats<N> x = load<N>(q + at);
-    if (bias) store<N>(q + at, x += load<N>(bias + image * size_t(p->channels) + c));
-    store<N>(u + at, silu<N>(x));
+  for_pixels(*p, 0, nullptr, [&](size_t pixel, int image, float*) {
+    for_groups<4>(p->channels, [&](auto lanes, auto count, int c) {
+      constexpr int N = decltype(lanes)::value, J = decltype(count)::value;
+      const size_t at = pixel * p->channels + c;
+      if (bias)
+        for (int j = 0; j < J; ++j) add_to<N>(q + at + j * N, load<N>(bias + image * size_t(p->channels) + c + j * N));
+      const Factor<N, J> factor(q + at, false);
+      for (int j = 0; j < J; ++j) store<N>(u + at + j * N, factor.value[j]);
+    });
   });
 }
 
@@ -80,7 +87,7 @@ extern "C" void moganet_silu_backward(const Pixels* p, const float* a, const flo
                                       float* sums) {
   for_elements(*p, 1, sums, [&](auto lanes, size_t at, int, int c, float* own) {
     constexpr int N = decltype(lanes)::value;
-    const Floats<N> grad = (load<N>(a + at) + load<N>(b + at)) * Factor<N>(load<N>(q + at), false).slope;
+    const Floats<N> grad = (load<N>(a + at) + load<N>(b + at)) * Factor<N, 1>(q + at, false).slope[0];
     store<N>(d + at, grad);
     add_to<N>(own + c, grad);
   });
@@ -88,9 +95,13 @@ extern "C" void moganet_silu_backward(const Pixels* p, const float* a, const flo
 
 // out = SiLU(g) SiLU(v), or both twice. It may be one of them.
 extern "C" void moganet_gate(const Pixels* p, const float* g, const float* v, int twice, float* out) {
-  for_elements(*p, 0, nullptr, [&](auto lanes, size_t at, int, int, float*) {
-    constexpr int N = decltype(lanes)::value;
-    store<N>(out + at, Factor<N>(load<N>(g + at), twice).value * Factor<N>(load<N>(v + at), twice).value);
+  for_pixels(*p, 0, nullptr, [&](size_t pixel, int, float*) {
+    for_groups<2>(p->channels, [&](auto lanes, auto count, int c) {
+      constexpr int N = decltype(lanes)::value, J = decltype(count)::value;
+      const size_t at = pixel * p->channels + c;
+      const Factor<N, J> a(g + at, twice), b(v + at, twice);
+      for (int j = 0; j < J; ++j) store<N>(out + at + j * N, a.value[j] * b.value[j]);
+    });
   });
 }
 
@@ -100,9 +111,10 @@ extern "C" void moganet_gate_backward(const Pixels* p, const float* d, const flo
                                       float* out, float* d_g, float* d_v, float* sums) {
   for_elements(*p, 2, sums, [&](auto lanes, size_t at, int, int c, float* own) {
     constexpr int N = decltype(lanes)::value;
-    const Factor<N> a(load<N>(g + at), twice), b(load<N>(v + at), twice);
-    const Floats<N> grad = load<N>(d + at), grad_g = grad * b.value * a.slope, grad_v = grad * a.value * b.slope;
-    store<N>(out + at, a.value * b.value);
+    const Factor<N, 1> a(g + at, twice), b(v + at, twice);
+    const Floats<N> grad = load<N>(d + at);
+    const Floats<N> grad_g = grad * b.value[0] * a.slope[0], grad_v = grad * a.value[0] * b.slope[0];
+    store<N>(out + at, a.value[0] * b.value[0]);
     store<N>(d_g + at, grad_g);
     store<N>(d_v + at, grad_v);
     add_to<N>(own + c, grad_g);

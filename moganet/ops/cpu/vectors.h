@@ -67,6 +67,15 @@ inline void for_channels(int first, int last, Body body) {
     if (c < last) for_channels<(N > 4 ? N / 2 : 1)>(c, last, body);
 }
 
+// Calls body(width, how many, first channel): J vectors at once, and what is left over one by one.
+template <int J, class Body>
+inline void for_groups(int last, Body body) {
+  int c = 0;
+  for (; c + J * WIDEST <= last; c += J * WIDEST)
+    body(std::integral_constant<int, WIDEST>(), std::integral_constant<int, J>(), c);
+  for_channels(c, last, [&](auto lanes, int first) { body(lanes, std::integral_constant<int, 1>(), first); });
+}
+
 template <int N>
 inline Floats<N> all(float x) {
   return Floats<N>{} + x;
@@ -113,16 +122,12 @@ template <int N, int J>
   }
 }
 
-template <int N>
-inline Floats<N> sigmoid(Floats<N> x) {
-  Floats<N> e = x < -88.f ? all<N>(88.f) : -x;
-  exp_below_88<N, 1>(&e);
-  return 1.f / (1.f + e);
-}
-
-template <int N>
-inline Floats<N> silu(Floats<N> x) {
-  return x * sigmoid<N>(x);
+// In the place of x.
+template <int N, int J>
+[[gnu::always_inline]] inline void sigmoid(Floats<N>* x) {
+  for (int j = 0; j < J; ++j) x[j] = x[j] < -88.f ? all<N>(88.f) : -x[j];
+  exp_below_88<N, J>(x);
+  for (int j = 0; j < J; ++j) x[j] = 1.f / (1.f + x[j]);
 }
 
 // GELU in the place of x. The normal distribution is 0.5 + x P(x^2) / Q(x^2), fitted to 4e-8 as far as floats can tell
