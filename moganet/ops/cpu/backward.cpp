@@ -7,8 +7,6 @@
 namespace moganet {
 namespace {
 
-constexpr int TAPS = 9;
-
 // Where the gradients of weights go, of which some images after the other have their share.
 struct Target {
   const Maps& maps;
@@ -59,10 +57,10 @@ void through_convolutions(const Block& b, const Target& target, const float* con
 
 }  // namespace
 
-// w: proj_1 with feature decomposition in it, gate, three convolutions and biases, value, proj_2 with layer scale in it,
-// and layer scale; `kept` as moganet_spatial leaves it. The gradient of n, but for what goes by its means, and `grads`:
-// the sums of the gradient before the layer scale, plain and times n, the gradients of proj_2, value and bias, gate and
-// bias, proj_1, the convolutions and their biases, and of proj_1's bias per image (batch, channels).
+// w: proj_1 with feature decomposition in it, gate, three convolutions and biases, value, proj_2 with layer scale in
+// it, and layer scale; `kept` as moganet_spatial leaves it. The gradient of n, but for what goes by its means, and
+// `grads`: the sums of the gradient before the layer scale, plain and times n, the gradients of proj_2, value and bias,
+// gate and bias, proj_1, the convolutions and their biases, and of proj_1's bias per image (batch, channels).
 extern "C" int moganet_spatial_backward(const Block* b, const float* const* w, const float* grad, const float* n,
                                         const float* mask, const float* kept, float* grad_n, float* const* grads) {
   const int c = b->maps.channels;
@@ -102,8 +100,8 @@ extern "C" int moganet_spatial_backward(const Block* b, const float* const* w, c
   return 0;
 }
 
-// w: fc2 with layer scale and gamma_c in it, what the context is multiplied by, fc1, depthwise convolution and bias, and
-// context; `kept` as moganet_channel leaves it. The gradient of n, and `grads`: the sums of the gradient before the
+// w: fc2 with layer scale and gamma_c in it, what the context is multiplied by, fc1, depthwise convolution and bias,
+// and context; `kept` as moganet_channel leaves it. The gradient of n, and `grads`: the sums of the gradient before the
 // layer scale, plain and times the context, the gradients of fc2, context's bias, fc1, depthwise convolution and bias,
 // context and fc1's bias.
 extern "C" int moganet_channel_backward(const Block* b, const float* const* w, const float* grad, const float* n,
@@ -129,10 +127,10 @@ extern "C" int moganet_channel_backward(const Block* b, const float* const* w, c
       Maps wide = maps;
       wide.channels = std::min(b->slice, b->hidden - c);
       const size_t width = wide.channels;
-      std::vector<float> of_images(maps.batch * (TAPS + 3) * width), own((TAPS + 3) * width), taps(TAPS * width);
+      std::vector<float> of_images(maps.batch * SUMS * width), own(SUMS * width), taps(TAPS * width);
       multiply_back(maps, channels, width, d, w[0] + c, b->hidden, false, dg);
-      moganet_ffn_backward(&wide, kept + pixel * b->hidden + size_t(pixels(maps)) * c, w[3] + size_t(c) * TAPS, w[4] + c,
-                           w[5] + c, dg, d_context, dg, dh, of_images.data());
+      moganet_ffn_backward(&wide, kept + pixel * b->hidden + size_t(pixels(maps)) * c, w[3] + size_t(c) * TAPS,
+                           w[4] + c, w[5] + c, dg, d_context, dg, dh, of_images.data());
       sum_rows(of_images.data(), maps.batch, own.size(), own.data(), false);
       for (size_t i = 0; i < width; ++i)
         for (int k = 0; k < TAPS; ++k) taps[i * TAPS + k] = own[k * width + i];

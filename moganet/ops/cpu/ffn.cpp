@@ -10,7 +10,6 @@
 namespace moganet {
 namespace {
 
-constexpr int TAPS = 9;
 // Channels at a time, and floats that three rows of them may take. Fewer channels would be too short a way in memory.
 constexpr int BLOCK = 128, ROWS_OF_BLOCK = 1 << 15;
 // Parts of the work per thread, or more.
@@ -78,7 +77,7 @@ inline void convolve(const Window& window, const float* taps, int c, Floats<N>* 
     }
 }
 
-// Calls body(count, first column) for a row, `J` neighbours at a time: as many chains of operations as run side by side.
+// Calls body(count, first column) for a row, `J` neighbours at a time: chains of operations that run side by side.
 template <int J, class Body>
 inline void for_columns(int width, Body body, int x = 0) {
   for (; x + J <= width; x += J) body(std::integral_constant<int, J>(), x);
@@ -131,7 +130,6 @@ struct Sums {
   Sums(float* memory, int channels)
       : taps(memory), bias(memory + TAPS * channels), context(bias + channels), hidden(context + channels) {}
 };
-constexpr int SUMS = TAPS + 3;
 
 // Row y: `out` once more and, into `d`, the gradient before GELU.
 void backward_row(const Maps& p, const Weights& w, const Rows& h, const Rows& d, int y, const float* grad,
@@ -212,8 +210,8 @@ extern "C" void moganet_ffn(const Maps* problem, const float* h, const float* we
 }
 
 // From the gradient of `out`, but for what comes through the context, and from that of the context before its GELU:
-// `out` once more, which may take the place of its gradient, the gradient of h, and per image the sums that are the gradients of weight (9, channels), bias,
-// w_context and of the bias that was added to h. `sums` is (batch, 12, channels).
+// `out` once more, which may take the place of its gradient, the gradient of h, and per image the sums that are the
+// gradients of weight (9, channels), bias, w_context and of the bias that was added to h: (batch, 12, channels).
 extern "C" void moganet_ffn_backward(const Maps* problem, const float* h, const float* weight, const float* bias,
                                      const float* w_context, const float* grad, const float* d_context, float* out,
                                      float* d_h, float* sums) {

@@ -35,14 +35,13 @@ extern "C" int moganet_spatial(const Block* b, const float* const* w, const floa
   if (!room) return 1;
   float* const u_of_some = room.take(some);
   float* const three = kept ? nullptr : room.take(3 * some);
-  const std::vector<float> none(channels);
   for_images(b->maps, b->images, [&](const Maps& maps, int image) {
     const size_t at = image * maps.image();
     float *u = u_of_some, *q = kept ? kept + at : u, *g = kept ? kept + all + at : three;
     float *m = kept ? kept + 2 * all + at : three + some, *v = kept ? kept + 3 * all + at : u;
     const Pixels flat = pixels_of(maps);
     const MultiOrder convs = multi_order(*b, maps, w + 5);
-    multiply(maps, channels, channels, n + at, w[0], channels, none.data(), q);
+    multiply(maps, channels, channels, n + at, w[0], channels, zeros(channels), q);
     std::vector<float> own;
     if (w[2]) own = biases(maps, q, w[1], w[2]);
     moganet_silu(&flat, q, w[2] ? own.data() : w[1] + size_t(image) * channels, u);
@@ -78,7 +77,7 @@ extern "C" int moganet_channel(const Block* b, const float* const* w, const floa
       wide.channels = std::min(b->slice, b->hidden - c);
       float* const h = kept ? kept + pixel * b->hidden + size_t(pixels(maps)) * c : h_of_some;
       multiply(maps, channels, wide.channels, n + at, w[0] + size_t(c) * channels, channels, w[1] + c, h);
-      moganet_ffn(&wide, h, w[2] + size_t(c) * 9, w[3] + c, w[4] + c, c ? nullptr : w[5], g, context);
+      moganet_ffn(&wide, h, w[2] + size_t(c) * TAPS, w[3] + c, w[4] + c, c ? nullptr : w[5], g, context);
       multiply(maps, wide.channels, channels, g, w[6] + c, b->hidden, c ? nullptr : w[7], out + at);
     }
     moganet_add_channel(&flat, out + at, x + at, context, w[8], mask ? mask + image : nullptr, out + at);

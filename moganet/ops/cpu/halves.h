@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <vector>
 
 #include "kernels.h"
 #include "vectors.h"
@@ -14,7 +15,8 @@ namespace moganet {
 class Room {
  public:
   explicit Room(size_t floats, int pieces) {
-    if (posix_memalign(&memory, LINE * sizeof(float), (floats + size_t(pieces) * LINE) * sizeof(float))) memory = nullptr;
+    const size_t line = LINE * sizeof(float), bytes = floats * sizeof(float) + pieces * line;
+    if (posix_memalign(&memory, line, bytes)) memory = nullptr;
     next = static_cast<float*>(memory);
   }
   ~Room() { std::free(memory); }
@@ -58,13 +60,18 @@ inline void multiply(const Maps& p, int inputs, int outputs, const float* x, con
   moganet_product(&problem, x, w, bias, out);
 }
 
+// So many zeros: what is a bias where there is none, since a product without one is added to what is there.
+inline const float* zeros(size_t count) {
+  static thread_local std::vector<float> memory;
+  if (memory.size() < count) memory.resize(count);
+  return memory.data();
+}
+
 // x w, w (inputs, outputs), into `out` or added to it.
 inline void multiply_back(const Maps& p, int inputs, int outputs, const float* x, const float* w, int stride, bool add,
                           float* out) {
-  static thread_local std::vector<float> none;
-  if (none.size() < size_t(outputs)) none.resize(outputs);
   const Product problem = {pixels(p), inputs, outputs, stride, 0, p.threads};
-  moganet_product(&problem, x, w, add ? nullptr : none.data(), out);
+  moganet_product(&problem, x, w, add ? nullptr : zeros(outputs), out);
 }
 
 // The convolutions of a spatial half, given as three weights and biases in turn.

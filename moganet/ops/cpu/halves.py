@@ -160,11 +160,14 @@ def _call(name: str, problem: Structure, *arguments: Tensor | None | Sequence[Te
     Raises:
         MemoryError: there is not enough for what it computes in between.
     """
-    given = [
-        _address(a) if isinstance(a, Tensor) or a is None else (c_void_p * len(a))(*map(_address, a)) for a in arguments
-    ]
-    if getattr(load(), f'moganet_{name}')(byref(problem), *map(_passed, given)) == 1:
+    if getattr(load(), f'moganet_{name}')(byref(problem), *map(_pointer, arguments)) == 1:
         raise MemoryError(f'moganet_{name} finds no memory for maps of {problem.batch} images')
+
+
+def _pointer(argument: Tensor | None | Sequence[Tensor | None]) -> object:
+    if argument is None or isinstance(argument, Tensor):
+        return c_void_p(_address(argument))
+    return (c_void_p * len(argument))(*map(_address, argument))
 
 
 def _address(t: Tensor | None) -> int | None:
@@ -172,7 +175,3 @@ def _address(t: Tensor | None) -> int | None:
         return None
     assert t.is_contiguous() and t.dtype is torch.float32, f'{t.dtype}, {t.stride()}'
     return t.data_ptr()
-
-
-def _passed(argument: object) -> object:
-    return c_void_p(argument) if isinstance(argument, int) else argument

@@ -26,7 +26,7 @@ struct Pixels {
   int batch, pixels, channels, threads;
 };
 
-// Two matrices, (pixels, left) and (pixels, right), whose product has rows that lie `stride` apart, and may be added to.
+// Two matrices, (pixels, left) and (pixels, right), whose product has rows `stride` apart, and may be added to.
 struct Products {
   int pixels, left, right, stride, add, threads;
 };
@@ -36,12 +36,16 @@ struct Product {
   int pixels, inputs, outputs, stride, turned, threads;
 };
 
-// A block, of which some images are worked on at once, and a slice of the hidden channels: groups of channels, whether the
-// gate has both activations twice, and the three convolutions.
+// A block, of which some images are worked on at once, and a slice of the hidden channels: groups of channels, whether
+// the gate has both activations twice, and the three convolutions.
 struct Block {
   Maps maps;
   int images, hidden, slice, low, middle, twice, sides[3], dilations[3];
 };
+
+// Taps of the depthwise convolution of a channel half, and the sums per channel that its backward pass gives: taps',
+// both biases' gradients and that of what makes the context.
+constexpr int TAPS = 9, SUMS = TAPS + 3;
 
 struct Matrix {
   int rows, columns, threads;

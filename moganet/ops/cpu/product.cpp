@@ -1,5 +1,5 @@
-// x W of maps with their channels last. Weights are packed by the thread that uses them, which
-// takes little time where it has hundreds of pixels to multiply them with.
+// x W of maps with their channels last. Weights are packed by the thread that uses them, which takes little time where
+// it has hundreds of pixels to multiply them with.
 
 #include <algorithm>
 #include <utility>
@@ -139,7 +139,8 @@ void multiply_part(const Product& p, const float* x, const float* w, const float
       (p.turned ? pack_turned : pack)(weights, p.stride, depth, columns, panel);
       multiply_panel(x + size_t(from) * p.inputs + k, p.inputs, to - from, panel, depth,
                      b || !bias ? nullptr : bias + c, out + size_t(from) * p.outputs + c, p.outputs, columns,
-                     p.turned ? Ahead{weights + size_t(COLUMNS) * p.stride, COLUMNS} : Ahead{weights + COLUMNS, p.stride});
+                     p.turned ? Ahead{weights + size_t(COLUMNS) * p.stride, COLUMNS}
+                              : Ahead{weights + COLUMNS, p.stride});
     }
   }
 }

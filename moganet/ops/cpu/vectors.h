@@ -1,6 +1,6 @@
 // Vectors of N floats, and the functions of them that MogaNet's blocks need.
 //
-// GCC and Clang turn these types into the instructions of the processor that is compiled for, whatever its width.
+// GCC turns these types into the instructions of the processor that is compiled for, whatever its width.
 
 #pragma once
 
@@ -94,7 +94,8 @@ inline Floats<N> abs(Floats<N> x) {
 
 // p = p x + each coefficient in turn.
 template <int N, int J>
-[[gnu::always_inline]] inline void polynomial(Floats<N>* p, const Floats<N>* x, std::initializer_list<float> coefficients) {
+[[gnu::always_inline]] inline void polynomial(Floats<N>* p, const Floats<N>* x,
+                                              std::initializer_list<float> coefficients) {
   for (const float a : coefficients)
     for (int j = 0; j < J; ++j) p[j] = p[j] * x[j] + a;
 }
