@@ -2,14 +2,14 @@
 
 import pytest
 import torch
-from interpreted import run_cases
+from interpreted import assert_keeps_all_in_registers, run_cases
 from official import relative_error
 from torch.nn import functional as F
 
 from moganet.ops import gpu, reference
 
 if gpu.available():
-    from moganet.ops.gpu import multi_order
+    from moganet.ops.gpu import multi_order, tuning
     from moganet.ops.gpu import multi_order_kernels as kernels
 
 pytestmark = pytest.mark.skipif(not gpu.available(), reason='needs Triton')
@@ -68,22 +68,40 @@ def assert_exact(tensors, dilations):
             assert not found.norm()
 
 
+@pytest.fixture(autouse=True)
+def no_plans():
+    multi_order._plan.cache_clear()
+    yield
+    multi_order._plan.cache_clear()
+
+
+# Few programs: strips are as wide as the map, and a program has several of them; else strips are short.
 @pytest.mark.parametrize(
-    'shape, dilations, together',
+    'shape, dilations, few',
     [
         ((1, 8, 3, 5), (1, 2, 3), False),
         ((3, 16, 3, 4), (1, 2, 1), True),
-        ((1, 24, 2, 9), (1, 2, 3), False),
+        ((1, 24, 2, 9), (1, 2, 2), False),
         ((1, 40, 8, 1), (1, 2, 1), True),
-        ((3, 40, 1, 1), (1, 2, 3), False),
+        ((3, 40, 1, 1), (1, 2, 2), False),
         ((1, 32, 6, 3), (1, 2, 1), False),
         ((1, 8, 16, 2), (1, 2, 3), True),
         ((1, 8, 4, 3), (2, 1, 4), False),
     ],
 )
-def case_values_and_gradients_are_the_reference_s(shape, dilations, together, monkeypatch):
-    monkeypatch.setattr(multi_order, 'PROGRAMS', 1 if together else 10**6)
+def case_values_and_gradients_are_the_reference_s(shape, dilations, few, monkeypatch):
+    monkeypatch.setattr(multi_order, 'PROGRAMS', 1 if few else 10**6)
+    monkeypatch.setattr(multi_order, 'COLUMNS', 2)
     assert_exact(arguments(shape), dilations)
+
+
+@pytest.mark.parametrize('images', [1, 3])
+def case_two_images_at_once(images, monkeypatch):
+    import triton
+
+    for kernel in (kernels.convolve, kernels.convolve_dilated):
+        monkeypatch.setattr(kernel, 'configs', [triton.Config({'BLOCK': 64, 'IMAGES': 2})])
+    assert_exact(arguments((images, 40, 4, 2)), (1, 2, 1))
 
 
 @pytest.mark.parametrize(
@@ -91,25 +109,26 @@ def case_values_and_gradients_are_the_reference_s(shape, dilations, together, mo
     [(torch.bfloat16, None), (torch.float16, None), (torch.bfloat16, torch.float32)],
 )
 def case_half_precision_sums_in_single(dtype, weight_dtype):
-    assert_exact(arguments((2, 8, 5, 3), dtype, weight_dtype), (1, 2, 3))
+    assert_exact(arguments((1, 8, 4, 3), dtype, weight_dtype), (1, 2, 2))
 
 
-@pytest.mark.parametrize('images, launches', [(3, [(True, False), (False, True)]), (4, [(True, True)])])
-def case_one_launch_where_programs_suffice_else_two(images, launches, monkeypatch):
-    found, programs = [], []
+def programs(shape, images):
+    """Strips' columns and grids of both launches, with so many images in a program."""
+    (grid, numbers, _), (dilated, dilated_numbers, _) = multi_order._plan(*shape, 1, 2, 3)
+    return numbers[3], grid(dict(BLOCK=64, IMAGES=images)), dilated_numbers[3:5], dilated(dict(BLOCK=64, IMAGES=images))
 
-    def launch(kernel, grid, tensors, numbers, FIRST, SECOND, **constants):
-        found.append((FIRST, SECOND))
-        programs.append(grid(dict(COLS=8, BLOCK=32)))
 
-    u, *weights = arguments((images, 64, 20, 9))
-    table = multi_order.table_of(weights)
-    monkeypatch.setattr(multi_order, 'launch', launch)
-    monkeypatch.setattr(multi_order, 'PROGRAMS', 8)  # two blocks of 32 channels each
-    multi_order.forward(rows(u), table, (1, 2, 3))
-    assert found == launches
-    # Of 20 rows: 3 lines of 7 rows of the 5x5; dilated, 4 (by 2) and 6 of 5 rows (by 3). Of 9 columns: 2 tiles.
-    assert programs == [(images * n, 2) for n in ([1] if images == 4 else [3 * 2, 6 * 2])]
+def case_programs_are_enough_and_not_too_many(monkeypatch):
+    monkeypatch.setattr(multi_order, 'PROGRAMS', 40)
+    shape = 4, 20, 33, 128
+    # Of 20 rows: 3 lines of 7. Two blocks of channels and 4 images would be 24 programs: each strip is cut in two.
+    length, grid, _, dilated = programs(shape, images=1)
+    assert (length, grid) == (17, (4 * 3 * 2, 2))
+    # Dilated by 2, twice 2 lines of 7, for odd and for even columns; by 3, thrice 2 lines of 5, for each third column.
+    # Those are 32 and 72 programs, more than twice 40: each has two strips.
+    assert dilated == (4 * 18 // 2, 2)
+    # 32 channels of two images: as many programs, in more blocks.
+    assert programs(shape, images=2) == (17, (2 * 3 * 2, 4), (17, 11), (2 * 18 // 2, 4))
 
 
 def test_images_beyond_what_kernels_can_address_are_refused():
@@ -117,7 +136,7 @@ def test_images_beyond_what_kernels_can_address_are_refused():
         multi_order.forward(torch.empty(1, 2**14, 2**14, 8), torch.empty(76, 8), (1, 2, 3))
 
 
-POINTERS = ('src', 'between', 'dst', 'grad', 'grad_between', 'table')
+POINTERS = ('src', 'between', 'dst', 'dst_low', 'grad', 'grad_between', 'table')
 
 
 def compiled_for_hopper(kernel, dtype, warps, **constants):
@@ -134,19 +153,23 @@ def compiled_for_hopper(kernel, dtype, warps, **constants):
     return triton.compile(source, GPUTarget('cuda', 90, 32), dict(num_warps=warps))
 
 
-# Four neighbours are read at once; K * K products of a tile's rows and one column of taps, of 4 elements per thread.
+# Two neighbours are read at once. Per column, K * K products of each row, of two channels per thread.
 @pytest.mark.parametrize(
-    'dtype, read', [('bf16', 'ld.global.v2.b32'), ('fp16', 'ld.global.v2.b32'), ('fp32', 'ld.global.v4.b32')]
+    'dtype, read', [('bf16', 'ld.global.b32'), ('fp16', 'ld.global.b32'), ('fp32', 'ld.global.v2.b32')]
 )
 def test_convolutions_compile_for_hopper(dtype, read, tmp_path, monkeypatch):
     monkeypatch.setenv('TRITON_CACHE_DIR', str(tmp_path))
-    compiled = compiled_for_hopper(
-        kernels.convolve, dtype, 4, D0=1, D1=2, D2=3, ALIGN=4, FIRST=True, SECOND=True, BACKWARD=False, COLS=8, BLOCK=64
+    numbers = dict(C=128, LOW=16, BLOCK=64, IMAGES=2)
+    compiled = compiled_for_hopper(kernels.convolve, dtype, 1, D=1, FIT=False, **numbers)
+    dilated = compiled_for_hopper(
+        kernels.convolve_dilated, dtype, 1, SPLIT=64, D1=2, D2=3, FIT_5=True, FIT_7=False, **numbers
     )
-    assert compiled.metadata.shared == 0  # layouts fit each other: nothing is exchanged between threads
-    assert compiled.asm['ptx'].count('fma.rn.f32') == 3 * 5 * 7 * 4
-    assert compiled.asm['ptx'].count(read) >= 3 * 11
-    assert len(compiled.asm['cubin'])
+    # All 11 rows; dilated, 11 of the 7x7, and of the 5x5 the 7 that exist, which 29 of 35 products meet.
+    for kernel, products, rows_read in ((compiled, 25 * 7, 11), (dilated, 49 * 5 + 5 * 29, 11 + 7)):
+        assert kernel.metadata.shared == 0  # layouts fit each other: nothing is exchanged between threads
+        assert 0 <= kernel.asm['ptx'].count('fma.rn.f32') - 2 * products < 32  # divisions of integers have some, too
+        assert kernel.asm['ptx'].count(read) >= 2 * rows_read  # before the loop, and in it
+        assert_keeps_all_in_registers(kernel, tmp_path)
 
 
 def test_gradients_of_weights_compile_for_hopper(tmp_path, monkeypatch):
@@ -167,10 +190,14 @@ def test_real_sizes_on_a_gpu(shape, dtype):
 
 
 @pytest.mark.gpu
-def test_one_launch_or_two_give_the_same_bits_on_a_gpu(monkeypatch):
-    u, *weights = arguments((16, 320, 14, 14), torch.bfloat16, device='cuda')
+def test_one_image_or_two_per_program_give_the_same_bits_on_a_gpu(monkeypatch):
+    u, *weights = arguments((15, 320, 14, 14), torch.bfloat16, device='cuda')
     found = []
-    for programs in (1, 10**6):
-        monkeypatch.setattr(multi_order, 'PROGRAMS', programs)
+    for one in (0, 1):
+        for kernel in (kernels.convolve, kernels.convolve_dilated):
+            monkeypatch.setattr(kernel, 'configs', kernel.configs[one : one + 1])
+        tuning._plans.clear()
         found.append(multi_order.forward(rows(u), multi_order.table_of(weights), (1, 2, 3)))
+        monkeypatch.undo()
+    tuning._plans.clear()
     assert torch.equal(*found)

@@ -1,13 +1,11 @@
 """Matrix products with what follows them equal PyTorch's in double precision; the kernels compile for a Hopper GPU."""
 
 import itertools
-import subprocess
-from pathlib import Path
 
 import interpreted
 import pytest
 import torch
-from interpreted import relative
+from interpreted import assert_keeps_all_in_registers, relative
 from torch.nn.functional import silu
 
 triton = pytest.importorskip('triton')
@@ -123,13 +121,6 @@ def test_kernels_of_few_channels_compile(name, configs, tmp_path, monkeypatch):
 def test_kernels_compile(name, configs, tmp_path, monkeypatch):
     monkeypatch.setenv('TRITON_CACHE_DIR', str(tmp_path))
     assert_is_as_fast_as_it_can_be(compiled(getattr(pointwise, name), torch.bfloat16, configs[0], True))
-
-
-def assert_keeps_all_in_registers(found, path):
-    (path / 'kernel.cubin').write_bytes(found.asm['cubin'])
-    reader = Path(triton.backends.__file__).parent / 'nvidia/bin/cuobjdump'
-    done = subprocess.run([reader, '-res-usage', path / 'kernel.cubin'], capture_output=True, text=True, check=True)
-    assert ' STACK:0 ' in done.stdout + done.stderr, done.stdout + done.stderr
 
 
 @pytest.mark.slow

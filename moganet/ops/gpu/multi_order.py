@@ -4,8 +4,8 @@ Kept for the backward pass are its input and weights: what is between the 5x5 an
 again. That, and its gradient, are held in the type of the maps, as PyTorch's own convolutions would; every sum is
 float32. Maps are (B, H, W, C) without gaps. Nothing here knows autograd.
 
-Maps of many images and channels take one launch, in which a program computes the 5x5 of an image and a block of
-channels, and then the dilated ones of that. Otherwise programs would be too few, and two launches divide each image.
+Two launches do it: the 5x5 of all channels, and the dilated ones of it side by side. Backward, the transposed dilated
+ones come first.
 """
 
 import functools
@@ -19,9 +19,11 @@ from . import multi_order_kernels as kernels
 from .parts import check_size
 from .tuning import PROGRAMS, ceil_div, kind, launch
 
-# Channels that a program is taken to have where its number of them is not yet measured.
-BLOCK = 32
+# Channels that a program is taken to have where its number of them is not yet measured; those of one of gradients.
+BLOCK, BLOCK_OF_GRADIENTS = 64, 32
 ROWS_5, ROWS_7 = kernels.ROWS_5.value, kernels.ROWS_7.value
+# Columns of a strip at least, where strips are shortened for more programs: each also reads those around it.
+COLUMNS = 8
 
 
 def table_of(weights: Sequence[Tensor]) -> Tensor:
@@ -47,8 +49,9 @@ def forward(u: Tensor, table: Tensor, dilations: Sequence[int]) -> Tensor:
     Raises:
         ValueError: an image of 2**31 elements or more.
     """
-    out = torch.empty_like(u)
-    _convolve(u, torch.empty_like(u), out, table, dilations)
+    out, between = torch.empty_like(u), torch.empty_like(u)
+    _convolve(u, out, between, table, dilations, flip=False)
+    _convolve_dilated(between, out, table, dilations, flip=False)
     return out
 
 
@@ -58,9 +61,10 @@ def backward(
     """Gradients of ``u`` and of the weights and biases, in their order and types."""
     grad_u, between, grad_between = (torch.empty_like(u) for _ in range(3))
     low = split_channels(u.shape[-1])[0]
-    _convolve(u, between, between, table, dilations, steps=((True, False),))
+    _convolve(u, between, between, table, dilations, flip=False)
     grad_between[..., :low] = grad[..., :low]
-    _convolve(grad, grad_between, grad_u, table, dilations, backward=True)
+    _convolve_dilated(grad, grad_between, table, dilations, flip=True)
+    _convolve(grad_between, grad_u, grad_u, table, dilations, flip=True)
     grads = [torch.empty_like(w, memory_format=torch.contiguous_format) for w in weights]
     _copy_table(_correlate(grad, between, grad_between, u, dilations), grads, to_table=False)
     return grad_u, grads
@@ -73,26 +77,55 @@ def _copy_table(table: Tensor, weights: Sequence[Tensor], to_table: bool) -> Non
            (channels, low, low + middle), TO_TABLE=to_table, ROWS=16, BLOCK=32)  # fmt: skip
 
 
-def _convolve(
-    src: Tensor, between: Tensor, dst: Tensor, table: Tensor, dilations: Sequence[int], backward: bool = False,
-    steps: tuple[tuple[bool, bool], ...] | None = None,
-) -> None:  # fmt: skip
-    """Both steps of the forward, or of the backward pass of maps (B, H, W, C); or those of ``steps``, by launch."""
-    batch, height, width, channels = src.shape
-    together = batch * ceil_div(channels, BLOCK) >= PROGRAMS
-    if steps is None:
-        steps = ((True, True),) if together else ((True, False), (False, True))
+def _convolve(src: Tensor, low: Tensor, dst: Tensor, table: Tensor, dilations: Sequence[int], flip: bool) -> None:
+    """The 5x5: of the low channels into ``low``, of the others into ``dst``. flip: the transposed one, without bias."""
+    grid, numbers, constants = _plan(*src.shape, *dilations)[0]
+    launch(kernels.convolve, grid, (src, low, dst, table), (*numbers, int(flip)), **constants)
 
-    def grid(meta: dict, dilated: bool) -> tuple[int, int]:
-        kinds = ((dilations[1], ROWS_5), (dilations[2], ROWS_7)) if dilated else ((dilations[0], ROWS_5),)
-        lines = max(ceil_div(ceil_div(height, dilation), rows) * dilation for dilation, rows in kinds)
-        tiles = 1 if together else lines * ceil_div(width, meta['COLS'])
-        return batch * tiles, ceil_div(channels, meta['BLOCK'])
 
-    for first, second in steps:
-        dilated = first == backward
-        launch(kernels.convolve, functools.partial(grid, dilated=dilated), (src, between, dst, table), _numbers(src),
-               **_constants(channels, dilations), FIRST=first, SECOND=second, BACKWARD=backward)  # fmt: skip
+def _convolve_dilated(src: Tensor, dst: Tensor, table: Tensor, dilations: Sequence[int], flip: bool) -> None:
+    """The dilated ones of the middle and high channels."""
+    grid, numbers, constants = _plan(*src.shape, *dilations)[1]
+    launch(kernels.convolve_dilated, grid, (src, dst, table), (*numbers, int(flip)), **constants)
+
+
+@functools.lru_cache(1024)
+def _plan(batch: int, height: int, width: int, channels: int, d0: int, d1: int, d2: int) -> tuple[tuple, tuple]:
+    """Grid, numbers and constants of the launch of the 5x5, and of that of the dilated ones."""
+    check_size(height, width, channels)
+    low, middle, high = split_channels(channels)
+    steps = (d0, ROWS_5), (d1, ROWS_5), (d2, ROWS_7)
+    strips, length = zip(*(_strips(batch, height, width, channels, d, rows) for d, rows in steps), strict=True)
+    fit = [ceil_div(height, d) <= rows for d, rows in steps]
+    numbers, tuned_for = (height, width, batch), kind(batch * height * width * channels, width)
+    return (
+        (
+            functools.partial(_grid, batch=batch, channels=(channels,), strips=strips[:1]),
+            (*numbers, length[0], tuned_for),
+            dict(C=channels, LOW=low, D=d0, FIT=fit[0]),
+        ),
+        (
+            functools.partial(_grid, batch=batch, channels=(middle, high), strips=strips[1:]),
+            (*numbers, *length[1:], tuned_for),
+            dict(C=channels, LOW=low, SPLIT=low + middle, D1=d1, D2=d2, FIT_5=fit[1], FIT_7=fit[2]),
+        ),
+    )
+
+
+def _strips(batch: int, height: int, width: int, channels: int, dilation: int, rows: int) -> tuple[int, int]:
+    """Strips of an image, and the columns of each: fewer where programs would be too few."""
+    lines, columns = ceil_div(ceil_div(height, dilation), rows) * dilation, ceil_div(width, dilation)
+    programs = batch * lines * dilation * ceil_div(channels, BLOCK)
+    length = ceil_div(columns, min(max(1, round(PROGRAMS / programs)), ceil_div(columns, COLUMNS)))
+    return lines * dilation * ceil_div(columns, length), length
+
+
+def _grid(meta: dict, batch: int, channels: tuple[int, ...], strips: tuple[int, ...]) -> tuple[int, int]:
+    """Programs, by blocks, of groups of channels. Where they would be many, each has several strips with its taps."""
+    images = ceil_div(batch, meta['IMAGES'])
+    blocks = [ceil_div(count, meta['BLOCK'] // meta['IMAGES']) for count in channels]
+    programs = images * sum(n * m for n, m in zip(blocks, strips, strict=True))
+    return ceil_div(images * max(strips), ceil_div(programs, 2 * PROGRAMS)), sum(blocks)
 
 
 def _correlate(grad: Tensor, between: Tensor, grad_between: Tensor, src: Tensor, dilations: Sequence[int]) -> Tensor:
@@ -100,27 +133,19 @@ def _correlate(grad: Tensor, between: Tensor, grad_between: Tensor, src: Tensor,
     batch, height, width, channels = src.shape
     # A line of tiles per program at least. Half as many programs as elsewhere: they have more warps.
     lines = batch * ceil_div(height, ROWS_5)
-    parts = max(1, min(lines, PROGRAMS // (4 * ceil_div(channels, BLOCK))))
+    parts = max(1, min(lines, PROGRAMS // (4 * ceil_div(channels, BLOCK_OF_GRADIENTS))))
     tables = src.new_zeros(kernels.BESIDE * parts, kernels.TABLE_ROWS, channels, dtype=torch.float32)
     launch(kernels.correlate, lambda meta: (parts, ceil_div(channels, meta['BLOCK']), 2),
-           (grad, between, grad_between, src, tables), _numbers(src), **_constants(channels, dilations))  # fmt: skip
+           (grad, between, grad_between, src, tables), _numbers(*src.shape),
+           D0=dilations[0], D1=dilations[1], D2=dilations[2], ALIGN=_align(channels))  # fmt: skip
     return tables.sum(0)
 
 
-def _numbers(src: Tensor) -> tuple[int, ...]:
-    return _numbers_of(*src.shape)
-
-
 @functools.lru_cache(1024)
-def _numbers_of(batch: int, height: int, width: int, channels: int) -> tuple[int, ...]:
-    check_size(height, width, channels)
+def _numbers(batch: int, height: int, width: int, channels: int) -> tuple[int, ...]:
     low, middle, _ = split_channels(channels)
     units = [n // _align(channels) for n in (channels, low, low + middle)]
     return height, width, *units, batch, kind(batch * height * width * channels, width)
-
-
-def _constants(channels: int, dilations: Sequence[int]) -> dict[str, int]:
-    return dict(zip(('D0', 'D1', 'D2'), dilations, strict=True), ALIGN=_align(channels))
 
 
 def _align(channels: int) -> int:

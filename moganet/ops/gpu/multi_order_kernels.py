@@ -1,13 +1,15 @@
 """Triton kernels of the multi-order depthwise convolution and of its gradients, on maps (B, H, W, C).
 
-A program has a block of channels and goes through tiles: ROWS rows, D apart, of COLS columns. Rows that far apart are
-those that a kernel dilated by D sees together. Per column of taps a tile's rows are read once, and used, while they are
-in registers, by all outputs of the tile that they reach: 35 products for 11 reads. Sums are float32.
+A convolution goes through strips: ROWS rows, D apart, and some columns, D apart, which are those that a kernel dilated
+by D sees together. Of each column a program reads its rows once, a column ahead of their use, and adds their products
+to the sums of the K columns of outputs that they reach. All of that is in registers: the taps, the sums, the column.
+Gradients of weights go through tiles of such rows; a tile's rows are read once per column of taps. Sums are float32.
 
 Weights and biases come as a table of float32, TABLE_ROWS by C: 25 taps of the 5x5 convolution and its bias, then the
 25 or 49 taps of the dilated convolution that a channel has, and its bias. Their gradients are summed in the same form.
 
-C, low and split (the first channels of the middle and of the high group) come in units of ALIGN channels: it tells the
+The compiler knows the number of channels of a convolution: columns lie at fixed distances. Kernels of gradients have
+C, low and split (the first channels of the middle and of the high group) in units of ALIGN channels: it tells the
 compiler how many neighbours it may read at once.
 """
 
@@ -17,7 +19,8 @@ import triton.language as tl
 from .tuning import tuned
 
 TABLE_ROWS = 76
-# Rows of a tile. Of maps of 56, 28 and 14 rows, these waste none; only the 7x7 dilated by 3 does, one row in 20.
+# Rows of a strip or tile. Of maps of 56, 28 and 14 rows, these waste none; only the 7x7 dilated by 3 does, one row in
+# 20.
 ROWS_5, ROWS_7 = tl.constexpr(7), tl.constexpr(5)
 # Columns of taps and tiles side by side that ``correlate`` has at once: 3 times 5, or 2 times 7.
 SLOTS = tl.constexpr(16)
@@ -38,6 +41,151 @@ def _first_row(line, H, D: tl.constexpr, ROWS: tl.constexpr):
 
 
 @triton.jit
+def _read_column(at, x, y, exists, H, W, inside,
+                 C: tl.constexpr, D: tl.constexpr, COUNT: tl.constexpr, WHOLE: tl.constexpr):  # fmt: skip
+    """COUNT rows, D apart, from row y, of column x: vectors of channels; zeros outside the map, or unless it exists.
+
+    WHOLE: all lanes are inside.
+    """
+    exists = exists & (x >= 0) & (x < W)
+    at += x * C
+    column = ()
+    for i in tl.static_range(COUNT):
+        row = y + i * D
+        mask = exists & (row >= 0) & (row < H)
+        if not WHOLE:
+            mask = mask & inside
+        column += (tl.load(at + row * W * C, mask=mask, other=0.0),)
+    return column
+
+
+@triton.jit
+def _write_column(at, sums, FIRST: tl.constexpr, x, y, exists, H, W, inside,
+                  C: tl.constexpr, D: tl.constexpr, ROWS: tl.constexpr, WHOLE: tl.constexpr):  # fmt: skip
+    """ROWS sums, from FIRST on, into the rows, D apart, from row y, of column x, if that exists."""
+    at += x * C
+    for i in tl.static_range(ROWS):
+        row = y + i * D
+        mask = exists & (row < H)
+        if not WHOLE:
+            mask = mask & inside
+        tl.store(at + row * W * C, sums[FIRST + i].to(at.dtype.element_ty), mask=mask)
+
+
+@triton.jit
+def _taps(table, c, inside, flip, C: tl.constexpr, K: tl.constexpr):
+    """Those of a kernel, row by row; flip: from its end, for the transposed convolution."""
+    taps = ()
+    for i in tl.static_range(K * K):
+        taps += (tl.load(table + (i + flip * (K * K - 1 - 2 * i)) * C + c, mask=inside, other=0.0),)
+    return taps
+
+
+@triton.jit
+def _add_column(sums, start, column, taps, K: tl.constexpr, ROWS: tl.constexpr):
+    """The sums of K columns of outputs and a new column, which is right of K - 1 of them; the last one starts here."""
+    PAD: tl.constexpr = (len(column) - ROWS) // 2  # rows that were read above and below those of the outputs
+    added = ()
+    for i in tl.static_range(K):
+        for r in tl.static_range(ROWS):
+            total = sums[i * ROWS + r] if i < K - 1 else start
+            for dy in tl.static_range(K):
+                if r + dy >= K // 2 - PAD and r + dy < ROWS + K // 2 + PAD:
+                    total = tl.fma(taps[dy * K + K - 1 - i], column[r + dy - K // 2 + PAD], total)
+            added += (total,)
+    return added
+
+
+@triton.jit
+def _walk(src, dst_low, dst, table, block, images, length, flip, H, W,
+          C: tl.constexpr, START: tl.constexpr, LOW: tl.constexpr, END: tl.constexpr, K: tl.constexpr, D: tl.constexpr,
+          ROWS: tl.constexpr, FIT: tl.constexpr, BLOCK: tl.constexpr, IMAGES: tl.constexpr):  # fmt: skip
+    """A program's strips, ``length`` columns each, of a block of the channels START to END; those below LOW go to
+    ``dst_low``.
+
+    FIT: all rows that are D apart are in one strip, so that none of those around it exists.
+    BLOCK, IMAGES: channels of a program, of one image or, half as many, of two.
+    flip: by the transposed kernel, and without the bias.
+    """
+    HALF: tl.constexpr = K // 2
+    PAD: tl.constexpr = 0 if FIT else HALF
+    GROUP: tl.constexpr = BLOCK // IMAGES
+    WHOLE: tl.constexpr = IMAGES == 1 and (END - START) % BLOCK == 0
+    lane = tl.arange(0, BLOCK)
+    c, which = START + block * GROUP + lane % GROUP, lane // GROUP
+    inside = c < END
+    taps = _taps(table, c, inside, flip, C, K)
+    start = tl.load(table + K * K * C + c, mask=inside & (flip == 0), other=0.0)
+    lines, across = _lines(H, D, ROWS), tl.cdiv(tl.cdiv(W, D), length) * D
+    for strip in range(tl.program_id(0), tl.cdiv(images, IMAGES) * lines * across, tl.num_programs(0)):
+        x = strip % across // D * length * D + strip % D
+        y = _first_row(strip // across % lines, H, D, ROWS)
+        image = strip // across // lines * IMAGES
+        place = image.to(tl.int64) * H * W * C + which * (H * W * C) + c
+        there = inside & (image + which < images)
+        to = tl.where(c < LOW, dst_low + place, dst + place) if LOW else dst + place
+        sums = ()
+        for _ in tl.static_range(ROWS * (K - 1)):
+            sums += (start,)
+        # From the first column that exists and is reached; those after the last one add nothing to what they reach.
+        first, end = tl.maximum(x - HALF * D, strip % D), tl.minimum(x + length * D, W)
+        stop = tl.minimum(end + HALF * D, W)
+        ahead = _read_column(src + place, first, y - PAD * D, first < stop, H, W, there,
+                             C, D, ROWS + 2 * PAD, WHOLE)  # fmt: skip
+        for now in range(first, stop, D):
+            column = ()
+            for i in tl.static_range(ROWS + 2 * PAD):
+                column += (ahead[i].to(tl.float32),)
+            ahead = _read_column(src + place, now + D, y - PAD * D, now + D < stop, H, W, there,
+                                 C, D, ROWS + 2 * PAD, WHOLE)  # fmt: skip
+            added = _add_column(sums, start, column, taps, K, ROWS)
+            done = now - HALF * D
+            _write_column(to, added, 0, done, y, done >= x, H, W, there, C, D, ROWS, WHOLE)
+            sums = ()
+            for i in tl.static_range(ROWS * (K - 1)):
+                sums += (added[ROWS + i],)
+        done = first + (tl.cdiv(stop - first, D) - HALF) * D
+        for i in tl.static_range(HALF):
+            _write_column(to, sums, i * ROWS, done, y, (done >= x) & (done < end), H, W, there, C, D, ROWS, WHOLE)
+            done += D
+
+
+@tuned(
+    ('tuned_for', 'C', 'FIT'),
+    triton.Config({'BLOCK': 64, 'IMAGES': 1}, num_warps=1, num_stages=1),
+    triton.Config({'BLOCK': 64, 'IMAGES': 2}, num_warps=1, num_stages=1),
+)
+@triton.jit(do_not_specialize=['H', 'W', 'images', 'length', 'tuned_for', 'flip'])
+def convolve(src, dst_low, dst, table, H, W, images, length, tuned_for, flip,
+             C: tl.constexpr, LOW: tl.constexpr, D: tl.constexpr,
+             FIT: tl.constexpr, BLOCK: tl.constexpr, IMAGES: tl.constexpr):  # fmt: skip
+    """The 5x5 convolution of all channels; the first LOW of them go into ``dst_low``, the others into ``dst``."""
+    _walk(src, dst_low, dst, table, tl.program_id(1), images, length, flip, H, W,
+          C, 0, LOW, C, 5, D, ROWS_5, FIT, BLOCK, IMAGES)  # fmt: skip
+
+
+@tuned(
+    ('tuned_for', 'C', 'FIT_5', 'FIT_7'),
+    triton.Config({'BLOCK': 64, 'IMAGES': 1}, num_warps=1, num_stages=1),
+    triton.Config({'BLOCK': 64, 'IMAGES': 2}, num_warps=1, num_stages=1),
+)
+@triton.jit(do_not_specialize=['H', 'W', 'images', 'length_5', 'length_7', 'tuned_for', 'flip'])
+def convolve_dilated(src, dst, table, H, W, images, length_5, length_7, tuned_for, flip,
+                     C: tl.constexpr, LOW: tl.constexpr, SPLIT: tl.constexpr, D1: tl.constexpr, D2: tl.constexpr,
+                     FIT_5: tl.constexpr, FIT_7: tl.constexpr,
+                     BLOCK: tl.constexpr, IMAGES: tl.constexpr):  # fmt: skip
+    """The 5x5 convolution, dilated by D1, of channels LOW to SPLIT, and the 7x7, dilated by D2, of those from SPLIT."""
+    table += 26 * C
+    block, high = tl.program_id(1), tl.cdiv(C - SPLIT, BLOCK // IMAGES)
+    if block < high:  # those that take longest come first
+        _walk(src, dst, dst, table, block, images, length_7, flip, H, W,
+              C, SPLIT, 0, C, 7, D2, ROWS_7, FIT_7, BLOCK, IMAGES)  # fmt: skip
+    else:
+        _walk(src, dst, dst, table, block - high, images, length_5, flip, H, W,
+              C, LOW, 0, SPLIT, 5, D1, ROWS_5, FIT_5, BLOCK, IMAGES)  # fmt: skip
+
+
+@triton.jit
 def _read(src, y, at, mask, H, pitch, D: tl.constexpr, COUNT: tl.constexpr):
     """COUNT rows of ``pitch`` elements, D apart, from row y: their elements ``at``; zeros outside the map."""
     rows = ()
@@ -45,43 +193,6 @@ def _read(src, y, at, mask, H, pitch, D: tl.constexpr, COUNT: tl.constexpr):
         row = y + i * D
         rows += (tl.load(src + row * pitch + at, mask=mask & (row >= 0) & (row < H), other=0.0).to(tl.float32),)
     return rows
-
-
-@triton.jit
-def _convolve(src, dst, dst_low, table, c, inside, low, start, step, H, W, C,
-              K: tl.constexpr, D: tl.constexpr, ROWS: tl.constexpr, COLS: tl.constexpr,
-              FLIP: tl.constexpr, BIAS: tl.constexpr, LOW: tl.constexpr):  # fmt: skip
-    """Tiles start, start + step, ... of a map. FLIP: by the transposed kernel. LOW: the low channels go to dst_low."""
-    HALF: tl.constexpr = K // 2
-    far = tl.minimum((W - 1) // D, HALF)  # columns of taps further out meet no column of the map
-    across = tl.cdiv(W, COLS)
-    for tile in range(start, across * _lines(H, D, ROWS), step):
-        y = _first_row(tile // across, H, D, ROWS)
-        columns = tile % across * COLS + tl.arange(0, COLS)
-        first = tl.load(table + K * K * C + c, mask=inside & BIAS, other=0.0)
-        sums = ()
-        for _ in tl.static_range(ROWS):
-            sums += (tl.zeros((COLS, 1), tl.float32) + first[None, :],)
-        for dx in range(HALF - far, HALF + far + 1):
-            seen = columns + (dx - HALF) * D
-            mask = ((seen >= 0) & (seen < W))[:, None] & inside[None, :]
-            at = (seen * C)[:, None] + c[None, :]
-            rows = _read(src, y - HALF * D, at, mask, H, W * C, D, ROWS + K - 1)
-            taps = ()
-            for dy in tl.static_range(K):
-                tap = (K - 1 - dy) * K + K - 1 - dx if FLIP else dy * K + dx
-                taps += (tl.load(table + tap * C + c, mask=inside, other=0.0)[None, :],)
-            sums = _add_products(sums, rows, taps, ROWS, K)
-        mask = (columns < W)[:, None] & inside[None, :]
-        at = (columns * C)[:, None] + c[None, :]
-        for r in tl.static_range(ROWS):
-            row = y + r * D
-            out = sums[r].to(dst.dtype.element_ty)
-            if LOW:
-                tl.store(dst_low + row * W * C + at, out, mask=mask & (row < H) & (c < low)[None, :])
-                tl.store(dst + row * W * C + at, out, mask=mask & (row < H) & (c >= low)[None, :])
-            else:
-                tl.store(dst + row * W * C + at, out, mask=mask & (row < H))
 
 
 @triton.jit
@@ -94,56 +205,6 @@ def _add_products(sums, rows, factors, COUNT: tl.constexpr, FACTORS: tl.constexp
             added += rows[i + j] * factors[j]
         new += (added,)
     return new
-
-
-@tuned(
-    ('tuned_for', 'channels', 'FIRST', 'SECOND', 'BACKWARD'),
-    triton.Config({'COLS': 8, 'BLOCK': 32}, num_warps=2, num_stages=1),
-    triton.Config({'COLS': 8, 'BLOCK': 32}, num_warps=2, num_stages=1, maxnreg=128),
-    triton.Config({'COLS': 8, 'BLOCK': 64}, num_warps=4, num_stages=1, maxnreg=128),
-)
-@triton.jit(do_not_specialize=['H', 'W', 'channels', 'low', 'split', 'images', 'tuned_for'])
-def convolve(src, between, dst, table, H, W, channels, low, split, images, tuned_for,
-             D0: tl.constexpr, D1: tl.constexpr, D2: tl.constexpr, ALIGN: tl.constexpr,
-             FIRST: tl.constexpr, SECOND: tl.constexpr, BACKWARD: tl.constexpr,
-             COLS: tl.constexpr, BLOCK: tl.constexpr):  # fmt: skip
-    """The 5x5 convolution into ``between`` (its low channels into ``dst``), then the dilated ones of it into ``dst``.
-
-    BACKWARD: the transposed dilated ones into ``between``, which has its low channels, then the transposed 5x5 of it.
-    Both steps in one launch need a program per image and block: it waits for itself alone.
-    """
-    C, low, split = channels * ALIGN, low * ALIGN, split * ALIGN
-    step = tl.num_programs(0) // images
-    start = tl.program_id(0) % step
-    image = (tl.program_id(0) // step).to(tl.int64) * H * W * C
-    block = (tl.num_programs(1) - 1 - tl.program_id(1)) * BLOCK  # those that take longest come first
-    src, between, dst = src + image, between + image, dst + image
-    c = block + tl.arange(0, BLOCK)
-    dilated = table + 26 * C
-    if FIRST and BACKWARD:
-        _dilated(src, between, dilated, c, block, low, split, start, step, H, W, C, D1, D2, BLOCK, COLS, True)
-    if FIRST and not BACKWARD:
-        _convolve(src, between, dst, table, c, c < C, low, start, step, H, W, C,
-                  5, D0, ROWS_5, COLS, False, True, True)  # fmt: skip
-    if FIRST and SECOND:
-        tl.debug_barrier()
-    if SECOND and BACKWARD:
-        _convolve(between, dst, dst, table, c, c < C, low, start, step, H, W, C,
-                  5, D0, ROWS_5, COLS, True, False, False)  # fmt: skip
-    if SECOND and not BACKWARD:
-        _dilated(between, dst, dilated, c, block, low, split, start, step, H, W, C, D1, D2, BLOCK, COLS, False)
-
-
-@triton.jit
-def _dilated(src, dst, table, c, block, low, split, start, step, H, W, C, D1: tl.constexpr, D2: tl.constexpr,
-             BLOCK: tl.constexpr, COLS: tl.constexpr, FLIP: tl.constexpr):  # fmt: skip
-    """The dilated convolutions of those channels of a block that have one; a block may have both."""
-    if (block < split) & (block + BLOCK > low):
-        _convolve(src, dst, dst, table, c, (c >= low) & (c < split), low, start, step, H, W, C,
-                  5, D1, ROWS_5, COLS, FLIP, not FLIP, False)  # fmt: skip
-    if block + BLOCK > split:
-        _convolve(src, dst, dst, table, c, (c >= split) & (c < C), low, start, step, H, W, C,
-                  7, D2, ROWS_7, COLS, FLIP, not FLIP, False)  # fmt: skip
 
 
 @triton.jit
