@@ -37,7 +37,7 @@ def fuse(model: nn.Module) -> nn.Module:
         ValueError: there are no such blocks, or one of them has parts that cannot be folded, named with their class.
     """
     model = copy.deepcopy(model).eval()
-    folds = {MogaBlock: FusedBlock, StemEmbed: _fuse_stem, PatchEmbed: _fuse_embedding}
+    folds = {MogaBlock: FusedBlock, StemEmbed: FusedStem, PatchEmbed: _fuse_embedding}
     found = [(name, module) for name, module in model.named_modules() if type(module) in folds]
     if not any(type(module) is MogaBlock for _, module in found):
         raise ValueError(f'{type(model).__name__} has no MogaNet blocks to fuse: expected a MogaNet or what has one')
@@ -138,10 +138,17 @@ class FusedBlock(nn.Module):
         return torch.channels_last
 
 
-def _fuse_stem(stem: StemEmbed) -> StemEmbed:
-    conv1, norm1, act, conv2, norm2 = stem.projection
-    stem.projection = nn.Sequential(_convolution(conv1, norm1), act, _convolution(conv2, norm2))
-    return stem
+class FusedStem(nn.Module):
+    """A StemEmbed at inference."""
+
+    def __init__(self, stem: StemEmbed):
+        super().__init__()
+        conv1, norm1, act, conv2, norm2 = stem.projection
+        self.projection = nn.Sequential(_convolution(conv1, norm1), act, _convolution(conv2, norm2))
+
+    def forward(self, x: Tensor) -> Tensor:
+        first, act, second = self.projection
+        return second(ops.fused.embed(x, first, act))
 
 
 def _fuse_embedding(embedding: PatchEmbed) -> PatchEmbed:

@@ -7,7 +7,7 @@ import functools
 from collections.abc import Callable
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from . import choice, gpu, passes, reference
@@ -17,6 +17,8 @@ from .products import images_at_once, product
 
 # How many weights a spatial half has.
 SPATIAL = 16
+# Channels of an image, at most, for which a kernel is made.
+EMBEDDED = 3
 
 
 def spatial(x: Tensor, weights: list[Tensor], dilations: tuple[int, ...], double: bool, out: Tensor) -> None:
@@ -72,6 +74,47 @@ def prepare(spatial_weights: list[Tensor], channel_weights: list[Tensor]) -> Non
 
         with torch.cuda.device_of(spatial_weights[0]):
             fused.prepared(spatial_weights, channel_weights, keep=True)
+
+
+def embed(x: Tensor, conv: nn.Conv2d, act: nn.Module) -> Tensor:
+    """``act(conv(x))``, the beginning of a stem, by what suits the device."""
+    if not (x.is_cuda and choice.fused(x) and _embeds(x, conv, act)):
+        return act(conv(x))
+    compute = opaque_embed if torch.compiler.is_compiling() else _embed_by_kernel
+    return compute(x, conv.weight, conv.bias)
+
+
+def _embeds(x: Tensor, conv: nn.Conv2d, act: nn.Module) -> bool:
+    """Whether a kernel is made for these: 3x3 of stride 2 and few channels, exact GELU, 16 bits."""
+    return (
+        x.dtype in (torch.bfloat16, torch.float16) and conv.weight.dtype is x.dtype and x.shape[1] <= EMBEDDED
+        and type(conv) is nn.Conv2d and type(act) is nn.GELU and act.approximate == 'none'
+        and (conv.kernel_size, conv.stride, conv.padding, conv.dilation) == ((3, 3), (2, 2), (1, 1), (1, 1))
+        and conv.groups == 1 and conv.padding_mode == 'zeros' and conv.bias is not None
+        and choice.untouched(conv) and choice.untouched(act)
+    )  # fmt: skip
+
+
+def _embed_by_kernel(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    from .gpu import stem
+
+    with torch.cuda.device_of(x):
+        return stem.embed(x, weight, bias)
+
+
+@torch.library.custom_op(
+    'moganet::embed', mutates_args=(), device_types='cuda', schema='(Tensor x, Tensor weight, Tensor bias) -> Tensor'
+)
+def opaque_embed(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """The same for a compiler."""
+    return _embed_by_kernel(x, weight, bias)
+
+
+@opaque_embed.register_fake
+def _(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    batch, _, height, width = x.shape
+    shape = batch, len(weight), (height + 1) // 2, (width + 1) // 2
+    return x.new_empty(shape).contiguous(memory_format=torch.channels_last)
 
 
 def _by_kernels(

@@ -16,6 +16,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from .gelu import beyond, gelu
 from .parts import check_size
 from .tuning import PROGRAMS, ceil_div, kind, launch, tuned
 
@@ -124,23 +125,6 @@ def _add_correlations(sums, dpre, row, FIRST: tl.constexpr, COLUMN: tl.constexpr
     return added
 
 
-@triton.jit
-def _beyond(size, EXACT: tl.constexpr):
-    """The share of the normal distribution beyond ``size`` >= 0: 2 to the power of a polynomial, which falls for ever.
-
-    The polynomials are minimax fits of the share, and of its product with ``size``: they err by 7e-7, less than numbers
-    of 16 bits resolve, or, EXACT, by less than the rounding of float32.
-    """
-    if EXACT:
-        power = -0.00016293465 + size * (3.40646527e-5 - size * 2.36103397e-6)
-        power = -0.0525290468 + size * (0.00712087158 + size * (-0.000187467772 + size * power))
-        power = -1.0 + size * (-1.15110581 + size * (-0.459199974 + size * power))
-    else:
-        power = -0.052388066 + size * (0.00730067841 - size * 0.000502870159)
-        power = -1.0 + size * (-1.15107016 + size * (-0.459368182 + size * power))
-    return tl.exp2(power)
-
-
 @tuned(
     ('tuned_for', 'C', 'FORWARD'),
     triton.Config({'BLOCK': 64}, num_warps=1, num_stages=1),
@@ -178,8 +162,7 @@ def _convolve(x_ptr, w_ptr, b_ptr, out_ptr, sums_ptr, B, H, W, rows, tuned_for,
             for i in tl.static_range(COLS):
                 out = done[i]
                 if FORWARD:
-                    size = tl.abs(out)
-                    out = tl.maximum(out, 0.0) - size * _beyond(size, EXACT)
+                    out = gelu(out, EXACT)
                 elif WHOLE:
                     total += out
                 else:
@@ -221,7 +204,7 @@ def _differentiate(h_ptr, da_ptr, w_ptr, b_ptr, dpre_ptr, sums_ptr, B, H, W, row
             pre = _add_products(pre, below, taps, 6)
             for i in tl.static_range(COLS):
                 size = tl.abs(pre[i])
-                share = _beyond(size, EXACT)
+                share = beyond(size, EXACT)
                 _write(at_da, tl.maximum(pre[i], 0.0) - size * share, y, i, x, W, inside, C, WHOLE, BLOCK)
                 # GELU's derivative at -size; that at size is what it lacks to 1.
                 slope = share - size * tl.exp2(LOG_DENSITY - LOG_DECAY * size * size)

@@ -113,7 +113,7 @@ def _lines(first, count, WIDTH: tl.constexpr):
 
 
 @triton.jit
-def _dot(x, w, sums):
+def dot(x, w, sums):
     """sums + x @ w.T"""
     if INTERPRETED:
         x, w = x.to(tl.float32), w.to(tl.float32)
@@ -131,7 +131,7 @@ def _add_product(sums, x, w_ptr, column, k, N, K, EVEN_K: tl.constexpr):
         # The second tile may have no column.
         first = tl.minimum(first, N - 1)
         w = _read(w_ptr + first * K, _lines(first, N, sums[part].shape[1]), k, K, EVEN_K)
-        new += (_dot(x, w, sums[part]),)
+        new += (dot(x, w, sums[part]),)
     return new
 
 
@@ -193,8 +193,8 @@ def _gated_near(u_ptr, m_ptr, w_gate_ptr, b_gate_ptr, w_value_ptr, b_value_ptr, 
     b_gate, b_value = _vector(b_gate_ptr, columns, N), _vector(b_value_ptr, columns, N)
     for row in range(tl.program_id(0) * BM, M, multiprocessors * (PER * BM)):
         start, rows = tl.cast(row, tl.int64) * K, _lines(row, M, BM)
-        gate = _dot(_read(u_ptr + start, rows, k, K, EVEN_K), w_gate, tl.zeros((BM, BN), tl.float32))
-        value = _dot(_read(m_ptr + start, rows, k, K, EVEN_K), w_value, tl.zeros((BM, BN), tl.float32))
+        gate = dot(_read(u_ptr + start, rows, k, K, EVEN_K), w_gate, tl.zeros((BM, BN), tl.float32))
+        value = dot(_read(m_ptr + start, rows, k, K, EVEN_K), w_value, tl.zeros((BM, BN), tl.float32))
         _store(y_ptr, _gate(gate + b_gate, value + b_value), row, columns, M, N)
 
 
@@ -214,7 +214,7 @@ def _added_near(y_ptr, w_ptr, b_ptr, x_ptr, shortcut_ptr, out_ptr, M, N, K, mult
         x = ahead
         at, inside = _at(x_ptr, row + step, columns, M, N, BM)
         ahead = tl.load(at, mask=inside, other=0)
-        out = _dot(y, w, tl.zeros((BM, BN), tl.float32)) + b + x.to(tl.float32) * scale
+        out = dot(y, w, tl.zeros((BM, BN), tl.float32)) + b + x.to(tl.float32) * scale
         _store(out_ptr, out, row, columns, M, N)
 
 
