@@ -3,6 +3,8 @@
 With a norm as ``a x + b`` per channel, s the scale of feature decomposition or channel aggregation, ls a layer scale:
 
 * The norms of the stem and of the embeddings go into their convolutions, norm2 into fc1.
+* What is then added last in a stem or embedding, a number per channel, goes into the block that comes after it, whose
+  spatial half is linear in it: a pass less over the map.
 * norm1 and feature decomposition (Eq. 6 and 7): y + s (y - mean of y) with y = P norm1(x) is q = (1 + s) P' x with a
   bias that is the image's own, c - s / (1 + s) (mean of q), where P' = P a and c = P b + the bias of P.
 * The spatial half returns ls (proj_2(..) + norm1(x)), to which x is added: x + (ls a) x + ls b + ls proj_2(..).
@@ -19,7 +21,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from . import ops
-from .backbone import PARTS, MogaBlock, PatchEmbed, StemEmbed
+from .backbone import PARTS, MogaBlock, MogaNet, PatchEmbed, StemEmbed
 
 SMALLEST_FACTOR = 1e-6
 
@@ -49,6 +51,9 @@ def fuse(model: nn.Module) -> nn.Module:
             if not name:
                 return fused
             model.set_submodule(name, fused)
+        for network in model.modules():
+            if isinstance(network, MogaNet) and type(network).forward is MogaNet.forward:
+                _move_biases(network)
     return model
 
 
@@ -90,6 +95,13 @@ class FusedSpatial(FusedHalf):
         w_in, b_in, *others = self._of_layers()
         own = self._parameters
         return [w_in, b_in, own['mean'], *others, own['shortcut']]
+
+    def take(self, bias: Tensor) -> None:
+        """From now on the input comes without ``bias``, a number per channel, and the output is what it was."""
+        bias = bias.double()
+        seen = self.proj_1.weight.double() @ bias
+        self.proj_1.bias += ((1 - self.mean.double()) * seen).to(self.mean)
+        self.proj_2.bias += ((1 + self.shortcut.double()) * bias).to(self.mean)
 
 
 class FusedChannel(FusedHalf):
@@ -149,6 +161,15 @@ class FusedStem(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         first, act, second = self.projection
         return second(ops.fused.embed(x, first, act))
+
+
+def _move_biases(network: MogaNet) -> None:
+    """From the last convolutions of folded embeddings into the blocks that come next."""
+    for i in range(1, network.num_stages + 1):
+        projection = network.get_submodule(f'patch_embed{i}').projection
+        conv = projection[-1] if i == 1 else projection
+        network.get_submodule(f'blocks{i}.0').spatial.take(conv.bias)
+        conv.bias = None
 
 
 def _fuse_embedding(embedding: PatchEmbed) -> PatchEmbed:

@@ -86,6 +86,20 @@ def test_the_mean_is_taken_off_whatever_its_factor(sigma):
         assert_same(moganet.fuse(model.float())(x.float()), reference(model, x.float()), 1e-5)
 
 
+def test_embeddings_leave_their_last_biases_to_the_blocks():
+    model, x = few_blocks().double(), torch.randn(2, 3, 64, 64).double()
+    for i in (2, 3, 4):
+        model.get_submodule(f'patch_embed{i}.norm').bias.data.normal_(std=9)
+    model.patch_embed1.projection[4].bias.data.normal_(std=9)
+    fused = moganet.fuse(model)
+    assert fused.patch_embed1.projection[0].bias is not None
+    convs = [fused.patch_embed1.projection[2], *(fused.get_submodule(f'patch_embed{i}.projection') for i in (2, 3, 4))]
+    assert all(isinstance(conv, nn.Conv2d) and conv.bias is None for conv in convs)
+    for path in ('auto', 'reference'):
+        with torch.no_grad(), ops.use(path):
+            assert_same(fused(x), reference(model, x), 1e-13)
+
+
 def test_double_precision_is_exact():
     model, x = few_blocks().double(), torch.randn(2, 3, 64, 64).double()
     with torch.no_grad():
