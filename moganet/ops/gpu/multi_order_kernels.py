@@ -152,8 +152,8 @@ def _walk(src, dst_low, dst, table, block, images, length, flip, H, W,
 
 @tuned(
     ('tuned_for', 'C', 'FIT'),
-    triton.Config({'BLOCK': 64, 'IMAGES': 1}, num_warps=1, num_stages=1),
     triton.Config({'BLOCK': 64, 'IMAGES': 2}, num_warps=1, num_stages=1),
+    triton.Config({'BLOCK': 64, 'IMAGES': 1}, num_warps=1, num_stages=1),
 )
 @triton.jit(do_not_specialize=['H', 'W', 'images', 'length', 'tuned_for', 'flip'])
 def convolve(src, dst_low, dst, table, H, W, images, length, tuned_for, flip,
@@ -166,8 +166,8 @@ def convolve(src, dst_low, dst, table, H, W, images, length, tuned_for, flip,
 
 @tuned(
     ('tuned_for', 'C', 'FIT_5', 'FIT_7'),
-    triton.Config({'BLOCK': 64, 'IMAGES': 1}, num_warps=1, num_stages=1),
     triton.Config({'BLOCK': 64, 'IMAGES': 2}, num_warps=1, num_stages=1),
+    triton.Config({'BLOCK': 64, 'IMAGES': 1}, num_warps=1, num_stages=1),
 )
 @triton.jit(do_not_specialize=['H', 'W', 'images', 'length_5', 'length_7', 'tuned_for', 'flip'])
 def convolve_dilated(src, dst, table, H, W, images, length_5, length_7, tuned_for, flip,
