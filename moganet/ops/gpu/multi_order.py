@@ -94,20 +94,21 @@ def _plan(batch: int, height: int, width: int, channels: int, d0: int, d1: int, 
     """Grid, numbers and constants of the launch of the 5x5, and of that of the dilated ones."""
     check_size(height, width, channels)
     low, middle, high = split_channels(channels)
+    images = min(batch, 2)
     steps = (d0, ROWS_5), (d1, ROWS_5), (d2, ROWS_7)
     strips, length = zip(*(_strips(batch, height, width, channels, d, rows) for d, rows in steps), strict=True)
     fit = [ceil_div(height, d) <= rows for d, rows in steps]
     numbers, tuned_for = (height, width, batch), kind(batch * height * width * channels, width)
     return (
         (
-            functools.partial(_grid, batch=batch, channels=(channels,), strips=strips[:1]),
+            functools.partial(_grid, batch=batch, images=images, channels=(channels,), strips=strips[:1]),
             (*numbers, length[0], tuned_for),
-            dict(C=channels, LOW=low, D=d0, FIT=fit[0]),
+            dict(C=channels, LOW=low, D=d0, FIT=fit[0], IMAGES=images),
         ),
         (
-            functools.partial(_grid, batch=batch, channels=(middle, high), strips=strips[1:]),
+            functools.partial(_grid, batch=batch, images=images, channels=(middle, high), strips=strips[1:]),
             (*numbers, *length[1:], tuned_for),
-            dict(C=channels, LOW=low, SPLIT=low + middle, D1=d1, D2=d2, FIT_5=fit[1], FIT_7=fit[2]),
+            dict(C=channels, LOW=low, SPLIT=low + middle, D1=d1, D2=d2, FIT_5=fit[1], FIT_7=fit[2], IMAGES=images),
         ),
     )
 
@@ -120,12 +121,12 @@ def _strips(batch: int, height: int, width: int, channels: int, dilation: int, r
     return lines * dilation * ceil_div(columns, length), length
 
 
-def _grid(meta: dict, batch: int, channels: tuple[int, ...], strips: tuple[int, ...]) -> tuple[int, int]:
+def _grid(meta: dict, batch: int, images: int, channels: tuple[int, ...], strips: tuple[int, ...]) -> tuple[int, int]:
     """Programs, by blocks, of groups of channels. Where they would be many, each has several strips with its taps."""
-    images = ceil_div(batch, meta['IMAGES'])
-    blocks = [ceil_div(count, meta['BLOCK'] // meta['IMAGES']) for count in channels]
-    programs = images * sum(n * m for n, m in zip(blocks, strips, strict=True))
-    return ceil_div(images * max(strips), ceil_div(programs, 2 * PROGRAMS)), sum(blocks)
+    groups = ceil_div(batch, images)
+    blocks = [ceil_div(count, meta['BLOCK'] // images) for count in channels]
+    programs = groups * sum(n * m for n, m in zip(blocks, strips, strict=True))
+    return ceil_div(groups * max(strips), ceil_div(programs, 2 * PROGRAMS)), sum(blocks)
 
 
 def _correlate(grad: Tensor, between: Tensor, grad_between: Tensor, src: Tensor, dilations: Sequence[int]) -> Tensor:

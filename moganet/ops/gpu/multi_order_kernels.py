@@ -99,7 +99,7 @@ def _add_column(sums, start, column, taps, K: tl.constexpr, ROWS: tl.constexpr):
 @triton.jit
 def _walk(src, dst_low, dst, table, block, images, length, flip, H, W,
           C: tl.constexpr, START: tl.constexpr, LOW: tl.constexpr, END: tl.constexpr, K: tl.constexpr, D: tl.constexpr,
-          ROWS: tl.constexpr, FIT: tl.constexpr, BLOCK: tl.constexpr, IMAGES: tl.constexpr):  # fmt: skip
+          ROWS: tl.constexpr, FIT: tl.constexpr, IMAGES: tl.constexpr, BLOCK: tl.constexpr):  # fmt: skip
     """A program's strips, ``length`` columns each, of a block of the channels START to END; those below LOW go to
     ``dst_low``.
 
@@ -151,38 +151,38 @@ def _walk(src, dst_low, dst, table, block, images, length, flip, H, W,
 
 
 @tuned(
-    ('tuned_for', 'C', 'FIT'),
-    triton.Config({'BLOCK': 64, 'IMAGES': 2}, num_warps=1, num_stages=1),
-    triton.Config({'BLOCK': 64, 'IMAGES': 1}, num_warps=1, num_stages=1),
+    ('tuned_for', 'C', 'FIT', 'IMAGES'),
+    triton.Config({'BLOCK': 64}, num_warps=1, num_stages=1),
+    triton.Config({'BLOCK': 64}, num_warps=1, num_stages=1, maxnreg=160),
 )
 @triton.jit(do_not_specialize=['H', 'W', 'images', 'length', 'tuned_for', 'flip'])
 def convolve(src, dst_low, dst, table, H, W, images, length, tuned_for, flip,
              C: tl.constexpr, LOW: tl.constexpr, D: tl.constexpr,
-             FIT: tl.constexpr, BLOCK: tl.constexpr, IMAGES: tl.constexpr):  # fmt: skip
+             FIT: tl.constexpr, IMAGES: tl.constexpr, BLOCK: tl.constexpr):  # fmt: skip
     """The 5x5 convolution of all channels; the first LOW of them go into ``dst_low``, the others into ``dst``."""
     _walk(src, dst_low, dst, table, tl.program_id(1), images, length, flip, H, W,
-          C, 0, LOW, C, 5, D, ROWS_5, FIT, BLOCK, IMAGES)  # fmt: skip
+          C, 0, LOW, C, 5, D, ROWS_5, FIT, IMAGES, BLOCK)  # fmt: skip
 
 
 @tuned(
-    ('tuned_for', 'C', 'FIT_5', 'FIT_7'),
-    triton.Config({'BLOCK': 64, 'IMAGES': 2}, num_warps=1, num_stages=1),
-    triton.Config({'BLOCK': 64, 'IMAGES': 1}, num_warps=1, num_stages=1),
+    ('tuned_for', 'C', 'FIT_5', 'FIT_7', 'IMAGES'),
+    # As many registers as leave room for one more program than without a limit.
+    triton.Config({'BLOCK': 64}, num_warps=1, num_stages=1, maxnreg=224),
 )
 @triton.jit(do_not_specialize=['H', 'W', 'images', 'length_5', 'length_7', 'tuned_for', 'flip'])
 def convolve_dilated(src, dst, table, H, W, images, length_5, length_7, tuned_for, flip,
                      C: tl.constexpr, LOW: tl.constexpr, SPLIT: tl.constexpr, D1: tl.constexpr, D2: tl.constexpr,
                      FIT_5: tl.constexpr, FIT_7: tl.constexpr,
-                     BLOCK: tl.constexpr, IMAGES: tl.constexpr):  # fmt: skip
+                     IMAGES: tl.constexpr, BLOCK: tl.constexpr):  # fmt: skip
     """The 5x5 convolution, dilated by D1, of channels LOW to SPLIT, and the 7x7, dilated by D2, of those from SPLIT."""
     table += 26 * C
     block, high = tl.program_id(1), tl.cdiv(C - SPLIT, BLOCK // IMAGES)
     if block < high:  # those that take longest come first
         _walk(src, dst, dst, table, block, images, length_7, flip, H, W,
-              C, SPLIT, 0, C, 7, D2, ROWS_7, FIT_7, BLOCK, IMAGES)  # fmt: skip
+              C, SPLIT, 0, C, 7, D2, ROWS_7, FIT_7, IMAGES, BLOCK)  # fmt: skip
     else:
         _walk(src, dst, dst, table, block - high, images, length_5, flip, H, W,
-              C, LOW, 0, SPLIT, 5, D1, ROWS_5, FIT_5, BLOCK, IMAGES)  # fmt: skip
+              C, LOW, 0, SPLIT, 5, D1, ROWS_5, FIT_5, IMAGES, BLOCK)  # fmt: skip
 
 
 @triton.jit
