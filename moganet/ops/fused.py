@@ -103,8 +103,9 @@ def _embed_by_kernel(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
 
 
 @torch.library.custom_op(
-    'moganet::embed', mutates_args=(), device_types='cuda', schema='(Tensor x, Tensor weight, Tensor bias) -> Tensor'
-)
+    'moganet::embed', mutates_args=(), device_types=('cpu', 'cuda'),
+    schema='(Tensor x, Tensor weight, Tensor bias) -> Tensor',
+)  # fmt: skip
 def opaque_embed(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """The same for a compiler."""
     return _embed_by_kernel(x, weight, bias)
@@ -113,8 +114,7 @@ def opaque_embed(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
 @opaque_embed.register_fake
 def _(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     batch, _, height, width = x.shape
-    shape = batch, len(weight), (height + 1) // 2, (width + 1) // 2
-    return x.new_empty(shape).contiguous(memory_format=torch.channels_last)
+    return x.new_empty((batch, (height + 1) // 2, (width + 1) // 2, len(weight))).permute(0, 3, 1, 2)
 
 
 def _by_kernels(

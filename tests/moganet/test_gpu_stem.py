@@ -42,6 +42,11 @@ def case_a_program_has_several_tiles(monkeypatch):
     assert_exact(torch.randn(3, 3, 18, 34).half()[:, :, 1:, ::2], 8, 1e-3)
 
 
+def case_the_operator_is_what_it_is_registered_as():
+    x, w, b = torch.randn(2, 3, 5, 1), torch.randn(4, 3, 3, 3), torch.randn(4)
+    torch.library.opcheck(torch.ops.moganet.embed.default, (x.half(), w.half(), b.half()))
+
+
 def test_the_kernel_compiles_for_hopper(tmp_path, monkeypatch):
     import triton
     from triton.backends.compiler import GPUTarget
