@@ -17,8 +17,8 @@ from .products import images_at_once, product
 
 # How many weights a spatial half has.
 SPATIAL = 16
-# Channels of an image, at most, for which a kernel is made.
-EMBEDDED = 3
+# Channels of an image, and of what a stem's first convolution makes of it, for which a kernel is made, at most.
+EMBEDDED, MADE = 3, 128
 
 
 def spatial(x: Tensor, weights: list[Tensor], dilations: tuple[int, ...], double: bool, out: Tensor) -> None:
@@ -90,7 +90,7 @@ def _embeds(x: Tensor, conv: nn.Conv2d, act: nn.Module) -> bool:
         x.dtype in (torch.bfloat16, torch.float16) and conv.weight.dtype is x.dtype and x.shape[1] <= EMBEDDED
         and type(conv) is nn.Conv2d and type(act) is nn.GELU and act.approximate == 'none'
         and (conv.kernel_size, conv.stride, conv.padding, conv.dilation) == ((3, 3), (2, 2), (1, 1), (1, 1))
-        and conv.groups == 1 and conv.padding_mode == 'zeros' and conv.bias is not None
+        and conv.groups == 1 and conv.out_channels <= MADE and conv.padding_mode == 'zeros' and conv.bias is not None
         and choice.untouched(conv) and choice.untouched(act)
     )  # fmt: skip
 

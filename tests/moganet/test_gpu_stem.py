@@ -83,7 +83,15 @@ def test_only_what_the_kernel_is_made_for_goes_to_it(monkeypatch):
 
     assert found() == found(dtype=torch.float16) == 'kernel'
     four = dict(in_channels=4, x=torch.randn(1, 4, 8, 8).as_subclass(Cuda))
-    layers = (dict(stride=1), dict(padding=0), dict(kernel_size=5), dict(dilation=2), dict(bias=False), four)
+    layers = (
+        dict(stride=1),
+        dict(padding=0),
+        dict(kernel_size=5),
+        dict(dilation=2),
+        dict(bias=False),
+        dict(out_channels=129),
+        four,
+    )
     more = dict(act=nn.GELU('tanh')), dict(act=nn.ReLU()), dict(dtype=torch.float32), dict(padding_mode='reflect')
     for others in layers + more:
         assert isinstance(found(**others), torch.Tensor), others
