@@ -16,6 +16,8 @@ WIDE = {'w_ptr', 'b_ptr', 'bias_ptr', 's_ptr', 'factor_ptr', 'mask_ptr', 'contex
 POSITIONS = dict(P=parts.POSITIONS, BC=parts.CHANNELS)
 CASES = [
     (passes._activated, POSITIONS),
+    (passes._decomposed, dict(P=512, BC=32, ONCE=False)),
+    (passes._decomposed, dict(P=256, BC=64, ONCE=True)),
     (passes._activated_backward, POSITIONS),
     (passes._gated, dict(BLOCK=passes.BLOCK, DOUBLE=False)),
     (passes._gated_backward, dict(POSITIONS, DOUBLE=True)),

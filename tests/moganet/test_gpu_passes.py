@@ -49,6 +49,21 @@ shapes = pytest.mark.parametrize('shape', SHAPES, ids=str)
 programs = pytest.mark.usefixtures('_programs')
 
 
+@cases
+@pytest.mark.parametrize('shape', [(2, 3, 4, 72), (1, 9, 8, 8), (2, 1, 1, 16)], ids=str)
+@pytest.mark.parametrize('enough', [1, 64])
+def case_decomposition(shape, enough, dtype, bound, monkeypatch):
+    monkeypatch.setattr(passes, 'FEW', ((4, 8, 1), (16, 64, 1)))
+    monkeypatch.setattr(passes, 'MANY', (32, 32, 2))
+    monkeypatch.setattr(passes, 'ENOUGH', enough)
+    (q,) = maps(1, shape, dtype)
+    q += 1
+    b, mean = torch.randn(2, shape[-1]).to(dtype)
+    exact_q = q.double()
+    shift = b.double() - mean.double() * exact_q.mean((1, 2))
+    assert_near([passes.decomposed(q, b, mean)], [F.silu(exact_q + per_image(shift))], bound)
+
+
 @programs
 @cases
 @shapes

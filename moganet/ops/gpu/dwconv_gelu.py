@@ -16,7 +16,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from .gelu import beyond, gelu
+from .activations import beyond, gelu
 from .parts import check_size
 from .tuning import PROGRAMS, ceil_div, kind, launch, tuned
 

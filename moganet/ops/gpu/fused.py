@@ -26,7 +26,7 @@ def block(
 def _spatial(x: Tensor, weights: list[Tensor], table: Tensor, dilations: tuple[int, ...], double: bool) -> Tensor:
     w_in, b_in, mean, w_gate, b_gate, *_, w_value, b_value, w_out, b_out, shortcut = weights
     q = product(_rows(x), w_in).view(x.shape)
-    u = passes.activated(q, torch.addcmul(b_in, mean, q.mean((1, 2)), value=-1))
+    u = passes.decomposed(q, b_in, mean)
     m = multi_order.forward(u, table, dilations)
     apart = x.dtype is torch.float32  # which cuBLAS multiplies faster than our kernels
     if apart or double:

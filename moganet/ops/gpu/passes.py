@@ -9,16 +9,16 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from .activations import silu
 from .parts import CHANNELS, POSITIONS, WARPS, place, shares, vector
 from .tuning import ceil_div, launch
 
 # Eight elements per thread: of 16 bits, they are the 16 bytes that a thread best reads at once.
 BLOCK = 1024
-
-
-@triton.jit
-def _silu(x):
-    return x * tl.sigmoid(x)
+# Positions and channels that a program has at once, and its warps, where an image's mean is taken: of images of few
+# positions, which it then has in registers, and of others. These take this path only where programs are enough.
+FEW, MANY = ((64, 64, 4), (256, 64, 8)), (512, 32, 8)
+ENOUGH = 128
 
 
 @triton.jit
@@ -34,13 +34,59 @@ def _activated(y_ptr, bias_ptr, u_ptr, N, C, P: tl.constexpr, BC: tl.constexpr):
     at = image.to(tl.int64) * N * C + positions[:, None] * C + channels[None, :]
     inside = (positions < N)[:, None] & (channels < C)[None, :]
     q = tl.load(y_ptr + at, mask=inside).to(tl.float32) + vector(bias_ptr + image * C, channels, C)
-    tl.store(u_ptr + at, _silu(q).to(u_ptr.dtype.element_ty), mask=inside)
+    tl.store(u_ptr + at, silu(q).to(u_ptr.dtype.element_ty), mask=inside)
 
 
 def activated(y: Tensor, bias: Tensor) -> Tensor:
     """SiLU(y + bias), the bias (B, C) of each image's own."""
     u, share = torch.empty_like(y), shares(y.shape)
     launch(_activated, share.grid, (y, bias, u), share.sizes, P=POSITIONS, BC=CHANNELS, num_warps=WARPS)
+    return u
+
+
+@triton.jit
+def _tile(q_ptr, first, channels, N, C, P: tl.constexpr):
+    """P positions from ``first`` on: offsets, which of them exist, and values."""
+    positions = first + tl.arange(0, P)
+    at = positions[:, None] * C + channels[None, :]
+    inside = (positions < N)[:, None] & (channels < C)[None, :]
+    return at, inside, tl.load(q_ptr + at, mask=inside, other=0).to(tl.float32)
+
+
+@triton.jit(do_not_specialize=['N'])
+def _decomposed(q_ptr, b_ptr, mean_ptr, u_ptr, N, C, ONCE: tl.constexpr, P: tl.constexpr, BC: tl.constexpr):
+    """A program has an image's positions of a block of channels; ONCE: all of them at once, in registers."""
+    blocks = tl.cdiv(C, BC)
+    image = (tl.program_id(0) // blocks).to(tl.int64)
+    channels = tl.program_id(0) % blocks * BC + tl.arange(0, BC)
+    q_ptr += image * N * C
+    u_ptr += image * N * C
+    b, mean = vector(b_ptr, channels, C), vector(mean_ptr, channels, C)
+    if ONCE:
+        at, inside, q = _tile(q_ptr, 0, channels, N, C, P)
+        bias = b - mean * (tl.sum(q, 0) / N)[None, :]
+        tl.store(u_ptr + at, silu(q + bias).to(u_ptr.dtype.element_ty), mask=inside)
+    else:
+        total = tl.zeros((P, BC), tl.float32)
+        for first in range(0, N, P):
+            total += _tile(q_ptr, first, channels, N, C, P)[2]
+        bias = b - mean * (tl.sum(total, 0) / N)[None, :]
+        for first in range(0, N, P):
+            at, inside, q = _tile(q_ptr, first, channels, N, C, P)
+            tl.store(u_ptr + at, silu(q + bias).to(u_ptr.dtype.element_ty), mask=inside)
+
+
+def decomposed(q: Tensor, b: Tensor, mean: Tensor) -> Tensor:
+    """SiLU(q + b - mean * m), m the mean of q over an image's positions (paper Eq. 6 and 7), b and mean (C)."""
+    batch, height, width, channels = q.shape
+    positions = height * width
+    at_once, block, warps = next((few for few in FEW if positions <= few[0]), MANY)
+    programs, once = batch * ceil_div(channels, block), positions <= at_once
+    if not once and programs < ENOUGH:
+        return activated(q, torch.addcmul(b, mean, q.mean((1, 2)), value=-1))
+    u = torch.empty_like(q)
+    launch(_decomposed, (programs,), (q, b, mean, u), (positions, channels),
+           ONCE=once, P=at_once, BC=block, num_warps=warps)  # fmt: skip
     return u
 
 
@@ -75,10 +121,10 @@ def activated_backward(a: Tensor, b: Tensor, y: Tensor, bias: Tensor) -> tuple[T
 def _gated(g_ptr, v_ptr, y_ptr, size, BLOCK: tl.constexpr, DOUBLE: tl.constexpr):
     at = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
     inside = at < size
-    g = _silu(tl.load(g_ptr + at, mask=inside).to(tl.float32))
-    v = _silu(tl.load(v_ptr + at, mask=inside).to(tl.float32))
+    g = silu(tl.load(g_ptr + at, mask=inside).to(tl.float32))
+    v = silu(tl.load(v_ptr + at, mask=inside).to(tl.float32))
     if DOUBLE:
-        g, v = _silu(g), _silu(v)
+        g, v = silu(g), silu(v)
     tl.store(y_ptr + at, (g * v).to(y_ptr.dtype.element_ty), mask=inside)
 
 
@@ -105,10 +151,10 @@ def _gated_backward(d_ptr, g_ptr, v_ptr, dg_ptr, dv_ptr, sums_ptr, N, C, length,
         g = tl.load(g_ptr + at, mask=inside, other=0).to(tl.float32)
         v = tl.load(v_ptr + at, mask=inside, other=0).to(tl.float32)
         dg, dv = d * _silu_slope(g), d * _silu_slope(v)
-        g, v = _silu(g), _silu(v)
+        g, v = silu(g), silu(v)
         if DOUBLE:
             dg, dv = dg * _silu_slope(g), dv * _silu_slope(v)
-            g, v = _silu(g), _silu(v)
+            g, v = silu(g), silu(v)
         dg, dv = dg * v, dv * g
         tl.store(d_ptr + at, (g * v).to(d_ptr.dtype.element_ty), mask=inside)
         tl.store(dg_ptr + at, dg.to(dg_ptr.dtype.element_ty), mask=inside)

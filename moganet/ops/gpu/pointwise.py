@@ -22,6 +22,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from .activations import over, slack
 from .tuning import ceil_div, kind, launch, tuned
 
 # The most channels, in and out, whose weights a program holds.
@@ -64,21 +65,6 @@ FAR_DOUBLE = (
 KEY = ('tuned_for', 'N', 'K')
 # Triton's interpreter multiplies the bits of bfloat16 as integers.
 INTERPRETED = tl.constexpr(os.environ.get('TRITON_INTERPRET') == '1')
-
-
-@triton.jit
-def _slack(x):
-    """1 + exp(-x): what SiLU divides by."""
-    return 1 + tl.exp2(x * -1.4426950408889634)
-
-
-@triton.jit
-def _over(x, y):
-    """x / y for y of 1 or more, in three instructions: those of a division, or of exp, are more than a GPU has time for
-    while it waits for memory. An infinite y gives 0.
-    """
-    root = tl.rsqrt(y)
-    return x * root * root
 
 
 @triton.jit
@@ -180,7 +166,7 @@ def _store(ptr, x, row, columns, M, N):
 @triton.jit
 def _gate(gate, value):
     """SiLU of both, multiplied, with one division."""
-    return _over(gate * value, _slack(gate) * _slack(value))
+    return over(gate * value, slack(gate) * slack(value))
 
 
 @triton.jit(do_not_specialize=['M', 'multiprocessors', 'tuned_for'])

@@ -8,7 +8,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from .gelu import gelu
+from .activations import gelu
 from .parts import check_size
 from .pointwise import dot
 from .tuning import PROGRAMS, ceil_div, kind, launch, tuned

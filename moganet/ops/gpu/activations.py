@@ -1,4 +1,4 @@
-"""GELU in Triton kernels, in float32."""
+"""GELU and SiLU in Triton kernels, in float32."""
 
 import triton
 import triton.language as tl
@@ -26,3 +26,23 @@ def gelu(x, EXACT: tl.constexpr):
     """EXACT: see ``beyond``."""
     size = tl.abs(x)
     return tl.maximum(x, 0.0) - size * beyond(size, EXACT)
+
+
+@triton.jit
+def slack(x):
+    """1 + exp(-x): what SiLU divides by."""
+    return 1 + tl.exp2(x * -1.4426950408889634)
+
+
+@triton.jit
+def over(x, y):
+    """x / y for y of 1 or more, in three instructions: those of a division, or of exp, are more than a GPU has time for
+    while it waits for memory. An infinite y gives 0.
+    """
+    root = tl.rsqrt(y)
+    return x * root * root
+
+
+@triton.jit
+def silu(x):
+    return over(x, slack(x))
