@@ -87,6 +87,7 @@ def no_plans():
         ((1, 64, 2, 3), (1, 2, 1), False),
         ((1, 8, 16, 2), (1, 2, 3), True),
         ((1, 8, 4, 3), (2, 1, 4), False),
+        ((5, 8, 2, 2), (1, 2, 1), True),
     ],
 )
 def case_values_and_gradients_are_the_reference_s(shape, dilations, few, monkeypatch):
@@ -106,7 +107,9 @@ def case_half_precision_sums_in_single(dtype, weight_dtype):
 def case_programs_are_enough_and_not_too_many(monkeypatch):
     monkeypatch.setattr(multi_order, 'PROGRAMS', 40)
     (grid, numbers, constants), (dilated, dilated_numbers, _) = multi_order._plan(4, 20, 33, 128, 1, 2, 3)
-    assert constants['IMAGES'] == 2 and multi_order._plan(1, 20, 33, 128, 1, 2, 3)[0][2]['IMAGES'] == 1
+    assert constants['IMAGES'] == 2
+    for batch, channels, images in ((1, 128, 1), (9, 128, 2), (3, 32, 2), (9, 32, 4)):
+        assert multi_order._plan(batch, 20, 33, channels, 1, 2, 3)[0][2]['IMAGES'] == images
     # Of 20 rows: 3 lines of 7. Blocks of 64 channels and 4 images would be 24 programs: each strip is cut in two.
     # A program has 32 channels of two images.
     assert numbers[3] == 17 and grid(dict(BLOCK=64)) == (2 * 3 * 2, 4)

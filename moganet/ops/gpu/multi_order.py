@@ -22,6 +22,9 @@ from .tuning import PROGRAMS, ceil_div, kind, launch
 # Channels that a program is taken to have where its number of them is not yet measured; those of one of gradients.
 BLOCK, BLOCK_OF_GRADIENTS = 64, 32
 ROWS_5, ROWS_7 = kernels.ROWS_5.value, kernels.ROWS_7.value
+# Images that a program has a share of the channels of, at most, or twice as many of few channels: the middle and high
+# groups, 3 and 4 eighths of all channels, then fill a program's lanes.
+IMAGES, FEW = 2, 32
 # Columns of a strip at least, where strips are shortened for more programs: each also reads those around it.
 COLUMNS = 8
 
@@ -94,7 +97,7 @@ def _plan(batch: int, height: int, width: int, channels: int, d0: int, d1: int, 
     """Grid, numbers and constants of the launch of the 5x5, and of that of the dilated ones."""
     check_size(height, width, channels)
     low, middle, high = split_channels(channels)
-    images = min(batch, 2)
+    images = min(1 << batch.bit_length() - 1, IMAGES if channels > FEW else 2 * IMAGES)
     steps = (d0, ROWS_5), (d1, ROWS_5), (d2, ROWS_7)
     strips, length = zip(*(_strips(batch, height, width, channels, d, rows) for d, rows in steps), strict=True)
     fit = [ceil_div(height, d) <= rows for d, rows in steps]

@@ -104,7 +104,7 @@ def _walk(src, dst_low, dst, table, block, images, length, flip, H, W,
     ``dst_low``.
 
     FIT: all rows that are D apart are in one strip, so that none of those around it exists.
-    BLOCK, IMAGES: channels of a program, of one image or, half as many, of two.
+    BLOCK, IMAGES: lanes of a program, shared out among as many images.
     flip: by the transposed kernel, and without the bias.
     """
     HALF: tl.constexpr = K // 2
@@ -120,9 +120,9 @@ def _walk(src, dst_low, dst, table, block, images, length, flip, H, W,
     for strip in range(tl.program_id(0), tl.cdiv(images, IMAGES) * lines * across, tl.num_programs(0)):
         x = strip % across // D * length * D + strip % D
         y = _first_row(strip // across % lines, H, D, ROWS)
-        image = strip // across // lines * IMAGES
-        place = image.to(tl.int64) * H * W * C + which * (H * W * C) + c
-        there = inside & (image + which < images)
+        image = strip // across // lines * IMAGES + which
+        place = image.to(tl.int64) * H * W * C + c
+        there = inside & (image < images)
         to = tl.where(c < LOW, dst_low + place, dst + place) if LOW else dst + place
         sums = ()
         for _ in tl.static_range(ROWS * (K - 1)):
@@ -153,7 +153,7 @@ def _walk(src, dst_low, dst, table, block, images, length, flip, H, W,
 @tuned(
     ('tuned_for', 'C', 'FIT', 'IMAGES'),
     triton.Config({'BLOCK': 64}, num_warps=1, num_stages=1),
-    triton.Config({'BLOCK': 64}, num_warps=1, num_stages=1, maxnreg=160),
+    triton.Config({'BLOCK': 64}, num_warps=1, num_stages=1, maxnreg=168),
 )
 @triton.jit(do_not_specialize=['H', 'W', 'images', 'length', 'tuned_for', 'flip'])
 def convolve(src, dst_low, dst, table, H, W, images, length, tuned_for, flip,
