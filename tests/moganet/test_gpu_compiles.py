@@ -2,10 +2,11 @@
 
 import itertools
 
+import hopper
 import pytest
 import torch
 
-triton = pytest.importorskip('triton')
+pytest.importorskip('triton')
 context, dwconv_gelu, parts, passes = (
     pytest.importorskip(f'moganet.ops.gpu.{name}') for name in ('context', 'dwconv_gelu', 'parts', 'passes')
 )
@@ -38,21 +39,12 @@ CONVOLUTIONS = [
 
 
 def compiled(kernel, dtype, constants, config):
-    while not isinstance(kernel, triton.JITFunction):
-        kernel = kernel.fn  # what tunes it
+    options = dict(num_warps=config.num_warps, maxnreg=config.maxnreg) if config else dict(num_warps=4)
     constants = {**constants, **(config.kwargs if config else {})}
-    names = kernel.arg_names
-    types = {name: ('*fp32' if name in WIDE else TYPES[dtype]) if name.endswith('_ptr') else 'i32' for name in names}
-    types.update(dict.fromkeys(constants, 'constexpr'))
-    # As Triton finds them at run time: addresses, and numbers of channels and elements, in multiples of 16.
-    multiples = {(i,): [['tt.divisibility', 16]] for i, name in enumerate(names)
-                 if types[name] != 'constexpr' and (name.endswith('_ptr') or name in ('C', 'size'))}  # fmt: skip
-    source = triton.compiler.ASTSource(kernel, types, constants, multiples)
-    target = triton.backends.compiler.GPUTarget('cuda', 90, 32)
-    options = dict(num_warps=config.num_warps if config else 4)
-    if config and config.maxnreg:
-        options['maxnreg'] = config.maxnreg
-    return triton.compile(source, target, options)
+    types = {True: '*fp32', False: TYPES[dtype]}
+    return hopper.compiled(
+        kernel, lambda name: types[name in WIDE] if name.endswith('_ptr') else None, constants, ('C', 'size'), **options
+    )
 
 
 @pytest.mark.parametrize('dtype', TYPES)

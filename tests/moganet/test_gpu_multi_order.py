@@ -1,8 +1,10 @@
 """Triton kernels of the multi-order depthwise convolution: values, gradients, what they compile to."""
 
+import hopper
 import pytest
 import torch
-from interpreted import assert_keeps_all_in_registers, run_cases
+from hopper import assert_keeps_all_in_registers
+from interpreted import run_cases
 from official import relative_error
 from torch.nn import functional as F
 
@@ -123,21 +125,12 @@ def test_images_beyond_what_kernels_can_address_are_refused():
         multi_order.forward(torch.empty(1, 2**14, 2**14, 8), torch.empty(76, 8), (1, 2, 3))
 
 
-POINTERS = ('src', 'between', 'dst', 'dst_low', 'grad', 'grad_between', 'table')
+MAPS = ('src', 'between', 'dst', 'dst_low', 'grad', 'grad_between')
 
 
 def compiled_for_hopper(kernel, dtype, warps, **constants):
-    import triton
-    from triton.backends.compiler import GPUTarget
-
-    while not isinstance(kernel, triton.JITFunction):
-        kernel = kernel.fn  # what tunes it
-    kinds = {name: '*fp32' if name == 'table' else f'*{dtype}' for name in POINTERS}
-    kinds.update(dict.fromkeys(constants, 'constexpr'))
-    signature = {name: kinds.get(name, 'i32') for name in kernel.arg_names}
-    aligned = {(i,): [['tt.divisibility', 16]] for i, name in enumerate(kernel.arg_names) if name in POINTERS}
-    source = triton.compiler.ASTSource(kernel, signature, constants, aligned)
-    return triton.compile(source, GPUTarget('cuda', 90, 32), dict(num_warps=warps))
+    pointers = {**dict.fromkeys(MAPS, f'*{dtype}'), 'table': '*fp32'}
+    return hopper.compiled(kernel, pointers.get, constants, num_warps=warps)
 
 
 # Two neighbours are read at once. Per column, K * K products of each row, of two channels per thread.

@@ -2,10 +2,12 @@
 
 import itertools
 
+import hopper
 import interpreted
 import pytest
 import torch
-from interpreted import assert_keeps_all_in_registers, relative
+from hopper import assert_keeps_all_in_registers
+from interpreted import relative
 from torch.nn.functional import silu
 
 triton = pytest.importorskip('triton')
@@ -86,16 +88,10 @@ def case_far_values_stay_finite():
 
 def compiled(kernel, dtype, config, even, **constants):
     constants = {**constants, **config.kwargs, 'EVEN_K': even}
-    names = kernel.arg_names
-    types = {name: TYPES[dtype] if name.endswith('_ptr') else 'i32' for name in names}
-    types.update(dict.fromkeys(constants, 'constexpr'))
-    # As Triton finds them at run time: addresses and widths in multiples of 16.
-    multiples = {(i,): [['tt.divisibility', 16]] for i, name in enumerate(names)
-                 if types[name] != 'constexpr' and (name.endswith('_ptr') or name in 'NK')}  # fmt: skip
-    source = triton.compiler.ASTSource(kernel, types, constants, multiples)
-    target = triton.backends.compiler.GPUTarget('cuda', 90, 32)
     options = dict(num_warps=config.num_warps, num_stages=config.num_stages)
-    return triton.compile(source, target, options)
+    return hopper.compiled(
+        kernel, lambda name: TYPES[dtype] if name.endswith('_ptr') else None, constants, ('N', 'K'), **options
+    )
 
 
 NEAR = [('_gated_near', pointwise.NEAR_DOUBLE), ('_added_near', pointwise.NEAR_SINGLE)]

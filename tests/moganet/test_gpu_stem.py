@@ -1,9 +1,11 @@
 """The kernel of a folded stem's first convolution: values, what it compiles to, and when it is used."""
 
+import hopper
 import interpreted
 import pytest
 import torch
-from interpreted import assert_keeps_all_in_registers, relative
+from hopper import assert_keeps_all_in_registers
+from interpreted import relative
 from torch import nn
 from torch.nn import functional as F
 
@@ -48,20 +50,13 @@ def case_the_operator_is_what_it_is_registered_as():
 
 
 def test_the_kernel_compiles_for_hopper(tmp_path, monkeypatch):
-    import triton
-    from triton.backends.compiler import GPUTarget
-
     monkeypatch.setenv('TRITON_CACHE_DIR', str(tmp_path))
     for config in stem._embed.configs:
         constants = dict(CHANNELS=3, DEPTH=stem.DEPTH, BN=32, **config.kwargs)
-        names = stem._embed.fn.arg_names
-        kinds = {name: '*bf16' if name.endswith('_ptr') else 'i32' for name in names}
-        kinds.update(dict.fromkeys(constants, 'constexpr'))
-        aligned = {
-            (i,): [['tt.divisibility', 16]] for i, name in enumerate(names) if name.endswith('_ptr') or name == 'N'
-        }
-        source = triton.compiler.ASTSource(stem._embed.fn, kinds, constants, aligned)
-        found = triton.compile(source, GPUTarget('cuda', 90, 32), dict(num_warps=config.num_warps))
+        found = hopper.compiled(
+            stem._embed, lambda name: '*bf16' if name.endswith('_ptr') else None, constants, ('N',),
+            num_warps=config.num_warps,
+        )  # fmt: skip
         assert 'wgmma.mma_async' in found.asm['ptx'] and 'st.global.v4.b32' in found.asm['ptx']
         assert_keeps_all_in_registers(found, tmp_path)
 
