@@ -164,12 +164,13 @@ class FusedStem(nn.Module):
 
 
 def _move_biases(network: MogaNet) -> None:
-    """From the last convolutions of folded embeddings into the blocks that come next."""
+    """From the last convolutions of folded embeddings into the folded blocks that come next."""
     for i in range(1, network.num_stages + 1):
-        projection = network.get_submodule(f'patch_embed{i}').projection
-        conv = projection[-1] if i == 1 else projection
-        network.get_submodule(f'blocks{i}.0').spatial.take(conv.bias)
-        conv.bias = None
+        embed, block = network.get_submodule(f'patch_embed{i}'), network.get_submodule(f'blocks{i}.0')
+        if type(embed) in (FusedStem, PatchEmbed) and type(block) is FusedBlock:
+            conv = embed.projection[-1] if type(embed) is FusedStem else embed.projection
+            block.spatial.take(conv.bias)
+            conv.bias = None
 
 
 def _fuse_embedding(embedding: PatchEmbed) -> PatchEmbed:

@@ -13,7 +13,7 @@ from torch import nn
 
 import moganet
 from moganet import MogaNet, ops
-from moganet.backbone import ARCHS
+from moganet.backbone import ARCHS, MogaBlock, PatchEmbed, StemEmbed
 from moganet.fusion import FusedBlock
 
 
@@ -98,6 +98,27 @@ def test_embeddings_leave_their_last_biases_to_the_blocks():
     for path in ('auto', 'reference'):
         with torch.no_grad(), ops.use(path):
             assert_same(fused(x), reference(model, x), 1e-13)
+
+
+def test_embeddings_and_blocks_of_other_classes_stay_as_they_are():
+    class OwnEmbed(PatchEmbed):
+        pass
+
+    class OwnStem(StemEmbed):
+        pass
+
+    class OwnBlock(MogaBlock):
+        pass
+
+    model, x = few_blocks().double(), torch.randn(2, 3, 64, 64).double()
+    expected = reference(model, x)
+    model.patch_embed1.__class__, model.patch_embed3.__class__ = OwnStem, OwnEmbed
+    model.blocks2[0].__class__ = OwnBlock
+    fused = moganet.fuse(model)
+    assert fused.patch_embed3.projection.bias is not None and fused.patch_embed2.projection.bias is not None
+    assert fused.patch_embed4.projection.bias is None
+    with torch.no_grad():
+        assert_same(fused(x), expected, 1e-13)
 
 
 def test_double_precision_is_exact():

@@ -41,10 +41,11 @@ CONVOLUTIONS = [
 def compiled(kernel, dtype, constants, config):
     options = dict(num_warps=config.num_warps, maxnreg=config.maxnreg) if config else dict(num_warps=4)
     constants = {**constants, **(config.kwargs if config else {})}
-    types = {True: '*fp32', False: TYPES[dtype]}
-    return hopper.compiled(
-        kernel, lambda name: types[name in WIDE] if name.endswith('_ptr') else None, constants, ('C', 'size'), **options
-    )
+
+    def pointer(name):
+        return ('*fp32' if name in WIDE else TYPES[dtype]) if name.endswith('_ptr') else None
+
+    return hopper.compiled(kernel, pointer, constants, ('C', 'size'), **options)
 
 
 @pytest.mark.parametrize('dtype', TYPES)
