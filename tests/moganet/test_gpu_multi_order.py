@@ -108,16 +108,16 @@ def case_half_precision_sums_in_single(dtype, weight_dtype):
 
 def case_programs_are_enough_and_not_too_many(monkeypatch):
     monkeypatch.setattr(multi_order, 'PROGRAMS', 40)
-    (grid, numbers, constants), (dilated, dilated_numbers, _) = multi_order._plan(4, 20, 33, 128, 1, 2, 3)
-    assert constants['IMAGES'] == 2
+    plain, dilated = multi_order._plan(4, 20, 33, 128, 1, 2, 3)
+    assert plain.constants['IMAGES'] == 2
     for batch, channels, images in ((1, 128, 1), (9, 128, 2), (3, 32, 2), (9, 32, 4)):
-        assert multi_order._plan(batch, 20, 33, channels, 1, 2, 3)[0][2]['IMAGES'] == images
+        assert multi_order._plan(batch, 20, 33, channels, 1, 2, 3)[0].constants['IMAGES'] == images
     # Of 20 rows: 3 lines of 7. Blocks of 64 channels and 4 images would be 24 programs: each strip is cut in two.
     # A program has 32 channels of two images.
-    assert numbers[3] == 17 and grid(dict(BLOCK=64)) == (2 * 3 * 2, 4)
+    assert plain.numbers[3] == 17 and plain.grid(dict(BLOCK=64)) == (2 * 3 * 2, 4)
     # Dilated by 2, twice 2 lines of 7, for odd and for even columns; by 3, thrice 2 lines of 5, for each third column.
     # Those are 32 and 72 programs, more than twice 40: each has two strips.
-    assert dilated_numbers[3:5] == (17, 11) and dilated(dict(BLOCK=64)) == (2 * 18 // 2, 4)
+    assert dilated.numbers[3:5] == (17, 11) and dilated.grid(dict(BLOCK=64)) == (2 * 18 // 2, 4)
 
 
 def test_images_beyond_what_kernels_can_address_are_refused():

@@ -9,7 +9,8 @@ ones come first.
 """
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -27,6 +28,14 @@ ROWS_5, ROWS_7 = kernels.ROWS_5.value, kernels.ROWS_7.value
 IMAGES, FEW = 2, 32
 # Columns of a strip at least, where strips are shortened for more programs: each also reads those around it.
 COLUMNS = 8
+
+
+class Launch(NamedTuple):
+    """Of a kernel: its grid, by the constants it is tuned to; numbers it is given, before ``flip``; constants."""
+
+    grid: Callable[[dict], tuple[int, int]]
+    numbers: tuple[int, ...]
+    constants: dict[str, int]
 
 
 def table_of(weights: Sequence[Tensor]) -> Tensor:
@@ -82,19 +91,19 @@ def _copy_table(table: Tensor, weights: Sequence[Tensor], to_table: bool) -> Non
 
 def _convolve(src: Tensor, low: Tensor, dst: Tensor, table: Tensor, dilations: Sequence[int], flip: bool) -> None:
     """The 5x5: of the low channels into ``low``, of the others into ``dst``. flip: the transposed one, without bias."""
-    grid, numbers, constants = _plan(*src.shape, *dilations)[0]
-    launch(kernels.convolve, grid, (src, low, dst, table), (*numbers, int(flip)), **constants)
+    plan, _ = _plan(*src.shape, *dilations)
+    launch(kernels.convolve, plan.grid, (src, low, dst, table), (*plan.numbers, int(flip)), **plan.constants)
 
 
 def _convolve_dilated(src: Tensor, dst: Tensor, table: Tensor, dilations: Sequence[int], flip: bool) -> None:
     """The dilated ones of the middle and high channels."""
-    grid, numbers, constants = _plan(*src.shape, *dilations)[1]
-    launch(kernels.convolve_dilated, grid, (src, dst, table), (*numbers, int(flip)), **constants)
+    _, plan = _plan(*src.shape, *dilations)
+    launch(kernels.convolve_dilated, plan.grid, (src, dst, table), (*plan.numbers, int(flip)), **plan.constants)
 
 
 @functools.lru_cache(1024)
-def _plan(batch: int, height: int, width: int, channels: int, d0: int, d1: int, d2: int) -> tuple[tuple, tuple]:
-    """Grid, numbers and constants of the launch of the 5x5, and of that of the dilated ones."""
+def _plan(batch: int, height: int, width: int, channels: int, d0: int, d1: int, d2: int) -> tuple[Launch, Launch]:
+    """The launches of the 5x5 and of the dilated ones."""
     check_size(height, width, channels)
     low, middle, high = split_channels(channels)
     images = min(1 << batch.bit_length() - 1, IMAGES if channels > FEW else 2 * IMAGES)
@@ -103,12 +112,12 @@ def _plan(batch: int, height: int, width: int, channels: int, d0: int, d1: int, 
     fit = [ceil_div(height, d) <= rows for d, rows in steps]
     numbers, tuned_for = (height, width, batch), kind(batch * height * width * channels, width)
     return (
-        (
+        Launch(
             functools.partial(_grid, batch=batch, images=images, channels=(channels,), strips=strips[:1]),
             (*numbers, length[0], tuned_for),
             dict(C=channels, LOW=low, D=d0, FIT=fit[0], IMAGES=images),
         ),
-        (
+        Launch(
             functools.partial(_grid, batch=batch, images=images, channels=(middle, high), strips=strips[1:]),
             (*numbers, *length[1:], tuned_for),
             dict(C=channels, LOW=low, SPLIT=low + middle, D1=d1, D2=d2, FIT_5=fit[1], FIT_7=fit[2], IMAGES=images),
