@@ -10,7 +10,7 @@ from hopper import assert_keeps_all_in_registers
 from interpreted import relative
 from torch.nn.functional import silu
 
-triton = pytest.importorskip('triton')
+pytest.importorskip('triton')
 pointwise = pytest.importorskip('moganet.ops.gpu.pointwise')
 
 TYPES = {torch.float32: '*fp32', torch.bfloat16: '*bf16', torch.float16: '*fp16'}
