@@ -67,8 +67,9 @@ class ImageFolder(NamesBrokenImages, CustomDataset):
         indices = {folder: i for i, folder in enumerate(self.folders) if folder in here}
         samples, _ = get_samples(self.img_prefix, indices, is_valid_file=self.is_valid_file)
         if not samples:
-            raise ValueError(f'{self.img_prefix} holds no images ({", ".join(sorted(self.extensions))}); '
-                             f'expected {LAYOUT}')  # fmt: skip
+            raise ValueError(
+                f'{self.img_prefix} holds no images ({", ".join(sorted(self.extensions))}); expected {LAYOUT}'
+            )
         return samples
 
     def get_data_info(self, idx: int) -> dict:
@@ -81,8 +82,10 @@ def check_split(folder: str | Path, classes: Sequence[str]) -> None:
         raise FileNotFoundError(f'{folder} does not exist; expected {LAYOUT}')
     unknown = sorted(set(class_folders(folder)) - set(classes))
     if unknown:
-        raise ValueError(f'{folder} has the class folder {unknown[0]!r}, which train has not ({len(unknown)} such in '
-                         f'all, {len(classes)} in train): remove it or add it to train')  # fmt: skip
+        raise ValueError(
+            f'{folder} has the class folder {unknown[0]!r}, which train has not ({len(unknown)} such in '
+            f'all, {len(classes)} in train): remove it or add it to train'
+        )
 
 
 def check_folders(cfg: Config, dataloaders: Sequence[str]) -> None:

@@ -34,8 +34,14 @@ def run(cfg: Config) -> float:
     confusion = draw_confusion(matrix, classes, work_dir / 'confusion_matrix.png')
     certainty = scores.max(1)
     shown = np.lexsort((certainty, predicted == truth))[:NUM_SHOWN]  # errors first, then the least certain
-    grid = draw_grid([images[i] for i in shown], predicted[shown], truth[shown], certainty[shown], classes,
-                     work_dir / 'predictions.png')  # fmt: skip
+    grid = draw_grid(
+        [images[i] for i in shown],
+        predicted[shown],
+        truth[shown],
+        certainty[shown],
+        classes,
+        work_dir / 'predictions.png',
+    )
     print(f'\ntop-1 on {len(images)} scans that it never saw: {accuracy:.1f} %')
     print(f'confusion matrix: {confusion}\npredictions, errors first: {grid}\n')
     print(next_commands(CONFIG, work_dir, images[0]))

@@ -26,8 +26,10 @@ class CocoFile(COCO):
             raise ValueError(f'{annotation_file} cannot be read as COCO json: {error}') from error
         missing = [name for name in TABLES if name not in self.dataset]
         if missing:
-            raise ValueError(f'{annotation_file} has no {", ".join(map(repr, missing))}: expected COCO json with the '
-                             f'lists {", ".join(TABLES)}')  # fmt: skip
+            raise ValueError(
+                f'{annotation_file} has no {", ".join(map(repr, missing))}: expected COCO json with the '
+                f'lists {", ".join(TABLES)}'
+            )
         if not self.imgs:
             raise ValueError(f'{annotation_file} lists no images')
 
@@ -112,8 +114,9 @@ class CheckedCoco(NamesBrokenImages, CocoDataset):
         """Why an annotation cannot be used, or None."""
         for key in ('bbox', 'area', 'category_id'):
             if key not in annotation:
-                raise ValueError(f'{self.ann_file}: annotation {annotation.get("id")} of {image["file_name"]} has no '
-                                 f'{key!r}')  # fmt: skip
+                raise ValueError(
+                    f'{self.ann_file}: annotation {annotation.get("id")} of {image["file_name"]} has no {key!r}'
+                )
         x, y, width, height = annotation['bbox']
         if not (width >= 1 and height >= 1 and annotation['area'] > 0):  # of NaN too
             return 'of less than a pixel or without area'

@@ -97,8 +97,14 @@ def _use_dataset(node: dict, root: str, split: str) -> None:
     if 'ann_file' in node:
         kept = {key: node[key] for key in ('pipeline', 'filter_cfg', 'test_mode') if key in node}
         node.clear()
-        node.update(kept, type='CocoDataset', data_root=root, ann_file=f'annotations/instances_{split}2017.json',
-                    data_prefix=dict(img=f'{split}2017/'), metainfo=dict(classes=CLASSES))  # fmt: skip
+        node.update(
+            kept,
+            type='CocoDataset',
+            data_root=root,
+            ann_file=f'annotations/instances_{split}2017.json',
+            data_prefix=dict(img=f'{split}2017/'),
+            metainfo=dict(classes=CLASSES),
+        )
     for key in ('scale', 'scales', 'crop_size'):
         if key in node and 'ratio_range' not in node:
             node[key] = smaller(node[key], SMOKE_SCALE)
@@ -108,5 +114,4 @@ def _use_metric(node: dict, root: str) -> None:
     if node.get('type') in ('CocoMetric', 'VOCMetric'):
         kept = {key: node[key] for key in ('metric', 'format_only') if key in node and node['type'] == 'CocoMetric'}
         node.clear()
-        node.update(dict(metric='bbox') | kept, type='CocoMetric',
-                    ann_file=str(_annotations(Path(root), 'val')))  # fmt: skip
+        node.update(dict(metric='bbox') | kept, type='CocoMetric', ann_file=str(_annotations(Path(root), 'val')))

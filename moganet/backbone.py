@@ -128,8 +128,13 @@ class ChannelAggregationFFN(nn.Module):
 
 
 # Parts of a block whose arithmetic the faster paths and folding know.
-PARTS = {'attn': MultiOrderGatedAggregation, 'attn.sigma': ElementScale, 'attn.value': MultiOrderDWConv,
-         'mlp': ChannelAggregationFFN, 'mlp.sigma': ElementScale}  # fmt: skip
+PARTS = {
+    'attn': MultiOrderGatedAggregation,
+    'attn.sigma': ElementScale,
+    'attn.value': MultiOrderDWConv,
+    'mlp': ChannelAggregationFFN,
+    'mlp.sigma': ElementScale,
+}
 
 
 class MogaBlock(nn.Module):

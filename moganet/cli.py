@@ -47,11 +47,20 @@ def run(main: Callable[[Sequence[str] | None], int | None], argv: Sequence[str] 
 def add_config_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of every tool that runs a config."""
     parser.add_argument('--work-dir', help='folder for logs and checkpoints (default: work_dirs/<name of the config>)')
-    parser.add_argument('--cfg-options', nargs='+', action=OptionsAction, default={}, metavar='KEY=VALUE',
-                        help='override config values, e.g. train_cfg.max_epochs=10 data_root=data/mine')  # fmt: skip
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=OptionsAction,
+        default={},
+        metavar='KEY=VALUE',
+        help='override config values, e.g. train_cfg.max_epochs=10 data_root=data/mine',
+    )
     parser.add_argument('--launcher', choices=('none', 'pytorch', 'slurm', 'mpi'), default='none')
-    parser.add_argument('--trust-checkpoint', action='store_true',
-                        help='load checkpoint files that can run code: only for files you made yourself')  # fmt: skip
+    parser.add_argument(
+        '--trust-checkpoint',
+        action='store_true',
+        help='load checkpoint files that can run code: only for files you made yourself',
+    )
     parser.add_argument('--local-rank', '--local_rank', type=int, default=0, help=argparse.SUPPRESS)
 
 

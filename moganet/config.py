@@ -167,8 +167,9 @@ def shrink(cfg: Config, iterations: int = 2) -> Config:
             keep_few(cfg[name].dataset, batch_size * iterations)
     if cfg.get('train_cfg'):
         by_epoch = 'max_epochs' in cfg.train_cfg
-        cfg.train_cfg.update(dict(max_epochs=1, val_interval=1) if by_epoch else
-                             dict(max_iters=iterations, val_interval=iterations))  # fmt: skip
+        cfg.train_cfg.update(
+            dict(max_epochs=1, val_interval=1) if by_epoch else dict(max_iters=iterations, val_interval=iterations)
+        )
         cfg.train_cfg.pop('dynamic_intervals', None)
         cfg.train_cfg.pop('val_begin', None)
 

@@ -147,8 +147,11 @@ class PrintProgress(Hook):
         if (done % every and done != total) or get_rank():
             return
         left = (time.monotonic() - self._start) / (done - self._first) * (total - done)
-        print(f'iteration {done:{len(str(total))}d}/{total}  loss {outputs["loss"].item():.3f}  '
-              f'left {int(left) // 60}:{int(left) % 60:02d}', flush=True)  # fmt: skip
+        print(
+            f'iteration {done:{len(str(total))}d}/{total}  loss {outputs["loss"].item():.3f}  '
+            f'left {int(left) // 60}:{int(left) % 60:02d}',
+            flush=True,
+        )
 
     def after_val_epoch(self, runner, metrics=None) -> None:
         if not get_rank():

@@ -69,8 +69,11 @@ class LayerDepthOptimWrapperConstructor(DefaultOptimWrapperConstructor):
             group['params'].append(param)
         params.extend(groups.values())
         rates = [group['lr'] for group in groups.values()]
-        print_log(f'{OPTION}={self.paramwise_cfg[OPTION]}: rates from {min(rates):.3g} to {max(rates):.3g} in '
-                  f'{len(set(rates))} steps', logger='current')  # fmt: skip
+        print_log(
+            f'{OPTION}={self.paramwise_cfg[OPTION]}: rates from {min(rates):.3g} to {max(rates):.3g} in '
+            f'{len(set(rates))} steps',
+            logger='current',
+        )
 
 
 def layered_modules(model: nn.Module) -> dict[str, nn.Module]:

@@ -169,9 +169,18 @@ def run_heads(model: torch.nn.Module, scope: str, size: tuple[int, int]) -> str:
     if scope in SAMPLES:
         sample = getattr(importlib.import_module(f'{scope}.structures'), SAMPLES[scope])()
         sample.set_metainfo(
-            dict(img_shape=size, ori_shape=size, pad_shape=size, batch_input_shape=size, scale_factor=(1.0, 1.0),
-                 img_id=0, flip=False, padding_size=[0, 0, 0, 0], border=[0, 0, 0, 0])
-        )  # fmt: skip
+            dict(
+                img_shape=size,
+                ori_shape=size,
+                pad_shape=size,
+                batch_input_shape=size,
+                scale_factor=(1.0, 1.0),
+                img_id=0,
+                flip=False,
+                padding_size=[0, 0, 0, 0],
+                border=[0, 0, 0, 0],
+            )
+        )
         nothing = dict(bboxes=torch.zeros(0, 4), labels=torch.zeros(0, dtype=torch.long))
         sample.gt_instances = InstanceData(**nothing)  # some heads of mmdet unpack it in every mode
         # mmdet's predictions also decode what random weights find, which can take minutes. Heads of mmseg that are

@@ -81,8 +81,12 @@ class Embed(nn.Module):
         if stem:
             half = c // 2
             self.projection = nn.Sequential(
-                nn.Conv2d(before, half, 3, 2, 1), nn.BatchNorm2d(half), nn.GELU(), nn.Conv2d(half, c, 3, 2, 1),
-                nn.BatchNorm2d(c))  # fmt: skip
+                nn.Conv2d(before, half, 3, 2, 1),
+                nn.BatchNorm2d(half),
+                nn.GELU(),
+                nn.Conv2d(half, c, 3, 2, 1),
+                nn.BatchNorm2d(c),
+            )
             self.norm = nn.Identity()
         else:
             self.projection = nn.Conv2d(before, c, 3, 2, 1)

@@ -91,13 +91,17 @@ class CheckedCoco(NamesBrokenImages, CocoDataset):
         coco = self.coco
         missing = [name for name in ('images', 'annotations', 'categories') if not coco.dataset.get(name)]
         if missing:
-            raise ValueError(f'{self.ann_file} has no {", ".join(missing)}: expected COCO json with the lists images, '
-                             'annotations and categories')  # fmt: skip
+            raise ValueError(
+                f'{self.ann_file} has no {", ".join(missing)}: expected COCO json with the lists images, '
+                'annotations and categories'
+            )
         for annotation in coco.dataset['annotations']:
             for key, table in (('image_id', coco.imgs), ('category_id', coco.cats)):
                 if annotation[key] not in table:
-                    raise ValueError(f'{self.ann_file}: annotation {annotation["id"]} is of {key} {annotation[key]}, '
-                                     'which the file does not list')  # fmt: skip
+                    raise ValueError(
+                        f'{self.ann_file}: annotation {annotation["id"]} is of {key} {annotation[key]}, '
+                        'which the file does not list'
+                    )
 
     def parse_data_info(self, raw_data_info: dict) -> dict:
         annotation, image = raw_data_info['raw_ann_info'], raw_data_info['raw_img_info']

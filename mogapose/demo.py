@@ -34,8 +34,15 @@ def run(cfg: Config) -> dict[str, float]:
 
 def table(metrics: dict[str, float]) -> str:
     """COCO's average precision and recall of keypoints, and the share of correct ones, in percent."""
-    columns = {'AP': 'AP', 'AP50': 'AP .5', 'AP75': 'AP .75', 'medium': 'AP (M)', 'large': 'AP (L)', 'AR': 'AR',
-               'PCK@0.05': 'PCK'}  # fmt: skip
+    columns = {
+        'AP': 'AP',
+        'AP50': 'AP .5',
+        'AP75': 'AP .75',
+        'medium': 'AP (M)',
+        'large': 'AP (L)',
+        'AR': 'AR',
+        'PCK@0.05': 'PCK',
+    }
     values = [100 * metrics[f'coco/{key}'] for key in columns.values()]
     # COCO's -1 says that there was nothing of that size.
     row = ''.join(f'{value:10.1f}' if value >= 0 else f'{"-":>10}' for value in values)

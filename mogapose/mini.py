@@ -193,8 +193,14 @@ def _detections(annotations: list[dict]) -> list[dict]:
             if random.rand() < share:
                 moved = box + random.normal(0, 0.03 if scores[0] else 0.5, 4) * box[[2, 3, 2, 3]]
                 moved[2:] = np.maximum(moved[2:], 8)
-                found.append(dict(image_id=annotation['image_id'], category_id=1, bbox=moved.round(1).tolist(),
-                                  score=round(random.uniform(*scores), 3)))  # fmt: skip
+                found.append(
+                    dict(
+                        image_id=annotation['image_id'],
+                        category_id=1,
+                        bbox=moved.round(1).tolist(),
+                        score=round(random.uniform(*scores), 3),
+                    )
+                )
     return found
 
 
@@ -223,5 +229,10 @@ def _use_dataset(node: dict, root: str, split: str) -> None:
     if node.get('bbox_file'):
         kept['bbox_file'] = str(Path(root, DETECTIONS))
     node.clear()
-    node.update(kept, type='CocoDataset', data_root=root, ann_file=f'annotations/person_keypoints_{split}2017.json',
-                data_prefix=dict(img=f'{split}2017/'))  # fmt: skip
+    node.update(
+        kept,
+        type='CocoDataset',
+        data_root=root,
+        ann_file=f'annotations/person_keypoints_{split}2017.json',
+        data_prefix=dict(img=f'{split}2017/'),
+    )

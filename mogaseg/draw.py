@@ -74,8 +74,15 @@ def draw_comparison(
             _show(axes, picture)
             axes.set_title(title, fontsize=10)
     handles = _patches(list(zip(classes, palette, strict=True))[:MAX_NAMED])
-    figure.legend(handles=handles, loc='outside upper center', ncols=len(handles), frameon=False, fontsize=11,
-                  columnspacing=1.2, handlelength=1.4)  # fmt: skip
+    figure.legend(
+        handles=handles,
+        loc='outside upper center',
+        ncols=len(handles),
+        frameon=False,
+        fontsize=11,
+        columnspacing=1.2,
+        handlelength=1.4,
+    )
     return _save(figure, path)
 
 
@@ -89,8 +96,10 @@ def _percent(share: float) -> str:
 
 
 def _patches(entries: Sequence[tuple[str, Sequence[int]]]) -> list[Patch]:
-    return [Patch(facecolor=np.asarray(colour) / 255, edgecolor='black', linewidth=0.5, label=name)
-            for name, colour in entries]  # fmt: skip
+    return [
+        Patch(facecolor=np.asarray(colour) / 255, edgecolor='black', linewidth=0.5, label=name)
+        for name, colour in entries
+    ]
 
 
 def _figure(width: float, height: float) -> Figure:

@@ -75,8 +75,10 @@ class CheckedMap(LoadAnnotations):
         hint = 'number the classes so, or name them all in metainfo.classes'
         if not shift and labels == [self.num_classes]:
             hint = 'if 0 is unlabelled and classes count from 1, set reduce_zero_label=True in each dataset'
-        return (f'{path} has the label {found}, and the {self.num_classes} classes of the data set have {shift} to '
-                f'{top} ({meaning}); {self.ignore_index} is ignored: {hint}')  # fmt: skip
+        return (
+            f'{path} has the label {found}, and the {self.num_classes} classes of the data set have {shift} to '
+            f'{top} ({meaning}); {self.ignore_index} is ignored: {hint}'
+        )
 
 
 def check_header(path: str | Path, backend: str = 'pillow') -> None:
@@ -95,14 +97,20 @@ def check_header(path: str | Path, backend: str = 'pillow') -> None:
         require_readable(path)
         raise
     if mode == 'P' and backend == 'cv2':
-        raise ValueError(f"{path} has a palette, and imdecode_backend='cv2' reads its colours, not the numbers of the "
-                         "classes: leave imdecode_backend of LoadAnnotations out")  # fmt: skip
+        raise ValueError(
+            f"{path} has a palette, and imdecode_backend='cv2' reads its colours, not the numbers of the "
+            'classes: leave imdecode_backend of LoadAnnotations out'
+        )
     if mode.startswith(('I', 'F')):
-        raise ValueError(f'{path} has more than 8 bits per pixel (mode {mode}), and labels end at 255: save it as an '
-                         "8-bit PNG, as in Image.fromarray(labels.astype('uint8')).save(path)")  # fmt: skip
+        raise ValueError(
+            f'{path} has more than 8 bits per pixel (mode {mode}), and labels end at 255: save it as an '
+            "8-bit PNG, as in Image.fromarray(labels.astype('uint8')).save(path)"
+        )
     if mode not in MODES:
-        raise ValueError(f'{path} holds colours (mode {mode}): expected one channel with the number of the class of '
-                         'each pixel (mode L), or a palette (mode P)')  # fmt: skip
+        raise ValueError(
+            f'{path} holds colours (mode {mode}): expected one channel with the number of the class of '
+            'each pixel (mode L), or a palette (mode P)'
+        )
 
 
 def check_size(path: str | Path, shape: tuple[int, ...], image: str | Path, image_shape: tuple[int, ...]) -> None:

@@ -17,8 +17,19 @@ ROOT = 'data/mini/seg'
 # colours of the digits are learnt by heart.
 NUM_IMAGES = dict(training=1000, validation=50)
 CLASSES = ('background', 'zero', 'one', 'two', 'three', 'four', 'five', 'six', 'seven', 'eight', 'nine')
-PALETTE = ([40, 40, 40], [31, 119, 180], [255, 127, 14], [44, 160, 44], [214, 39, 40], [148, 103, 189],
-           [140, 86, 75], [227, 119, 194], [240, 240, 240], [188, 189, 34], [23, 190, 207])  # fmt: skip
+PALETTE = (
+    [40, 40, 40],
+    [31, 119, 180],
+    [255, 127, 14],
+    [44, 160, 44],
+    [214, 39, 40],
+    [148, 103, 189],
+    [140, 86, 75],
+    [227, 119, 194],
+    [240, 240, 240],
+    [188, 189, 34],
+    [23, 190, 207],
+)
 # As ADE20K has it: label 0 is what nobody labelled, and classes count from 1.
 UNLABELLED, BACKGROUND = 0, 1
 # Of the edges that the recipes resize and crop to, so that a smoke run takes seconds.
@@ -83,9 +94,14 @@ def _use_dataset(node: dict, root: str, split: str) -> None:
     if 'data_prefix' in node:
         kept = {key: node[key] for key in ('pipeline', 'test_mode') if key in node}
         node.clear()
-        node.update(kept, type='BaseSegDataset', data_root=root, reduce_zero_label=True,
-                    data_prefix=dict(img_path=f'images/{split}', seg_map_path=f'annotations/{split}'),
-                    metainfo=dict(classes=CLASSES, palette=PALETTE))  # fmt: skip
+        node.update(
+            kept,
+            type='BaseSegDataset',
+            data_root=root,
+            reduce_zero_label=True,
+            data_prefix=dict(img_path=f'images/{split}', seg_map_path=f'annotations/{split}'),
+            metainfo=dict(classes=CLASSES, palette=PALETTE),
+        )
     _use_transform(node)
 
 

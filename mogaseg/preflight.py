@@ -48,8 +48,10 @@ def _check_dataset(cfg: Config, name: str, config: dict, kind: type[BaseSegDatas
     dataset = DATASETS.build(dict(config, pipeline=[], lazy_init=True))
     records = dataset.load_data_list()
     if not records:
-        raise ValueError(f'{dataset.data_prefix["img_path"]} ({name}) holds no images whose name ends in '
-                         f'{dataset.img_suffix!r}: set img_suffix in each dataset, or look at data_prefix')  # fmt: skip
+        raise ValueError(
+            f'{dataset.data_prefix["img_path"]} ({name}) holds no images whose name ends in '
+            f'{dataset.img_suffix!r}: set img_suffix in each dataset, or look at data_prefix'
+        )
     if local:
         _check_pairs(name, dataset, records)
     steps = _check_pipeline(cfg, name, config, dataset)
@@ -62,13 +64,16 @@ def _check_classes(cfg: Config, name: str, config: dict, kind: type[BaseSegDatas
     own = (config.get('metainfo') or {}).get('classes')
     known = kind.METAINFO.get('classes', ())
     if isinstance(own, str):
-        raise ValueError(f'{name}: metainfo.classes={own!r} is one string: expected names, as in '
-                         f'metainfo=dict(classes=({own!r},))')  # fmt: skip
+        raise ValueError(
+            f'{name}: metainfo.classes={own!r} is one string: expected names, as in metainfo=dict(classes=({own!r},))'
+        )
     strange = [entry for entry in own or () if entry not in known]
     if known and strange:
-        raise ValueError(f'{name}: {kind.__name__} has {len(known)} classes of its own, and {strange[0]!r} is none of '
-                         "them: for other classes take type='BaseSegDataset' and say with reduce_zero_label whether 0 "
-                         'is unlabelled')  # fmt: skip
+        raise ValueError(
+            f'{name}: {kind.__name__} has {len(known)} classes of its own, and {strange[0]!r} is none of '
+            "them: for other classes take type='BaseSegDataset' and say with reduce_zero_label whether 0 "
+            'is unlabelled'
+        )
     number = len(own or known)
     if not number:
         raise ValueError(f'{name} has no classes: set metainfo=dict(classes=(...)) in each dataset')
@@ -95,12 +100,15 @@ def _check_folders(name: str, config: dict) -> None:
     for key in ('img_path', 'seg_map_path'):
         folder = config['data_prefix'].get(key)
         if folder is not None and not Path(root, folder).is_dir():
-            raise FileNotFoundError(f'{Path(root, folder)} ({name}.data_prefix.{key}) does not exist; expected '
-                                    f'{_layout(config["type"])}')  # fmt: skip
+            raise FileNotFoundError(
+                f'{Path(root, folder)} ({name}.data_prefix.{key}) does not exist; expected {_layout(config["type"])}'
+            )
     names = config.get('ann_file')
     if names and not Path(root, names).exists():
-        raise FileNotFoundError(f'{Path(root, names)} ({name}.ann_file) does not exist: expected a text file with the '
-                                'name of an image, without its suffix, per line')  # fmt: skip
+        raise FileNotFoundError(
+            f'{Path(root, names)} ({name}.ann_file) does not exist: expected a text file with the '
+            'name of an image, without its suffix, per line'
+        )
 
 
 def _layout(kind: str) -> str:
@@ -111,8 +119,10 @@ def _check_pairs(name: str, dataset: BaseSegDataset, records: list[dict]) -> Non
     """Compare with one listing per folder, which is cheap where a look at each file is not."""
     for key, what in (('img_path', 'images'), ('seg_map_path', 'segmentation maps')):
         paths = [record[key] for record in records if key in record]
-        folders = {folder: set(os.listdir(folder)) if os.path.isdir(folder) else set()
-                   for folder in {os.path.dirname(path) for path in paths}}  # fmt: skip
+        folders = {
+            folder: set(os.listdir(folder)) if os.path.isdir(folder) else set()
+            for folder in {os.path.dirname(path) for path in paths}
+        }
         missing = [path for path in paths if os.path.basename(path) not in folders[os.path.dirname(path)]]
         if missing:
             raise FileNotFoundError(
@@ -122,8 +132,11 @@ def _check_pairs(name: str, dataset: BaseSegDataset, records: list[dict]) -> Non
     suffix = dataset.seg_map_suffix
     maps = sum(entry.endswith(suffix) for listing in folders.values() for entry in listing)
     if not dataset.ann_file and maps > len(paths) > 0:
-        print_log(f'{name}: {maps} segmentation maps and {len(paths)} images whose name ends in '
-                  f'{dataset.img_suffix!r}; the other maps are not used', 'current')  # fmt: skip
+        print_log(
+            f'{name}: {maps} segmentation maps and {len(paths)} images whose name ends in '
+            f'{dataset.img_suffix!r}; the other maps are not used',
+            'current',
+        )
 
 
 def _check_pipeline(cfg: Config, name: str, config: dict, dataset: BaseSegDataset) -> list[dict]:
@@ -137,8 +150,10 @@ def _check_pipeline(cfg: Config, name: str, config: dict, dataset: BaseSegDatase
         elif step.get('type') in MAP_TYPES:
             told = step.get('reduce_zero_label')
             if told is not None and told != dataset.reduce_zero_label:
-                raise ValueError(f'{name} has reduce_zero_label={dataset.reduce_zero_label}, and LoadAnnotations of '
-                                 f'its pipeline has {told}: leave it out there')  # fmt: skip
+                raise ValueError(
+                    f'{name} has reduce_zero_label={dataset.reduce_zero_label}, and LoadAnnotations of '
+                    f'its pipeline has {told}: leave it out there'
+                )
             classes = len(dataset.metainfo['classes'])
             step.update(type=CheckedMap.__name__, num_classes=classes, ignore_index=ignored[-1])
         else:

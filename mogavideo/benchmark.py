@@ -97,8 +97,11 @@ def throughput(rounds: int) -> list[Throughput]:
     found = []
     for name in TRANSLATORS:
         times = take_turns({name: inference(SimVP(translator=name), CLIPS)}, rounds)[name]
-        found.append(Throughput(f'inference, SimVP with {name}', 1e3 * CLIPS / statistics.median(times),
-                                printed[f'simvp_{name}_mmnist']))  # fmt: skip
+        found.append(
+            Throughput(
+                f'inference, SimVP with {name}', 1e3 * CLIPS / statistics.median(times), printed[f'simvp_{name}_mmnist']
+            )
+        )
     return found
 
 

@@ -31,19 +31,25 @@ def read_images(path: str | Path) -> np.ndarray:
         with gzip.open(path) as file:
             magic, *shape = np.frombuffer(file.read(16).ljust(16, b'\0'), '>u4').tolist()
             if magic != IMAGE_MAGIC:
-                raise ValueError(f'{path} is no file of images in the format idx3-ubyte.gz: its magic number is '
-                                 f'{magic}, expected {IMAGE_MAGIC}')  # fmt: skip
+                raise ValueError(
+                    f'{path} is no file of images in the format idx3-ubyte.gz: its magic number is '
+                    f'{magic}, expected {IMAGE_MAGIC}'
+                )
             count, height, width = shape
             if not (count and 0 < height < SIDE and 0 < width < SIDE):
-                raise ValueError(f'{path} holds {count} images of {height}x{width} pixels: expected at least one, and '
-                                 f'images smaller than {SIDE}x{SIDE}, such as the 60000 of 28x28 of MNIST')  # fmt: skip
+                raise ValueError(
+                    f'{path} holds {count} images of {height}x{width} pixels: expected at least one, and '
+                    f'images smaller than {SIDE}x{SIDE}, such as the 60000 of 28x28 of MNIST'
+                )
             pixels = file.read(count * height * width)
             rest = len(file.read(1))
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise ValueError(f'{path} is cut off or no gzip file ({error}): remove it and get it anew') from error
     if len(pixels) != count * height * width or rest:
-        raise ValueError(f'{path} holds {"more" if rest else "fewer"} pixels than the {count} images of '
-                         f'{height}x{width} that its header tells of: remove it and get it anew')  # fmt: skip
+        raise ValueError(
+            f'{path} holds {"more" if rest else "fewer"} pixels than the {count} images of '
+            f'{height}x{width} that its header tells of: remove it and get it anew'
+        )
     return np.frombuffer(pixels, np.uint8).reshape(shape)
 
 
@@ -59,11 +65,14 @@ def open_clips(path: str | Path) -> np.ndarray:
     try:
         clips = np.load(path, mmap_mode='r', allow_pickle=False)
     except (ValueError, OSError, EOFError) as error:
-        raise ValueError(f'{path} cannot be read as an npy file, or is cut off or pickled ({error}): '
-                         'remove it and get it anew') from error  # fmt: skip
+        raise ValueError(
+            f'{path} cannot be read as an npy file, or is cut off or pickled ({error}): remove it and get it anew'
+        ) from error
     if clips.ndim != 4 or clips.dtype != np.uint8:
-        raise ValueError(f'{path} holds {clips.dtype} of shape {clips.shape}: expected uint8 of shape '
-                         '(frames, clips, height, width), such as (20, 10000, 64, 64)')  # fmt: skip
+        raise ValueError(
+            f'{path} holds {clips.dtype} of shape {clips.shape}: expected uint8 of shape '
+            '(frames, clips, height, width), such as (20, 10000, 64, 64)'
+        )
     return clips
 
 
@@ -181,8 +190,10 @@ class StoredClips(_Clips):
         self.clips = open_clips(self.path)[: in_frames + out_frames, :indices]
         found = self.clips.shape
         if found[0] < in_frames + out_frames or not found[1]:
-            raise ValueError(f'{self.path} holds {found[1]} clips of {found[0]} frames: expected clips of at least '
-                             f'{in_frames} frames that are seen and {out_frames} that are predicted')  # fmt: skip
+            raise ValueError(
+                f'{self.path} holds {found[1]} clips of {found[0]} frames: expected clips of at least '
+                f'{in_frames} frames that are seen and {out_frames} that are predicted'
+            )
 
     def __len__(self) -> int:
         return self.clips.shape[1]

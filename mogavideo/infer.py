@@ -50,8 +50,9 @@ class Predictor:
         if not isinstance(clip, np.ndarray):
             clip = read_clip(clip, channels, seen)
         if clip.ndim != 4 or len(clip) < seen or clip.shape[1] != channels:
-            raise ValueError(f'the clip has shape {clip.shape}: expected at least {seen} frames (T, C, H, W) of '
-                             f'{channels} channels')  # fmt: skip
+            raise ValueError(
+                f'the clip has shape {clip.shape}: expected at least {seen} frames (T, C, H, W) of {channels} channels'
+            )
         if np.issubdtype(clip.dtype, np.floating):
             clip = clip.astype(np.float32)
         data = dict(inputs=torch.from_numpy(resized(clip[:seen], height, width))[None])
@@ -88,6 +89,8 @@ class Predictor:
 def compared(prediction: np.ndarray, target: np.ndarray, last: np.ndarray) -> str:
     """MSE of a prediction (T, C, H, W) in words, beside that of repeating the last frame seen (C, H, W)."""
     truth = torch.from_numpy(target)
-    model, copy = (frame_errors(torch.from_numpy(frames), truth)[0].mean()
-                   for frames in (prediction, np.broadcast_to(last, target.shape).copy()))  # fmt: skip
+    model, copy = (
+        frame_errors(torch.from_numpy(frames), truth)[0].mean()
+        for frames in (prediction, np.broadcast_to(last, target.shape).copy())
+    )
     return f'MSE {model:.1f}, last frame repeated {copy:.1f}'

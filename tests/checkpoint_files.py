@@ -40,8 +40,10 @@ class Detector(nn.Module):
 
 def official(classes=CLASSES, **options) -> dict:
     """A state dict as the official release names it, with random values throughout."""
-    state = {name: torch.rand(value.shape) if value.is_floating_point() else torch.tensor(7)
-             for name, value in backbone(**options).state_dict().items()}  # fmt: skip
+    state = {
+        name: torch.rand(value.shape) if value.is_floating_point() else torch.tensor(7)
+        for name, value in backbone(**options).state_dict().items()
+    }
     width = options.get('arch', ARCH)
     width = width['embed_dims'][-1] if isinstance(width, dict) else state['norm4.weight'].shape[0]
     return state | {'head.weight': torch.rand(classes, width), 'head.bias': torch.rand(classes)}

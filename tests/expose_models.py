@@ -15,19 +15,33 @@ BACKBONE = dict(
 PARTS = dict(
     hand=('ExPoseHandHead', 'mano', 21, 10, 0, dict(global_orient=1, right_hand_pose=15)),
     face=('ExPoseFaceHead', 'flame', 73, 100, 50, dict(global_orient=1, jaw_pose=1)),
-    body=('ExPoseBodyHead', 'smplx', 144, 10, 10,
-          dict(global_orient=1, body_pose=21, left_hand_pose=15, right_hand_pose=15, jaw_pose=1)),
-)  # fmt: skip
+    body=(
+        'ExPoseBodyHead',
+        'smplx',
+        144,
+        10,
+        10,
+        dict(global_orient=1, body_pose=21, left_hand_pose=15, right_hand_pose=15, jaw_pose=1),
+    ),
+)
 SIZES = dict(hand=109, face=165, body=341)
 L1, MSE, ANGLE = dict(type='L1Loss'), dict(type='MSELoss'), dict(type='RotationDistance')
 LOSSES = dict(
     hand=dict(loss_keypoints2d=L1, loss_smplx_global_orient=ANGLE, loss_smplx_hand_pose=ANGLE),
-    face=dict(loss_keypoints2d=L1, loss_smplx_global_orient=ANGLE, loss_smplx_jaw_pose=ANGLE,
-              loss_smplx_expression=MSE),
-    body=dict(loss_keypoints2d=L1, loss_keypoints3d=L1, loss_smplx_global_orient=ANGLE, loss_smplx_body_pose=ANGLE,
-              loss_smplx_hand_pose=ANGLE, loss_smplx_jaw_pose=ANGLE, loss_smplx_expression=MSE,
-              loss_smplx_betas=dict(type='MSELoss', loss_weight=0.001)),
-)  # fmt: skip
+    face=dict(
+        loss_keypoints2d=L1, loss_smplx_global_orient=ANGLE, loss_smplx_jaw_pose=ANGLE, loss_smplx_expression=MSE
+    ),
+    body=dict(
+        loss_keypoints2d=L1,
+        loss_keypoints3d=L1,
+        loss_smplx_global_orient=ANGLE,
+        loss_smplx_body_pose=ANGLE,
+        loss_smplx_hand_pose=ANGLE,
+        loss_smplx_jaw_pose=ANGLE,
+        loss_smplx_expression=MSE,
+        loss_smplx_betas=dict(type='MSELoss', loss_weight=0.001),
+    ),
+)
 PRIOR = dict(loss_smplx_betas_prior=dict(type='ShapeThresholdPriorLoss'))
 
 

@@ -43,8 +43,13 @@ def write_freihand(root: Path, models: Path) -> dict[str, np.ndarray]:
     root.mkdir(parents=True, exist_ok=True)
     for name, rows in (('training', slice(0, POSES)), ('evaluation', slice(POSES, None))):
         count = len(vertices[rows])
-        content = dict(K=[camera.tolist()] * count, mano=parameters[rows, None].tolist(), xyz=joints[rows].tolist(),
-                       verts=vertices[rows].tolist(), scale=[0.03] * count)  # fmt: skip
+        content = dict(
+            K=[camera.tolist()] * count,
+            mano=parameters[rows, None].tolist(),
+            xyz=joints[rows].tolist(),
+            verts=vertices[rows].tolist(),
+            scale=[0.03] * count,
+        )
         for key, values in content.items():
             (root / f'{name}_{key}.json').write_text(json.dumps(values))
         for i in range(count * (4 if name == 'training' else 1)):
@@ -57,10 +62,13 @@ def write_ffhq(root: Path, rows: int = 5, size: int = 64, key: str = 'keypoints2
     random = np.random.default_rng(0)
     names = np.array([f'{i:05d}.png' for i in range(rows)])
     fits = dict(
-        img_fnames=names, global_pose=random.normal(size=(rows, 3)), jaw_pose=random.normal(size=(rows, 3)),
-        betas=random.normal(size=(rows, 100)), expression=random.normal(size=(rows, 50)),
+        img_fnames=names,
+        global_pose=random.normal(size=(rows, 3)),
+        jaw_pose=random.normal(size=(rows, 3)),
+        betas=random.normal(size=(rows, 100)),
+        expression=random.normal(size=(rows, 50)),
         **{key: random.uniform(0, size, (rows, 73, 2))},
-    )  # fmt: skip
+    )
     for i, name in enumerate(names):
         write_image(root / 'ffhq_global_images_1024' / name, (size, size), seed=i)
     np.savez(root / 'ffhq_annotations.npz', **fits)

@@ -27,8 +27,11 @@ def compiled(
     while not isinstance(kernel, triton.JITFunction):
         kernel = kernel.fn  # what tunes it
     signature = {name: 'constexpr' if name in constants else pointer(name) or 'i32' for name in kernel.arg_names}
-    divisible = {(i,): [['tt.divisibility', 16]] for i, (name, kind) in enumerate(signature.items())
-                 if kind.startswith('*') or kind == 'i32' and name in multiples}  # fmt: skip
+    divisible = {
+        (i,): [['tt.divisibility', 16]]
+        for i, (name, kind) in enumerate(signature.items())
+        if kind.startswith('*') or kind == 'i32' and name in multiples
+    }
     source = triton.compiler.ASTSource(kernel, signature, dict(constants), divisible)
     return triton.compile(source, GPUTarget('cuda', 90, 32), {k: v for k, v in options.items() if v is not None})
 

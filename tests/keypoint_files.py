@@ -17,10 +17,18 @@ def person(number: int, image: int, bbox: list, **keys) -> dict:
     steps = np.linspace(0.1, 0.9, JOINTS)
     joints = np.stack([x + steps * width, y + steps * height, np.full(JOINTS, 2)], 1)
     return dict(
-        dict(id=number, image_id=image, category_id=1, bbox=bbox, area=width * height, iscrowd=0,
-             keypoints=joints.round(1).ravel().tolist(), num_keypoints=JOINTS),
+        dict(
+            id=number,
+            image_id=image,
+            category_id=1,
+            bbox=bbox,
+            area=width * height,
+            iscrowd=0,
+            keypoints=joints.round(1).ravel().tolist(),
+            num_keypoints=JOINTS,
+        ),
         **keys,
-    )  # fmt: skip
+    )
 
 
 def write_people(root: Path, split: str = 'val', annotations: list | None = None, **tables) -> Path:

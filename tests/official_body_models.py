@@ -55,9 +55,13 @@ def _csc(kind: type, dense: np.ndarray):
     columns, rows = np.nonzero(dense.T)
     starts = np.concatenate(([0], np.cumsum(np.bincount(columns, minlength=dense.shape[1]))))
     return _node(
-        kind, data=dense[rows, columns], indices=rows.astype(np.int32), indptr=starts.astype(np.int32),
-        _shape=dense.shape, maxprint=50,
-    )  # fmt: skip
+        kind,
+        data=dense[rows, columns],
+        indices=rows.astype(np.int32),
+        indptr=starts.astype(np.int32),
+        _shape=dense.shape,
+        maxprint=50,
+    )
 
 
 def dumps(content, protocol: int = 2) -> bytes:

@@ -17,8 +17,20 @@ from official import PARITY, fill, image
 from mogavideo import SimVP
 
 RELEASED = {'moganet': 'moga', 'mlpmixer': 'mlp'}
-TRANSLATORS = ('moganet', 'gsta', 'incepu', 'vit', 'swin', 'uniformer', 'mlpmixer', 'convmixer', 'poolformer',
-               'convnext', 'van', 'hornet')  # fmt: skip
+TRANSLATORS = (
+    'moganet',
+    'gsta',
+    'incepu',
+    'vit',
+    'swin',
+    'uniformer',
+    'mlpmixer',
+    'convmixer',
+    'poolformer',
+    'convnext',
+    'van',
+    'hornet',
+)
 SMALL = dict(in_shape=(10, 1, 32, 32), hid_S=16, hid_T=64, N_S=4, N_T=4)
 STEP = 4
 

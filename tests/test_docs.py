@@ -54,9 +54,15 @@ def test_make_targets_of_the_readme_exist_and_do_what_is_said(command):
 
 def test_every_command_of_the_readme_is_run_by_a_test():
     seen = {
-        'make env', 'make doctor', 'make demo', 'pip install -e .', 'moganet kernels', 'moganet weights',
+        'make env',
+        'make doctor',
+        'make demo',
+        'pip install -e .',
+        'moganet kernels',
+        'moganet weights',
         'python tools/get_flops.py small',
-        'python tools/train.py configs/cls/moganet_xt_mini.py', 'python tools/paper_tables.py --task cls',
+        'python tools/train.py configs/cls/moganet_xt_mini.py',
+        'python tools/paper_tables.py --task cls',
         'python tools/test.py configs/cls/moganet_xt_mini.py work_dirs/moganet_xt_mini/epoch_8.pth',
         'tools/dist_train.sh configs/cls/moganet_s.py 8',
         'tools/dist_test.sh configs/cls/moganet_s.py moganet://small_1k 8',
@@ -68,15 +74,21 @@ def test_every_command_of_the_readme_is_run_by_a_test():
         'python tools/train.py configs/cls/moganet_t_own_data.py --cfg-options data_root=DIR model.head.num_classes=17',
         'python tools/infer.py configs/cls/moganet_t_own_data.py work_dirs/moganet_t_own_data/epoch_30.pth PHOTO.jpg '
         '--cfg-options model.head.num_classes=17',
-    }  # fmt: skip
+    }
     assert set(COMMANDS) == seen
 
 
 def test_training_and_testing_as_in_the_readme(tmp_path, mini_cls):
-    small = ['--work-dir', tmp_path, '--cfg-options', f'data_root={mini_cls}',
-             'train_dataloader.dataset.indices=64',
-             'val_dataloader.dataset.indices=8', 'test_dataloader.dataset.indices=8',
-             'train_cfg.max_epochs=1']  # fmt: skip
+    small = [
+        '--work-dir',
+        tmp_path,
+        '--cfg-options',
+        f'data_root={mini_cls}',
+        'train_dataloader.dataset.indices=64',
+        'val_dataloader.dataset.indices=8',
+        'test_dataloader.dataset.indices=8',
+        'train_cfg.max_epochs=1',
+    ]
     call('train', ROOT / 'configs/cls/moganet_xt_mini.py', *small)
     call('test', ROOT / 'configs/cls/moganet_xt_mini.py', tmp_path / 'epoch_1.pth', *small)
 
@@ -104,8 +116,13 @@ def test_launchers_as_in_the_readme(command, tmp_path):
     fake = tmp_path / 'python'
     fake.write_text('#!/usr/bin/env bash\necho "$@"\n')
     fake.chmod(0o755)
-    done = subprocess.run(['bash', *shlex.split(command)], cwd=ROOT, env=dict(PYTHON=str(fake), PATH='/usr/bin:/bin'),
-                          capture_output=True, text=True)  # fmt: skip
+    done = subprocess.run(
+        ['bash', *shlex.split(command)],
+        cwd=ROOT,
+        env=dict(PYTHON=str(fake), PATH='/usr/bin:/bin'),
+        capture_output=True,
+        text=True,
+    )
     words = done.stdout.split()
     assert words[:4] == ['-m', 'torch.distributed.run', '--standalone', '--nproc-per-node']
     config = shlex.split(command)[1]
@@ -186,8 +203,12 @@ def test_the_console_script_lists_the_weights(capsys):
 
 def test_the_core_installs_as_in_the_readme():
     command = shlex.split(next(c for c in COMMANDS if c.startswith('pip ')))
-    done = subprocess.run([sys.executable, '-m', *command, '--dry-run', '--no-deps', '--no-build-isolation'], cwd=ROOT,
-                          capture_output=True, text=True)  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, '-m', *command, '--dry-run', '--no-deps', '--no-build-isolation'],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 0, done.stderr
     assert 'Would install moganet-' in done.stdout
 

@@ -31,13 +31,24 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     what = parser.add_mutually_exclusive_group()
     what.add_argument('--all', action='store_true', help='inference, training, memory: eager and compiled, and rivals')
     what.add_argument('--growth', action='store_true', help='time and memory over batches and image sizes')
-    what.add_argument('--task', nargs='+', choices=PARTS, default=['core', 'runs', 'cls'],
-                      help='parts of a run on a CPU (default: core runs cls)')  # fmt: skip
+    what.add_argument(
+        '--task',
+        nargs='+',
+        choices=PARTS,
+        default=['core', 'runs', 'cls'],
+        help='parts of a run on a CPU (default: core runs cls)',
+    )
     parser.add_argument('--device', choices=('cpu', 'cuda'), default='cpu')
     parser.add_argument('--threads', type=int, help="of the CPU (default: PyTorch's choice)")
     parser.add_argument('--rounds', type=int, default=15, help='turns of ours and the rivals (default: 15)')
-    parser.add_argument('--sizes', nargs='+', choices=tuple(ARCHS), default=whole.Setting.sizes, metavar='SIZE',
-                        help='of --all: the first one stands beside the reference path')  # fmt: skip
+    parser.add_argument(
+        '--sizes',
+        nargs='+',
+        choices=tuple(ARCHS),
+        default=whole.Setting.sizes,
+        metavar='SIZE',
+        help='of --all: the first one stands beside the reference path',
+    )
     parser.add_argument('--side', type=int, default=whole.Setting.side, help='of --all: of the images, in pixels')
     parser.add_argument('--batch', type=int, help='of --all (default: 128, on a CPU 4)')
     parser.add_argument('--out', metavar='FILE.json', type=Path)

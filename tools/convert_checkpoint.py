@@ -32,8 +32,11 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument('--to', choices=LAYOUTS, required=True, help='names of the tensors in OUT')
     parser.add_argument('--no-ema', action='store_true', help='where IN holds averaged weights too, take the others')
     parser.add_argument('--force', action='store_true', help='overwrite OUT')
-    parser.add_argument('--trust-checkpoint', action='store_true',
-                        help='load checkpoint files that can run code: only for files you made yourself')  # fmt: skip
+    parser.add_argument(
+        '--trust-checkpoint',
+        action='store_true',
+        help='load checkpoint files that can run code: only for files you made yourself',
+    )
     return parser.parse_args(argv)
 
 

@@ -25,16 +25,28 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
         parts[name].add_argument('source', metavar='SOURCE', type=Path, help='folder of the data set as it comes')
         parts[name].add_argument('out', metavar='OUT', type=Path, help='folder for the .npz files')
         parts[name].add_argument('--force', action='store_true', help='overwrite files in OUT')
-    parts['freihand'].add_argument('--split', choices=('pose', 'mmhuman3d'), default='pose',
-                                   help='what is validated on: poses that are not trained on (default), or '
-                                        "MMHuman3D's images, all of whose poses are")  # fmt: skip
-    parts['freihand'].add_argument('--body-model', type=Path, default=Path('data/body_models/mano/MANO_RIGHT.pkl'),
-                                   help='MANO_RIGHT, whose mean pose is added (default: %(default)s)')  # fmt: skip
-    parts['freihand'].add_argument('--mean-pose', metavar='FILE', type=Path,
-                                   help='all_means.pkl instead, without a comparison of vertices')  # fmt: skip
-    parts['ffhq'].add_argument('--image-size', type=int, default=1024,
-                               help='height and width of the images, whose pixels the key points are in '
-                                    '(default: %(default)s)')  # fmt: skip
+    parts['freihand'].add_argument(
+        '--split',
+        choices=('pose', 'mmhuman3d'),
+        default='pose',
+        help='what is validated on: poses that are not trained on (default), or '
+        "MMHuman3D's images, all of whose poses are",
+    )
+    parts['freihand'].add_argument(
+        '--body-model',
+        type=Path,
+        default=Path('data/body_models/mano/MANO_RIGHT.pkl'),
+        help='MANO_RIGHT, whose mean pose is added (default: %(default)s)',
+    )
+    parts['freihand'].add_argument(
+        '--mean-pose', metavar='FILE', type=Path, help='all_means.pkl instead, without a comparison of vertices'
+    )
+    parts['ffhq'].add_argument(
+        '--image-size',
+        type=int,
+        default=1024,
+        help='height and width of the images, whose pixels the key points are in (default: %(default)s)',
+    )
     return parser.parse_args(argv)
 
 

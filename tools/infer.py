@@ -70,19 +70,24 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('config')
     parser.add_argument('checkpoint', help='a file, an address or moganet://NAME')
-    parser.add_argument('images', nargs='+', metavar='IMAGE',
-                        help='files or folders; for video GIFs, npy files or folders of frames')  # fmt: skip
+    parser.add_argument(
+        'images', nargs='+', metavar='IMAGE', help='files or folders; for video GIFs, npy files or folders of frames'
+    )
     parser.add_argument('--fuse', action='store_true', help='fold norms and scales into convolutions: faster')
     parser.add_argument('--out-dir', default='predictions')
     parser.add_argument('--cfg-options', nargs='+', action=cli.OptionsAction, default={}, metavar='KEY=VALUE')
     parser.add_argument('--trust-checkpoint', action='store_true', help='load a checkpoint that can run code')
     boxed = parser.add_argument_group('pose and expose')
-    boxed.add_argument('--boxes', metavar='FILE.json',
-                      help='COCO annotations or a list of detections (image_id or file_name, bbox, score)')  # fmt: skip
+    boxed.add_argument(
+        '--boxes',
+        metavar='FILE.json',
+        help='COCO annotations or a list of detections (image_id or file_name, bbox, score)',
+    )
     boxed.add_argument('--det-config', metavar='CONFIG', help='a detection config')
     boxed.add_argument('--det-checkpoint', metavar='CHECKPOINT', help='its weights')
-    boxed.add_argument('--det-class', metavar='NAME',
-                       help='the class whose boxes are taken (default: person, hand or face)')  # fmt: skip
+    boxed.add_argument(
+        '--det-class', metavar='NAME', help='the class whose boxes are taken (default: person, hand or face)'
+    )
     args = parser.parse_args(argv)
     cfg = load_config(args.config, args.cfg_options)
     use_safe_loader(trust=args.trust_checkpoint)

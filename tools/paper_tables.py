@@ -20,13 +20,20 @@ ROOT = Path(__file__).resolve().parents[1]
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--task', help='a folder of configs/ (default: every one with a metafile)')
-    parser.add_argument('--results', type=Path, metavar='DIR',
-                        help='folder of work folders, one per config (default: work_dirs)')  # fmt: skip
+    parser.add_argument(
+        '--results', type=Path, metavar='DIR', help='folder of work folders, one per config (default: work_dirs)'
+    )
     parser.add_argument('--root', type=Path, default=ROOT, help='folder that holds configs/ (default: this checkout)')
     output = parser.add_mutually_exclusive_group()
     output.add_argument('--markdown', action='store_true', help='print the tables of the READMEs')
-    output.add_argument('--write', type=Path, nargs='+', default=(), metavar='FILE',
-                        help='generate the tables between <!-- table:TASK --> and <!-- /table --> anew')  # fmt: skip
+    output.add_argument(
+        '--write',
+        type=Path,
+        nargs='+',
+        default=(),
+        metavar='FILE',
+        help='generate the tables between <!-- table:TASK --> and <!-- /table --> anew',
+    )
     args = parser.parse_args(argv)
 
     if args.results and not args.results.is_dir():

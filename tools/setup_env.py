@@ -112,9 +112,17 @@ class Job:
         line = shlex.join(str(part) for part in command)
         with self.log.open('a', buffering=1) as log:
             log.write(f'$ {line}\n')
-            child = subprocess.Popen(command, cwd=self.root, env=build_environment(self.venv), text=True,
-                                     errors='replace', stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                                     stderr=subprocess.STDOUT, start_new_session=True)  # fmt: skip
+            child = subprocess.Popen(
+                command,
+                cwd=self.root,
+                env=build_environment(self.venv),
+                text=True,
+                errors='replace',
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
             try:
                 for text in child.stdout:
                     log.write(text)

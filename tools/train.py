@@ -15,10 +15,20 @@ from moganet.config import load_config
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('config')
-    parser.add_argument('--resume', nargs='?', const='auto', metavar='PATH',
-                        help='go on from a checkpoint; without a path from the last one of this run')  # fmt: skip
-    parser.add_argument('--amp', nargs='?', const='auto', choices=('auto', *engine.AMP_TYPES),
-                        help='mixed precision (default: bfloat16 where the GPU has it, else float16)')  # fmt: skip
+    parser.add_argument(
+        '--resume',
+        nargs='?',
+        const='auto',
+        metavar='PATH',
+        help='go on from a checkpoint; without a path from the last one of this run',
+    )
+    parser.add_argument(
+        '--amp',
+        nargs='?',
+        const='auto',
+        choices=('auto', *engine.AMP_TYPES),
+        help='mixed precision (default: bfloat16 where the GPU has it, else float16)',
+    )
     parser.add_argument('--auto-scale-lr', action='store_true', help='scale the learning rate with the total batch')
     parser.add_argument('--seed', type=int, help="default: the config's, else 0")
     parser.add_argument('--smoke', action='store_true', help='two iterations and one evaluation on mini data')

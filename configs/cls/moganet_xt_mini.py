@@ -15,11 +15,18 @@ mini_pipeline = [
     dict(type='PackInputs', algorithm_keys=['num_classes']),
 ]
 train_dataloader = dict(
-    batch_size=64, num_workers=1, persistent_workers=True, collate_fn=dict(type='packed_collate'),
-    dataset=dict(data_root='data/mini/cls', pipeline=mini_pipeline))  # fmt: skip
+    batch_size=64,
+    num_workers=1,
+    persistent_workers=True,
+    collate_fn=dict(type='packed_collate'),
+    dataset=dict(data_root='data/mini/cls', pipeline=mini_pipeline),
+)
 val_dataloader = dict(
-    batch_size=64, num_workers=0, persistent_workers=False,
-    dataset=dict(data_root='data/mini/cls', pipeline=mini_pipeline))  # fmt: skip
+    batch_size=64,
+    num_workers=0,
+    persistent_workers=False,
+    dataset=dict(data_root='data/mini/cls', pipeline=mini_pipeline),
+)
 test_dataloader = val_dataloader
 
 optim_wrapper = dict(type='OptimWrapper', optimizer=dict(lr=2e-3))

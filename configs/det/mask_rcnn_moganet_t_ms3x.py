@@ -11,8 +11,19 @@ for b and l too. B has drop path 0.3 here, 0.2 in the other recipes.
 _base_ = 'mask_rcnn_moganet_t.py'
 
 # Half of the images are resized, the others resized, cropped and resized again, as DETR's are.
-train_scales = [(480, 1333), (512, 1333), (544, 1333), (576, 1333), (608, 1333), (640, 1333), (672, 1333), (704, 1333),
-                (736, 1333), (768, 1333), (800, 1333)]  # fmt: skip
+train_scales = [
+    (480, 1333),
+    (512, 1333),
+    (544, 1333),
+    (576, 1333),
+    (608, 1333),
+    (640, 1333),
+    (672, 1333),
+    (704, 1333),
+    (736, 1333),
+    (768, 1333),
+    (800, 1333),
+]
 train_pipeline = [
     dict(type='LoadImageFromFile'),
     dict(type='LoadAnnotations', with_bbox=True, with_mask=True),

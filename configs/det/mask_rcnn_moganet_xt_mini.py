@@ -20,10 +20,9 @@ model = dict(
         mask_roi_extractor=dict(out_channels=128),
         mask_head=dict(in_channels=128, conv_out_channels=64, num_classes=10),
     ),
-    train_cfg=dict(
-        rpn_proposal=dict(nms_pre=500, max_per_img=200), rcnn=dict(sampler=dict(num=64))),
+    train_cfg=dict(rpn_proposal=dict(nms_pre=500, max_per_img=200), rcnn=dict(sampler=dict(num=64))),
     test_cfg=dict(rpn=dict(nms_pre=500, max_per_img=200)),
-)  # fmt: skip
+)
 
 train_pipeline = [
     dict(type='LoadImageFromFile'),
@@ -38,13 +37,25 @@ test_pipeline = [
     dict(type='PackDetInputs', meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor')),
 ]
 train_dataloader = dict(
-    batch_size=8, num_workers=0, persistent_workers=False, dataset=dict(
-        data_root='data/mini/det/', metainfo=dict(classes=['0', '1', '2', '3', '4', '5', '6', '7', '8', '9']),
-        pipeline=train_pipeline))  # fmt: skip
+    batch_size=8,
+    num_workers=0,
+    persistent_workers=False,
+    dataset=dict(
+        data_root='data/mini/det/',
+        metainfo=dict(classes=['0', '1', '2', '3', '4', '5', '6', '7', '8', '9']),
+        pipeline=train_pipeline,
+    ),
+)
 val_dataloader = dict(
-    batch_size=8, num_workers=0, persistent_workers=False, dataset=dict(
-        data_root='data/mini/det/', metainfo=dict(classes=['0', '1', '2', '3', '4', '5', '6', '7', '8', '9']),
-        pipeline=test_pipeline))  # fmt: skip
+    batch_size=8,
+    num_workers=0,
+    persistent_workers=False,
+    dataset=dict(
+        data_root='data/mini/det/',
+        metainfo=dict(classes=['0', '1', '2', '3', '4', '5', '6', '7', '8', '9']),
+        pipeline=test_pipeline,
+    ),
+)
 test_dataloader = val_dataloader
 val_evaluator = dict(ann_file='data/mini/det/annotations/instances_val2017.json')
 test_evaluator = val_evaluator

@@ -43,12 +43,24 @@ test_pipeline = [
     dict(type='MeshAffine', img_res=256),
     dict(type='PackExPoseInputs'),
 ]
-train_dataloader = dict(batch_size=48, dataset=dict(
-    ann_file='preprocessed_datasets/curated_fits_train.npz', data_prefix=dict(img='datasets'),
-    convention='smplx', pipeline=train_pipeline))  # fmt: skip
-test_dataloader = dict(batch_size=48, dataset=dict(
-    ann_file='preprocessed_datasets/ehf_val.npz', data_prefix=dict(img='datasets/EHF'),
-    convention='smplx', pipeline=test_pipeline))  # fmt: skip
+train_dataloader = dict(
+    batch_size=48,
+    dataset=dict(
+        ann_file='preprocessed_datasets/curated_fits_train.npz',
+        data_prefix=dict(img='datasets'),
+        convention='smplx',
+        pipeline=train_pipeline,
+    ),
+)
+test_dataloader = dict(
+    batch_size=48,
+    dataset=dict(
+        ann_file='preprocessed_datasets/ehf_val.npz',
+        data_prefix=dict(img='datasets/EHF'),
+        convention='smplx',
+        pipeline=test_pipeline,
+    ),
+)
 test_evaluator = []
 val_cfg = val_dataloader = val_evaluator = None
 

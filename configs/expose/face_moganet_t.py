@@ -37,12 +37,22 @@ test_pipeline = [
     dict(type='MeshAffine', img_res=256),
     dict(type='PackExPoseInputs'),
 ]
-train_dataloader = dict(dataset=dict(
-    ann_file='preprocessed_datasets/ffhq_flame_train.npz', data_prefix=dict(img='datasets/ffhq'),
-    convention='flame', pipeline=train_pipeline))  # fmt: skip
-val_dataloader = dict(dataset=dict(
-    ann_file='preprocessed_datasets/stirling_ESRC3D_HQ.npz', data_prefix=dict(img='datasets/stirling'),
-    convention='flame', pipeline=test_pipeline))  # fmt: skip
+train_dataloader = dict(
+    dataset=dict(
+        ann_file='preprocessed_datasets/ffhq_flame_train.npz',
+        data_prefix=dict(img='datasets/ffhq'),
+        convention='flame',
+        pipeline=train_pipeline,
+    )
+)
+val_dataloader = dict(
+    dataset=dict(
+        ann_file='preprocessed_datasets/stirling_ESRC3D_HQ.npz',
+        data_prefix=dict(img='datasets/stirling'),
+        convention='flame',
+        pipeline=test_pipeline,
+    )
+)
 test_dataloader = val_dataloader
 val_evaluator = dict(_delete_=True, type='FaceScanMetric', mode='mean')
 test_evaluator = val_evaluator

@@ -34,18 +34,28 @@ test_pipeline = [
 ]
 # Loading takes a twentieth of the time of training on so small images: a worker loads ahead, each batch in one message.
 train_dataloader = dict(
-    batch_size=32, num_workers=1, persistent_workers=True, collate_fn=dict(type='packed_collate'), dataset=dict(
-        data_root='data/mini/expose', ann_file='face_train.npz', data_prefix=dict(img=''),
-        pipeline=train_pipeline))  # fmt: skip
+    batch_size=32,
+    num_workers=1,
+    persistent_workers=True,
+    collate_fn=dict(type='packed_collate'),
+    dataset=dict(
+        data_root='data/mini/expose', ann_file='face_train.npz', data_prefix=dict(img=''), pipeline=train_pipeline
+    ),
+)
 val_dataloader = dict(
-    num_workers=0, persistent_workers=False, dataset=dict(
-        data_root='data/mini/expose', ann_file='face_val.npz', data_prefix=dict(img=''),
-        pipeline=test_pipeline))  # fmt: skip
+    num_workers=0,
+    persistent_workers=False,
+    dataset=dict(
+        data_root='data/mini/expose', ann_file='face_val.npz', data_prefix=dict(img=''), pipeline=test_pipeline
+    ),
+)
 test_dataloader = val_dataloader
 
 optim_wrapper = dict(
-    optimizer=dict(lr=2e-3, weight_decay=0, fused=True), clip_grad=dict(max_norm=10),
-    paramwise_cfg=dict(custom_keys=dict(head=dict(lr_mult=0.25))))  # fmt: skip
+    optimizer=dict(lr=2e-3, weight_decay=0, fused=True),
+    clip_grad=dict(max_norm=10),
+    paramwise_cfg=dict(custom_keys=dict(head=dict(lr_mult=0.25))),
+)
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.01, end=2, by_epoch=True, convert_to_iter_based=True),
     dict(type='CosineAnnealingLR', T_max=18, by_epoch=True, convert_to_iter_based=True),

@@ -8,7 +8,12 @@ Its norms keep their ImageNet statistics while they train, as in MMHuman3D.
 _base_ = 'face_moganet_t.py'
 
 model = dict(
-    backbone=dict(_delete_=True, type='mmpose.ResNet', depth=18, norm_eval=True,
-                  init_cfg=dict(type='Pretrained', checkpoint='torchvision://resnet18')),
+    backbone=dict(
+        _delete_=True,
+        type='mmpose.ResNet',
+        depth=18,
+        norm_eval=True,
+        init_cfg=dict(type='Pretrained', checkpoint='torchvision://resnet18'),
+    ),
     head=dict(in_channels=512),
-)  # fmt: skip
+)

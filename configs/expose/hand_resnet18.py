@@ -8,7 +8,12 @@ MMHuman3D's own run of this recipe reports 10.03 mm. Its norms keep their ImageN
 _base_ = 'hand_moganet_t.py'
 
 model = dict(
-    backbone=dict(_delete_=True, type='mmpose.ResNet', depth=18, norm_eval=True,
-                  init_cfg=dict(type='Pretrained', checkpoint='torchvision://resnet18')),
+    backbone=dict(
+        _delete_=True,
+        type='mmpose.ResNet',
+        depth=18,
+        norm_eval=True,
+        init_cfg=dict(type='Pretrained', checkpoint='torchvision://resnet18'),
+    ),
     head=dict(in_channels=512),
-)  # fmt: skip
+)

@@ -33,12 +33,18 @@ val_pipeline = [
 ]
 # Loading takes a tenth of the time of training on so small images: a worker loads ahead, each batch in one message.
 train_dataloader = dict(
-    batch_size=8, num_workers=1, persistent_workers=True, collate_fn=dict(type='packed_collate'), dataset=dict(
-        data_root='data/mini/pose/', pipeline=train_pipeline))  # fmt: skip
+    batch_size=8,
+    num_workers=1,
+    persistent_workers=True,
+    collate_fn=dict(type='packed_collate'),
+    dataset=dict(data_root='data/mini/pose/', pipeline=train_pipeline),
+)
 # On true boxes, so that the share of correct keypoints can be counted.
 val_dataloader = dict(
-    num_workers=0, persistent_workers=False, dataset=dict(
-        data_root='data/mini/pose/', bbox_file=None, pipeline=val_pipeline))  # fmt: skip
+    num_workers=0,
+    persistent_workers=False,
+    dataset=dict(data_root='data/mini/pose/', bbox_file=None, pipeline=val_pipeline),
+)
 test_dataloader = val_dataloader
 val_evaluator = [
     dict(type='CocoMetric', ann_file='data/mini/pose/annotations/person_keypoints_val2017.json'),

@@ -15,9 +15,13 @@ model = dict(
     backbone=dict(drop_path_rate=0.0, init_cfg=None),
     neck=dict(out_channels=64),
     decode_head=dict(
-        in_channels=[64, 64, 64, 64], channels=64, num_classes=11, dropout_ratio=0.0,
-        loss_decode=dict(class_weight=[0.3, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0])),
-)  # fmt: skip
+        in_channels=[64, 64, 64, 64],
+        channels=64,
+        num_classes=11,
+        dropout_ratio=0.0,
+        loss_decode=dict(class_weight=[0.3, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0]),
+    ),
+)
 
 train_pipeline = [
     dict(type='LoadImageFromFile'),
@@ -35,22 +39,52 @@ test_pipeline = [
 # Label 0 is unlabelled, as in ADE20K.
 # Loading takes a tenth of the time of training on so small images: a worker loads ahead, each batch in one message.
 train_dataloader = dict(
-    batch_size=8, num_workers=1, persistent_workers=True, collate_fn=dict(type='packed_collate'), dataset=dict(
-        type='BaseSegDataset', data_root='data/mini/seg/', reduce_zero_label=True, metainfo=dict(
+    batch_size=8,
+    num_workers=1,
+    persistent_workers=True,
+    collate_fn=dict(type='packed_collate'),
+    dataset=dict(
+        type='BaseSegDataset',
+        data_root='data/mini/seg/',
+        reduce_zero_label=True,
+        metainfo=dict(
             classes=['background', 'zero', 'one', 'two', 'three', 'four', 'five', 'six', 'seven', 'eight', 'nine'],
-            palette=[[40, 40, 40], [31, 119, 180], [255, 127, 14], [44, 160, 44], [214, 39, 40], [148, 103, 189],
-                     [140, 86, 75], [227, 119, 194], [240, 240, 240], [188, 189, 34], [23, 190, 207]]),
-        pipeline=train_pipeline))  # fmt: skip
+            palette=[
+                [40, 40, 40],
+                [31, 119, 180],
+                [255, 127, 14],
+                [44, 160, 44],
+                [214, 39, 40],
+                [148, 103, 189],
+                [140, 86, 75],
+                [227, 119, 194],
+                [240, 240, 240],
+                [188, 189, 34],
+                [23, 190, 207],
+            ],
+        ),
+        pipeline=train_pipeline,
+    ),
+)
 val_dataloader = dict(
-    num_workers=0, persistent_workers=False, dataset=dict(
-        type='BaseSegDataset', data_root='data/mini/seg/', reduce_zero_label=True,
-        metainfo=train_dataloader['dataset']['metainfo'], pipeline=test_pipeline))  # fmt: skip
+    num_workers=0,
+    persistent_workers=False,
+    dataset=dict(
+        type='BaseSegDataset',
+        data_root='data/mini/seg/',
+        reduce_zero_label=True,
+        metainfo=train_dataloader['dataset']['metainfo'],
+        pipeline=test_pipeline,
+    ),
+)
 test_dataloader = val_dataloader
 
 # Layer scales start at 1e-5, which leaves the blocks out of a short training unless they have a higher rate.
 optim_wrapper = dict(
-    optimizer=dict(lr=2e-3), clip_grad=dict(_delete_=True, max_norm=10),
-    paramwise_cfg=dict(custom_keys=dict(layer_scale=dict(lr_mult=30.0), scale=dict(lr_mult=10.0))))  # fmt: skip
+    optimizer=dict(lr=2e-3),
+    clip_grad=dict(_delete_=True, max_norm=10),
+    paramwise_cfg=dict(custom_keys=dict(layer_scale=dict(lr_mult=30.0), scale=dict(lr_mult=10.0))),
+)
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.05, begin=0, end=100, by_epoch=False),
     dict(type='CosineAnnealingLR', eta_min=0.0, begin=100, end=4000, by_epoch=False),

@@ -11,10 +11,9 @@ _base_ = 'simvp_moganet_mmnist.py'
 
 model = dict(hid_S=16, hid_T=64, N_T=4)
 train_dataloader = dict(
-    batch_size=8, num_workers=0, persistent_workers=False,
-    dataset=dict(data_root='data/mini/video', length=1600))  # fmt: skip
-val_dataloader = dict(
-    batch_size=10, num_workers=0, persistent_workers=False, dataset=dict(data_root='data/mini/video'))  # fmt: skip
+    batch_size=8, num_workers=0, persistent_workers=False, dataset=dict(data_root='data/mini/video', length=1600)
+)
+val_dataloader = dict(batch_size=10, num_workers=0, persistent_workers=False, dataset=dict(data_root='data/mini/video'))
 test_dataloader = val_dataloader
 
 optim_wrapper = dict(optimizer=dict(lr=2e-3, betas=(0.9, 0.999)))

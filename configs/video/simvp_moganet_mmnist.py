@@ -57,9 +57,16 @@ optim_wrapper = dict(optimizer=dict(type='Adam', lr=1e-3, betas=(0.95, 0.999)))
 param_scheduler = [
     dict(type='OneCycleLR', eta_max=1e-3, total_steps=200, by_epoch=True, convert_to_iter_based=True),
     dict(type='CosineAnnealingMomentum', eta_min=0.85, T_max=60, end=60, by_epoch=True, convert_to_iter_based=True),
-    dict(type='CosineAnnealingMomentum', eta_min=0.95, T_max=140, begin=60, end=200, by_epoch=True,
-         convert_to_iter_based=True),
-]  # fmt: skip
+    dict(
+        type='CosineAnnealingMomentum',
+        eta_min=0.95,
+        T_max=140,
+        begin=60,
+        end=200,
+        by_epoch=True,
+        convert_to_iter_based=True,
+    ),
+]
 train_cfg = dict(by_epoch=True, max_epochs=200, val_interval=1)
 val_cfg = dict()
 test_cfg = dict()

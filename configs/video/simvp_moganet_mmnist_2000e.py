@@ -11,7 +11,14 @@ _base_ = 'simvp_moganet_mmnist.py'
 param_scheduler = [
     dict(type='OneCycleLR', eta_max=1e-3, total_steps=2000, by_epoch=True, convert_to_iter_based=True),
     dict(type='CosineAnnealingMomentum', eta_min=0.85, T_max=600, end=600, by_epoch=True, convert_to_iter_based=True),
-    dict(type='CosineAnnealingMomentum', eta_min=0.95, T_max=1400, begin=600, end=2000, by_epoch=True,
-         convert_to_iter_based=True),
-]  # fmt: skip
+    dict(
+        type='CosineAnnealingMomentum',
+        eta_min=0.95,
+        T_max=1400,
+        begin=600,
+        end=2000,
+        by_epoch=True,
+        convert_to_iter_based=True,
+    ),
+]
 train_cfg = dict(max_epochs=2000)

@@ -78,8 +78,11 @@ def small_inference(side: int, batch: int, rounds: int) -> list[Result | Rate]:
 
     title = f'inference, small fused{{}}, {side}x{side} batch {batch}'
     words = dict(fused='', compiled=' + torch.compile', bfloat16=' in bfloat16')
-    results = [result(title.format(words[way]), times[way], REFERENCE, times['reference'], goals[way])
-               for way in words if way in times]  # fmt: skip
+    results = [
+        result(title.format(words[way]), times[way], REFERENCE, times['reference'], goals[way])
+        for way in words
+        if way in times
+    ]
     return results + _rates(times, rivals, side, batch)
 
 
@@ -89,8 +92,9 @@ def _rates(times: dict[str, list[float]], rivals: dict, side: int, batch: int) -
     shape = (batch, 3, side, side)
     ours = count(functools.partial(MogaNet, 'small'), shape)
     names = dict(reference='reference path', fused='fused', compiled='fused + torch.compile')
-    rates = [rate(f'MogaNet-{OURS["small"]}, {names[way]}', times[way], batch, ours, limits, torch.float32)
-             for way in names]  # fmt: skip
+    rates = [
+        rate(f'MogaNet-{OURS["small"]}, {names[way]}', times[way], batch, ours, limits, torch.float32) for way in names
+    ]
     for name, rival in rivals.items():
         work = count(functools.partial(build, rival, side), shape)
         rates.append(rate(f'{name}, timm', times[name], batch, work, limits, torch.float32))
@@ -123,10 +127,22 @@ def reference_path(arch: str = 'xtiny', side: int = 64, batch: int = 16, rounds:
     plain.load_state_dict(ours.state_dict())
     x = torch.randn(batch, 3, side, side)
     title = f'reference path, {arch} {side}x{side} batch {batch}'
-    train = compare(f'training step, {title}', training_step(ours.train(), x, 'reference'), TRANSCRIPTION,
-                    training_step(plain.train(), x, 'reference'), 1.05, rounds)  # fmt: skip
-    infer = compare(f'inference, {title}', inference(ours.eval(), x, 'reference'), TRANSCRIPTION,
-                    inference(plain.eval(), x, 'reference'), 1.05, rounds)  # fmt: skip
+    train = compare(
+        f'training step, {title}',
+        training_step(ours.train(), x, 'reference'),
+        TRANSCRIPTION,
+        training_step(plain.train(), x, 'reference'),
+        1.05,
+        rounds,
+    )
+    infer = compare(
+        f'inference, {title}',
+        inference(ours.eval(), x, 'reference'),
+        TRANSCRIPTION,
+        inference(plain.eval(), x, 'reference'),
+        1.05,
+        rounds,
+    )
     return [train, infer]
 
 

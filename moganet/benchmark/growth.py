@@ -54,9 +54,11 @@ class Growth:
 
     def line(self) -> str:
         marks = ['' if NEAR[0] <= ratio <= NEAR[1] else ' *' for ratio in (self.time_ratio, self.memory_ratio)]
-        return (f'{self.series:28} batch {self.batch:3}  side {self.side:4}  {self.pixels / 1e6:7.3f} Mpixel  '
-                f'{self.ms:10.1f} ms  x{self.time_ratio:5.2f}{marks[0]:2}  {self.mib:9.1f} MiB  '
-                f'x{self.memory_ratio:5.2f}{marks[1]}')  # fmt: skip
+        return (
+            f'{self.series:28} batch {self.batch:3}  side {self.side:4}  {self.pixels / 1e6:7.3f} Mpixel  '
+            f'{self.ms:10.1f} ms  x{self.time_ratio:5.2f}{marks[0]:2}  {self.mib:9.1f} MiB  '
+            f'x{self.memory_ratio:5.2f}{marks[1]}'
+        )
 
     def as_dict(self) -> dict:
         return dict(kind='growth', **asdict(self))

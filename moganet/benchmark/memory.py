@@ -85,9 +85,11 @@ def _pages(key: str) -> int:
 def in_fresh_process(function: str, **arguments: object) -> object:
     """What ``function``, 'module:name' of this package, returns in a new interpreter with as many threads."""
     module, name = function.split(':')
-    script = (f'import json, sys, torch; torch.set_num_threads({torch.get_num_threads()}); '
-              f'from {__package__}.{module} import {name}; '
-              f'print(json.dumps({name}(**json.loads(sys.argv[1]))))')  # fmt: skip
+    script = (
+        f'import json, sys, torch; torch.set_num_threads({torch.get_num_threads()}); '
+        f'from {__package__}.{module} import {name}; '
+        f'print(json.dumps({name}(**json.loads(sys.argv[1]))))'
+    )
     done = subprocess.run([sys.executable, '-c', script, json.dumps(arguments)], capture_output=True, text=True)
     if done.returncode:
         raise RuntimeError(f'{function} with {arguments} ended with {done.returncode}: {done.stderr[-2000:]}')
@@ -122,8 +124,11 @@ def kept(arch: str, side: int, batch: int) -> list[Result]:
     x = torch.randn(batch, 3, side, side)
     model = MogaNet(arch).train()
     ours, theirs = (kept_for_backward(model, x, path) for path in ('auto', 'reference'))
-    return [memory_result(f'kept for the backward pass, {arch} {side}x{side} batch {batch}', ours,
-                          'reference path', theirs, GOALS[0])]  # fmt: skip
+    return [
+        memory_result(
+            f'kept for the backward pass, {arch} {side}x{side} batch {batch}', ours, 'reference path', theirs, GOALS[0]
+        )
+    ]
 
 
 def memory_result(name: str, ours: float, rival: str, theirs: float, goal: float | None) -> Result:

@@ -23,8 +23,11 @@ def draw_points(points: Sequence[Point], title: str, path: str | Path) -> Path:
     axes = figure.add_subplot()
     for members in _families(points):
         ours = members[0].ours
-        style = dict(color=OURS, marker='o', markersize=8, linewidth=2, zorder=3) if ours else dict(
-            color=THEIRS, marker='s', markersize=6, linewidth=1, zorder=2)  # fmt: skip
+        style = (
+            dict(color=OURS, marker='o', markersize=8, linewidth=2, zorder=3)
+            if ours
+            else dict(color=THEIRS, marker='s', markersize=6, linewidth=1, zorder=2)
+        )
         axes.plot([p.images_per_s for p in members], [p.published_top1 for p in members], **style)
     axes.set(xscale='log', xlabel='images per second, measured', ylabel='top-1 on ImageNet-1K in %, published')
     axes.set_title(title)
@@ -44,9 +47,15 @@ def label(figure: Figure, axes: Axes, points: Sequence[Point]) -> None:
     taken = [Bbox.from_bounds(x - 6, y - 6, 12, 12) for x, y in spots]
     for point in sorted(points, key=lambda p: not p.ours):
         for dx, dy in ((6, 5), (-6, 5), (6, -13), (-6, -13)):
-            text = axes.annotate(point.name, (point.images_per_s, point.published_top1), (dx, dy), fontsize=9,
-                                 textcoords='offset points', ha='left' if dx > 0 else 'right',
-                                 color=OURS if point.ours else THEIRS)  # fmt: skip
+            text = axes.annotate(
+                point.name,
+                (point.images_per_s, point.published_top1),
+                (dx, dy),
+                fontsize=9,
+                textcoords='offset points',
+                ha='left' if dx > 0 else 'right',
+                color=OURS if point.ours else THEIRS,
+            )
             box = text.get_window_extent(canvas.get_renderer())
             if not any(box.overlaps(other) for other in taken):
                 break

@@ -46,9 +46,13 @@ def machine(device: str) -> dict[str, object]:
     """What the numbers depend on."""
     if device == 'cuda':
         return dict(torch=torch.__version__, device=torch.cuda.get_device_name(), cuda=torch.version.cuda)
-    return dict(torch=torch.__version__, device=f'CPU, {platform.machine()}, {_cpu_name()}',
-                instructions=torch.backends.cpu.get_cpu_capability(), threads=torch.get_num_threads(),
-                kernels='compiled' if library.load() else 'not compiled')  # fmt: skip
+    return dict(
+        torch=torch.__version__,
+        device=f'CPU, {platform.machine()}, {_cpu_name()}',
+        instructions=torch.backends.cpu.get_cpu_capability(),
+        threads=torch.get_num_threads(),
+        kernels='compiled' if library.load() else 'not compiled',
+    )
 
 
 def _cpu_name() -> str:

@@ -27,8 +27,10 @@ class Result:
     def line(self) -> str:
         goal = '' if self.goal is None else f'  goal {self.goal:.3f}  {"MISSED" if self.missed else "ok"}'
         times = f'{1 / self.ratio:.2f}x' if self.ratio else ''
-        return (f'{self.name:58} {self.ours:9.1f} {self.unit:3}   {self.rival:34} {self.theirs:9.1f} {self.unit:3}   '
-                f'ratio {self.ratio:.3f} {times:>7}{goal}')  # fmt: skip
+        return (
+            f'{self.name:58} {self.ours:9.1f} {self.unit:3}   {self.rival:34} {self.theirs:9.1f} {self.unit:3}   '
+            f'ratio {self.ratio:.3f} {times:>7}{goal}'
+        )
 
     def as_dict(self) -> dict:
         return dict(kind='ratio', **asdict(self), missed=self.missed)
@@ -69,8 +71,9 @@ def result(name: str, ours: list[float], rival_name: str, rival: list[float], go
     return Result(name, rival_name, statistics.median(ours), statistics.median(rival), ratio, goal)
 
 
-def compare(name: str, ours: Callable[[], object], rival_name: str, rival: Callable[[], object], goal: float,
-            rounds: int = 9) -> Result:  # fmt: skip
+def compare(
+    name: str, ours: Callable[[], object], rival_name: str, rival: Callable[[], object], goal: float, rounds: int = 9
+) -> Result:
     """Ours and one rival by turns."""
     times = take_turns(dict(ours=ours, rival=rival), rounds)
     return result(name, times['ours'], rival_name, times['rival'], goal)

@@ -75,8 +75,10 @@ class Point:
     missed = False
 
     def line(self) -> str:
-        return (f'{self.name:58} {self.images_per_s:9.1f} images/s here   '
-                f'{self.published_top1:.1f} % top-1, published in {self.source}')  # fmt: skip
+        return (
+            f'{self.name:58} {self.images_per_s:9.1f} images/s here   '
+            f'{self.published_top1:.1f} % top-1, published in {self.source}'
+        )
 
     def as_dict(self) -> dict:
         return dict(kind='point', **asdict(self))
@@ -105,16 +107,18 @@ def compare_inference(setting: Setting) -> list[Result | Rate]:
     fused, model = setting.place(fuse(model)), setting.place(model)
     rival = setting.place(build(RIVALS[0], setting.side)).to(memory_format=torch.channels_last)
     last = x.contiguous(memory_format=torch.channels_last)
-    times = setting.times({
-        'fused': inference(fused, x),
-        'fused, compiled': inference(compiled(copy.deepcopy(fused)), x),
-        'not fused': inference(model, x),
-        'not fused, compiled': inference(compiled(copy.deepcopy(model)), x),
-        'reference path': inference(model, x, 'reference'),
-        'reference path, compiled': inference(compiled(copy.deepcopy(model)), x, 'reference'),
-        'ConvNeXt-T of timm': inference(rival, last),
-        'ConvNeXt-T of timm, compiled': inference(compiled(copy.deepcopy(rival)), last),
-    })  # fmt: skip
+    times = setting.times(
+        {
+            'fused': inference(fused, x),
+            'fused, compiled': inference(compiled(copy.deepcopy(fused)), x),
+            'not fused': inference(model, x),
+            'not fused, compiled': inference(compiled(copy.deepcopy(model)), x),
+            'reference path': inference(model, x, 'reference'),
+            'reference path, compiled': inference(compiled(copy.deepcopy(model)), x, 'reference'),
+            'ConvNeXt-T of timm': inference(rival, last),
+            'ConvNeXt-T of timm, compiled': inference(compiled(copy.deepcopy(rival)), last),
+        }
+    )
     ours = ('fused', 'fused, compiled', 'not fused', 'not fused, compiled')
     shape = tuple(x.shape)
     works = {way: count(functools.partial(MogaNet, arch), shape) for way in times if 'ConvNeXt' not in way}
@@ -134,12 +138,14 @@ def compare_training(setting: Setting) -> list[Result | Rate]:
         optimizer = torch.optim.AdamW(model.parameters(), fused=True)
         return training_step(change(model), x, path, optimizer, DTYPE)
 
-    times = setting.times({
-        'eager': step('auto'),
-        'compiled': step('auto', compiled),
-        'reference path': step('reference'),
-        'reference path, compiled': step('reference', compiled),
-    })  # fmt: skip
+    times = setting.times(
+        {
+            'eager': step('auto'),
+            'compiled': step('auto', compiled),
+            'reference path': step('reference'),
+            'reference path, compiled': step('reference', compiled),
+        }
+    )
     work = count(functools.partial(MogaNet, arch), tuple(x.shape), training=True)
     works = dict.fromkeys(times, work)
     return compared(f'training step, {setting.title}', times, ('eager', 'compiled'), TRAINING_GOALS, setting, works)

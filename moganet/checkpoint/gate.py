@@ -62,8 +62,11 @@ def _dicts(tree: ast.AST) -> Iterator[dict[str, Any]]:
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == 'dict':
             pairs = [(keyword.arg, keyword.value) for keyword in node.keywords]
         elif isinstance(node, ast.Dict):
-            pairs = [(key.value, value) for key, value in zip(node.keys, node.values, strict=True)
-                     if isinstance(key, ast.Constant)]  # fmt: skip
+            pairs = [
+                (key.value, value)
+                for key, value in zip(node.keys, node.values, strict=True)
+                if isinstance(key, ast.Constant)
+            ]
         else:
             continue
         yield {key: value.value for key, value in pairs if isinstance(value, ast.Constant)}

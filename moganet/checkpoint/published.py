@@ -7,8 +7,20 @@ OFFICIAL = 'https://github.com/Westlake-AI/MogaNet/releases/download/moganet-in1
 DETECTION = 'https://github.com/Westlake-AI/MogaNet/releases/download/moganet-det-weights/'
 POSE = 'https://github.com/Westlake-AI/MogaNet/releases/download/moganet-pose-weights/'
 # Translators of SimVP, as configs and released files name them.
-TRANSLATORS = ('incepu', 'gsta', 'vit', 'swin', 'uniformer', 'mlpmixer', 'convmixer', 'poolformer', 'convnext', 'van',
-               'hornet', 'moganet')  # fmt: skip
+TRANSLATORS = (
+    'incepu',
+    'gsta',
+    'vit',
+    'swin',
+    'uniformer',
+    'mlpmixer',
+    'convmixer',
+    'poolformer',
+    'convnext',
+    'van',
+    'hornet',
+    'moganet',
+)
 VIDEO = 'https://github.com/chengtan9907/OpenSTL/releases/download/'
 SEGMENTATION = 'https://github.com/Westlake-AI/MogaNet/releases/download/moganet-seg-weights/'
 OPENMIXUP = 'https://github.com/Westlake-AI/openmixup/releases/download/moganet-in1k-weights/'

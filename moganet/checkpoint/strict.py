@@ -66,8 +66,14 @@ def load_backbone(
 
     expected = model.state_dict()
     differing = {n for n in expected.keys() & tensors.keys() if expected[n].shape != tensors[n].shape}
-    _check_whole(source, expected.keys() - tensors, tensors.keys() - expected, differing, allow,
-                 'Names that may differ go into init_cfg: allow=[...]')  # fmt: skip
+    _check_whole(
+        source,
+        expected.keys() - tensors,
+        tensors.keys() - expected,
+        differing,
+        allow,
+        'Names that may differ go into init_cfg: allow=[...]',
+    )
     matching = {name: tensors[name] for name in expected if name in tensors and name not in differing}
     model.load_state_dict(matching, strict=False)
     return _report(len(matching), len(expected), source, (layout, gate, which), left_out)

@@ -15,8 +15,19 @@ def applies(block: nn.Module, x: Tensor) -> bool:
         return False
     attn, mlp = block.attn, block.mlp
     value = attn.value
-    convs = (attn.proj_1, attn.gate, value.DW_conv0, value.DW_conv1, value.DW_conv2, value.PW_conv, attn.proj_2,
-             mlp.fc1, mlp.dwconv, mlp.decompose, mlp.fc2)  # fmt: skip
+    convs = (
+        attn.proj_1,
+        attn.gate,
+        value.DW_conv0,
+        value.DW_conv1,
+        value.DW_conv2,
+        value.PW_conv,
+        attn.proj_2,
+        mlp.fc1,
+        mlp.dwconv,
+        mlp.decompose,
+        mlp.fc2,
+    )
     if any(type(conv) is not nn.Conv2d for conv in convs):
         return False
     fast = on_gpu.applies if on_gpu.takes(x) else choice.fast
@@ -51,15 +62,25 @@ def _spatial_weights(block: nn.Module) -> tuple[Tensor, ...]:
     value = attn.value
     convs = (attn.gate, value.DW_conv0, value.DW_conv1, value.DW_conv2, value.PW_conv, attn.proj_2)
     proj_1 = attn.proj_1
-    return (block.layer_scale_1, proj_1.weight, proj_1.bias, attn.sigma.scale,
-            *(p for conv in convs for p in (conv.weight, conv.bias)))  # fmt: skip
+    return (
+        block.layer_scale_1,
+        proj_1.weight,
+        proj_1.bias,
+        attn.sigma.scale,
+        *(p for conv in convs for p in (conv.weight, conv.bias)),
+    )
 
 
 def _channel_weights(block: nn.Module) -> tuple[Tensor, ...]:
     mlp = block.mlp
     before, after = (mlp.fc1, mlp.dwconv, mlp.decompose), mlp.fc2
-    return (block.layer_scale_2, *(p for conv in before for p in (conv.weight, conv.bias)), mlp.sigma.scale,
-            after.weight, after.bias)  # fmt: skip
+    return (
+        block.layer_scale_2,
+        *(p for conv in before for p in (conv.weight, conv.bias)),
+        mlp.sigma.scale,
+        after.weight,
+        after.bias,
+    )
 
 
 def _options(block: nn.Module) -> tuple[bool, tuple[int, ...]]:

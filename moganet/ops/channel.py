@@ -16,8 +16,9 @@ from .cpu import halves
 from .products import images_at_once, product
 
 
-def forward(x: Tensor, normed: Tensor, mask: Tensor | None, weights: tuple[Tensor, ...], options: tuple,
-            kept: list | None) -> Tensor:  # fmt: skip
+def forward(
+    x: Tensor, normed: Tensor, mask: Tensor | None, weights: tuple[Tensor, ...], options: tuple, kept: list | None
+) -> Tensor:
     """All maps (B, H, W, C). ``kept`` is given what the backward pass needs: one tensor, or two per images at once."""
     scale, w1, b1, w_dw, b_dw, w_context, b_context, sigma, w2, b2 = weights
     hidden, compiled = len(w1), choice.compiled(x)
@@ -40,8 +41,9 @@ def forward(x: Tensor, normed: Tensor, mask: Tensor | None, weights: tuple[Tenso
     return out
 
 
-def backward(grad: Tensor, normed: Tensor, mask: Tensor | None, weights: tuple[Tensor, ...], options: tuple,
-             kept: list) -> tuple:  # fmt: skip
+def backward(
+    grad: Tensor, normed: Tensor, mask: Tensor | None, weights: tuple[Tensor, ...], options: tuple, kept: list
+) -> tuple:
     """Gradients of ``normed`` and of all weights, in their order."""
     scale, w1, _, w_dw, b_dw, w_context, _, sigma, w2, b2 = weights
     module, compute = (halves, halves.channel_backward) if len(kept) == 1 else (passes, _by_pytorch)
@@ -50,12 +52,23 @@ def backward(grad: Tensor, normed: Tensor, mask: Tensor | None, weights: tuple[T
     grad_normed, sums = compute(grad, normed, mask, given, kept[0] if len(kept) == 1 else kept)
     dt_sum, by_context, m, d_b_context, d_w1, d_dw, d_b_dw, d_w_context, d_b1 = sums
     d_w2, d_scale, d_sigma = module.folded_backward(m, by_context, w2, scale, sigma)
-    return grad_normed, (d_scale + b2 * dt_sum, d_w1, d_b1, d_dw, d_b_dw, d_w_context, d_b_context, d_sigma,
-                         d_w2, scale * dt_sum)  # fmt: skip
+    return grad_normed, (
+        d_scale + b2 * dt_sum,
+        d_w1,
+        d_b1,
+        d_dw,
+        d_b_dw,
+        d_w_context,
+        d_b_context,
+        d_sigma,
+        d_w2,
+        scale * dt_sum,
+    )
 
 
-def _by_pytorch(grad: Tensor, normed: Tensor, mask: Tensor | None, weights: tuple[Tensor, ...],
-                kept: list) -> tuple[Tensor, list[Tensor]]:  # fmt: skip
+def _by_pytorch(
+    grad: Tensor, normed: Tensor, mask: Tensor | None, weights: tuple[Tensor, ...], kept: list
+) -> tuple[Tensor, list[Tensor]]:
     """What ``halves.channel_backward`` gives."""
     folded_w2, subtracted, w1, w_dw, b_dw, w_context = weights
     grad_normed = torch.empty_like(normed)
@@ -73,7 +86,12 @@ def _by_pytorch(grad: Tensor, normed: Tensor, mask: Tensor | None, weights: tupl
         g, dh, *d_passes = passes.hidden_backward(dg, d_context, h, w_dw, b_dw, w_context)
         dh = dh.reshape(-1, len(w1))
         grad_normed[images] = product(dh, w1.t()).view(part.shape)
-        new = [*shared, passes.correlate(dt, g), d_context.sum(0, keepdim=True),
-               passes.correlate(dh, part.flatten(0, 2)), *d_passes]  # fmt: skip
+        new = [
+            *shared,
+            passes.correlate(dt, g),
+            d_context.sum(0, keepdim=True),
+            passes.correlate(dh, part.flatten(0, 2)),
+            *d_passes,
+        ]
         sums = new if sums is None else [a.add_(b) for a, b in zip(sums, new, strict=True)]
     return grad_normed, sums

@@ -137,19 +137,25 @@ def _plain(part: nn.Module, x: Tensor) -> bool:
 def untouched(part: nn.Module) -> bool:
     """Whether calling ``part`` would do no more than its class does. Compilers see through this."""
     return not (
-        part._forward_hooks or part._forward_pre_hooks or part._backward_hooks or part._backward_pre_hooks
+        part._forward_hooks
+        or part._forward_pre_hooks
+        or part._backward_hooks
+        or part._backward_pre_hooks
         or 'forward' in part.__dict__
-    )  # fmt: skip
+    )
 
 
 def intercepted() -> bool:
     """Whether someone else watches or transforms all that is computed."""
     return bool(
-        torch._C._len_torch_dispatch_stack() or torch._C._are_functorch_transforms_active()
+        torch._C._len_torch_dispatch_stack()
+        or torch._C._are_functorch_transforms_active()
         or torch.autograd.forward_ad._current_level >= 0
-        or hooks._global_forward_hooks or hooks._global_forward_pre_hooks
-        or hooks._global_backward_hooks or hooks._global_backward_pre_hooks
-    )  # fmt: skip
+        or hooks._global_forward_hooks
+        or hooks._global_forward_pre_hooks
+        or hooks._global_backward_hooks
+        or hooks._global_backward_pre_hooks
+    )
 
 
 def _announce_cpus() -> None:

@@ -87,8 +87,18 @@ def _grad_small_kernel(grad: Tensor, x: Tensor, sides: tuple[int, int], dilation
     channels = x.shape[-1]
     padding = [side // 2 * dilation for side in sides]
     return torch.ops.aten.convolution_backward(
-        _as_map(grad), _as_map(x), x.new_empty(channels, 1, *sides), None, [1, 1], padding, [dilation, dilation], False,
-        [0, 0], channels, (False, True, False))[1]  # fmt: skip
+        _as_map(grad),
+        _as_map(x),
+        x.new_empty(channels, 1, *sides),
+        None,
+        [1, 1],
+        padding,
+        [dilation, dilation],
+        False,
+        [0, 0],
+        channels,
+        (False, True, False),
+    )[1]
 
 
 def _phases(x: Tensor, d: int) -> Tensor:

@@ -87,12 +87,20 @@ def embed(x: Tensor, conv: nn.Conv2d, act: nn.Module) -> Tensor:
 def _embeds(x: Tensor, conv: nn.Conv2d, act: nn.Module) -> bool:
     """Whether a kernel is made for these: 3x3 of stride 2 and few channels, exact GELU, 16 bits."""
     return (
-        x.dtype in (torch.bfloat16, torch.float16) and conv.weight.dtype is x.dtype and x.shape[1] <= EMBEDDED
-        and type(conv) is nn.Conv2d and type(act) is nn.GELU and act.approximate == 'none'
+        x.dtype in (torch.bfloat16, torch.float16)
+        and conv.weight.dtype is x.dtype
+        and x.shape[1] <= EMBEDDED
+        and type(conv) is nn.Conv2d
+        and type(act) is nn.GELU
+        and act.approximate == 'none'
         and (conv.kernel_size, conv.stride, conv.padding, conv.dilation) == ((3, 3), (2, 2), (1, 1), (1, 1))
-        and conv.groups == 1 and conv.out_channels <= MADE and conv.padding_mode == 'zeros' and conv.bias is not None
-        and choice.untouched(conv) and choice.untouched(act)
-    )  # fmt: skip
+        and conv.groups == 1
+        and conv.out_channels <= MADE
+        and conv.padding_mode == 'zeros'
+        and conv.bias is not None
+        and choice.untouched(conv)
+        and choice.untouched(act)
+    )
 
 
 def _embed_by_kernel(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
@@ -103,9 +111,11 @@ def _embed_by_kernel(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
 
 
 @torch.library.custom_op(
-    'moganet::embed', mutates_args=(), device_types=('cpu', 'cuda'),
+    'moganet::embed',
+    mutates_args=(),
+    device_types=('cpu', 'cuda'),
     schema='(Tensor x, Tensor weight, Tensor bias) -> Tensor',
-)  # fmt: skip
+)
 def opaque_embed(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """The same for a compiler."""
     return _embed_by_kernel(x, weight, bias)

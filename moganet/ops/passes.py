@@ -32,8 +32,9 @@ def multi_order(x: Tensor, convs: tuple[Tensor, ...], dilations: tuple[int, ...]
     low, middle, _ = split_channels(x.shape[-1])
     y = depthwise.forward(x, w0, b0, dilations[0]).contiguous()
     for group, w, b, d in (
-        (y[..., low : low + middle], w1, b1, dilations[1]), (y[..., low + middle :], w2, b2, dilations[2])
-    ):  # fmt: skip
+        (y[..., low : low + middle], w1, b1, dilations[1]),
+        (y[..., low + middle :], w2, b2, dilations[2]),
+    ):
         group.copy_(depthwise.forward(group, w, b, d))
     return y
 

@@ -34,8 +34,7 @@ def _onednn(dtype: torch.dtype) -> bool:
     """
     if not (torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, '_linear_pointwise')):
         return False
-    x, weight, bias = (torch.arange(n, dtype=dtype).view(shape) for n, shape in
-                       ((6, (2, 3)), (12, (4, 3)), (4, (4,))))  # fmt: skip
+    x, weight, bias = (torch.arange(n, dtype=dtype).view(shape) for n, shape in ((6, (2, 3)), (12, (4, 3)), (4, (4,))))
     try:
         y = torch.ops.mkldnn._linear_pointwise(x, weight, bias, 'none', [], '')
     except (RuntimeError, TypeError):

@@ -25,8 +25,9 @@ def decomposed(normed: Tensor, sigma: Tensor, w: Tensor, b: Tensor) -> tuple[Ten
     return torch.addcmul(w, w, sigma[:, None]), b - sigma * projected, mean, projected
 
 
-def forward(x: Tensor, normed: Tensor, mask: Tensor | None, weights: tuple[Tensor, ...], options: tuple,
-            kept: list | None) -> Tensor:  # fmt: skip
+def forward(
+    x: Tensor, normed: Tensor, mask: Tensor | None, weights: tuple[Tensor, ...], options: tuple, kept: list | None
+) -> Tensor:
     """All maps (B, H, W, C). ``kept`` is given what the backward pass needs: one tensor, or four per images at once."""
     scale, w_in, b_in, sigma, w_gate, b_gate, *convs, w_value, b_value, w_out, b_out = weights
     double, dilations = options
@@ -53,8 +54,9 @@ def forward(x: Tensor, normed: Tensor, mask: Tensor | None, weights: tuple[Tenso
     return out
 
 
-def backward(grad: Tensor, normed: Tensor, mask: Tensor | None, weights: tuple[Tensor, ...], options: tuple,
-             kept: list) -> tuple:  # fmt: skip
+def backward(
+    grad: Tensor, normed: Tensor, mask: Tensor | None, weights: tuple[Tensor, ...], options: tuple, kept: list
+) -> tuple:
     """Gradients of ``normed`` and of all weights, in their order."""
     scale, w_in, b_in, sigma, w_gate, _, *convs, w_value, _, w_out, b_out = weights
     scaled_in, _, mean, projected = decomposed(normed, sigma, w_in, b_in)
@@ -66,12 +68,12 @@ def backward(grad: Tensor, normed: Tensor, mask: Tensor | None, weights: tuple[T
     grads, d_mean = weight_gradients(trained, d_in, d_out, dt_sum, by_normed, dq_sums, mean, projected)
     grad_normed.sub_(d_mean.div_(normed.shape[1] * normed.shape[2])[:, None, None])
     d_scale, d_in, d_b_in, d_sigma, d_out, d_b_out = grads
-    return grad_normed, (d_scale, d_in, d_b_in, d_sigma, d_gate, d_b_gate, *d_convs, d_value, d_b_value, d_out,
-                         d_b_out)  # fmt: skip
+    return grad_normed, (d_scale, d_in, d_b_in, d_sigma, d_gate, d_b_gate, *d_convs, d_value, d_b_value, d_out, d_b_out)
 
 
-def _by_pytorch(grad: Tensor, normed: Tensor, mask: Tensor | None, weights: tuple[Tensor, ...], options: tuple,
-                kept: list) -> tuple[Tensor, list[Tensor]]:  # fmt: skip
+def _by_pytorch(
+    grad: Tensor, normed: Tensor, mask: Tensor | None, weights: tuple[Tensor, ...], options: tuple, kept: list
+) -> tuple[Tensor, list[Tensor]]:
     """What ``halves.spatial_backward`` gives."""
     scaled_in, w_gate, *convs, w_value, scaled_out, scale = weights
     double, dilations = options
@@ -87,8 +89,14 @@ def _by_pytorch(grad: Tensor, normed: Tensor, mask: Tensor | None, weights: tupl
         flat = dt.flatten(0, 2)
         s, dg, dv, dg_sum, dv_sum = passes.gated_backward(product(flat, scaled_out.t()), g, v, double)
         u = F.silu(q)
-        new = [*shared, passes.correlate(flat, s), passes.correlate(dv, m), dv_sum,
-               passes.correlate(dg, u.view(-1, channels)), dg_sum]  # fmt: skip
+        new = [
+            *shared,
+            passes.correlate(flat, s),
+            passes.correlate(dv, m),
+            dv_sum,
+            passes.correlate(dg, u.view(-1, channels)),
+            dg_sum,
+        ]
         du, d_convs = passes.multi_order_backward(product(dv, w_value.t()).view(part.shape), u, convs, dilations)
         dq, dq_sum = passes.activated_backward(product(dg, w_gate.t()).view(part.shape), du, q)
         biases.append(dq_sum)
@@ -100,9 +108,15 @@ def _by_pytorch(grad: Tensor, normed: Tensor, mask: Tensor | None, weights: tupl
 
 
 def weight_gradients(
-    weights: tuple[Tensor, ...], d_in: Tensor, d_out: Tensor, dt_sum: Tensor, by_normed: Tensor, dq_sums: Tensor,
-    mean: Tensor, projected: Tensor,
-) -> tuple[tuple[Tensor, ...], Tensor]:  # fmt: skip
+    weights: tuple[Tensor, ...],
+    d_in: Tensor,
+    d_out: Tensor,
+    dt_sum: Tensor,
+    by_normed: Tensor,
+    dq_sums: Tensor,
+    mean: Tensor,
+    projected: Tensor,
+) -> tuple[tuple[Tensor, ...], Tensor]:
     """Of the layer scale, of ``proj_1`` and gamma_s, and of ``proj_2``; and that of the means of ``normed``, its sign
     turned.
 

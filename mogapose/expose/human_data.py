@@ -221,9 +221,13 @@ def write_human_data(
     count, order = len(image_path), np.argsort(slots)
     boxes = np.concatenate((_shaped(path, 'bbox_xywh', bbox_xywh, (count, 4)), np.ones((count, 1), np.float32)), 1)
     content = dict(
-        __data_len__=count, __key_strict__=False, __keypoints_compressed__=bool(len(slots)),
-        image_path=np.array(image_path), bbox_xywh=boxes, **extra,
-    )  # fmt: skip
+        __data_len__=count,
+        __key_strict__=False,
+        __keypoints_compressed__=bool(len(slots)),
+        image_path=np.array(image_path),
+        bbox_xywh=boxes,
+        **extra,
+    )
     mask = np.zeros(NUM_HUMAN_DATA, np.uint8)
     mask[list(slots)] = 1
     for key, values in dict(keypoints2d=keypoints2d, keypoints3d=keypoints3d).items():

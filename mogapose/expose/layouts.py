@@ -20,8 +20,9 @@ BODY_MODEL = re.compile(r'(body_model_(?:train|test))\..+')
 # Parts of the vector, where the index has another name than ours.
 PARTS = dict(shape='betas')
 # Its layers of body models, by ours and the names of the files in the folder that model_path names.
-BODY_MODELS = dict(MANOLayer=('MANO', 'MANO_RIGHT'), FLAMELayer=('FLAME', 'FLAME_NEUTRAL'),
-                   SMPLXLayer=('SMPLX', 'SMPLX_NEUTRAL'))  # fmt: skip
+BODY_MODELS = dict(
+    MANOLayer=('MANO', 'MANO_RIGHT'), FLAMELayer=('FLAME', 'FLAME_NEUTRAL'), SMPLXLayer=('SMPLX', 'SMPLX_NEUTRAL')
+)
 
 
 def from_released(state_dict: Mapping[str, Tensor], slices: Mapping[str, slice]) -> tuple[dict[str, Tensor], str]:

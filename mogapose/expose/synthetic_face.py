@@ -204,10 +204,18 @@ class Head:
         lower, upper = self.rim[: 2 * MOUTH_HALF + 1], [self.rim[0], *self.upper, self.rim[2 * MOUTH_HALF]]
         right, left = self._vertex(lower[0]), self._vertex(lower[-1])
         outer = 0.010
-        found += [right, *(self._locate(x, MOUTH_Y + h) for x, h in ((-0.012, 0.8 * outer), (-0.005, outer), (0, outer),
-                  (0.005, outer), (0.012, 0.8 * outer))), left]  # fmt: skip
-        found += [self._locate(x, MOUTH_Y - h) for x, h in ((0.012, outer), (0.006, 1.3 * outer), (0, 1.4 * outer),
-                  (-0.006, 1.3 * outer), (-0.012, outer))]  # fmt: skip
+        found += [
+            right,
+            *(
+                self._locate(x, MOUTH_Y + h)
+                for x, h in ((-0.012, 0.8 * outer), (-0.005, outer), (0, outer), (0.005, outer), (0.012, 0.8 * outer))
+            ),
+            left,
+        ]
+        found += [
+            self._locate(x, MOUTH_Y - h)
+            for x, h in ((0.012, outer), (0.006, 1.3 * outer), (0, 1.4 * outer), (-0.006, 1.3 * outer), (-0.012, outer))
+        ]
         steps = (MOUTH_HALF - 4, MOUTH_HALF, MOUTH_HALF + 4)
         found += [right, *(self._vertex(upper[k]) for k in steps), left, *(self._vertex(lower[k]) for k in steps[::-1])]
         return np.array([face for face, _ in found]), np.array([bary for _, bary in found])

@@ -155,8 +155,17 @@ def _build(shape: np.ndarray) -> dict:
     thumb_base = [*rows[1][TOP : TOP + 3], *(row[TOP + 2] for row in rows[2:5])]
     thumb_base += [rows[4][TOP + 1], rows[4][TOP], rows[3][TOP], rows[2][TOP]]
     arcs['thumb'], tips['thumb'] = _finger(surface, thumb_base, 'thumb', stretch, start_arc=0.024)
-    return dict(surface=surface, rows=rows, wrist=wrist, between=between, thumb_base=thumb_base, arcs=arcs, tips=tips,
-                knuckles=knuckles, scale=stretch['scale'])  # fmt: skip
+    return dict(
+        surface=surface,
+        rows=rows,
+        wrist=wrist,
+        between=between,
+        thumb_base=thumb_base,
+        arcs=arcs,
+        tips=tips,
+        knuckles=knuckles,
+        scale=stretch['scale'],
+    )
 
 
 def _vertices(build: dict, faces: np.ndarray) -> np.ndarray:

@@ -95,8 +95,15 @@ def data(folder: Path) -> dict[str, np.ndarray]:
     found = {}
     (folder / 'rewritten').mkdir()
     for path in sorted((folder / 'preprocessed_datasets').iterdir()):
-        dataset = HumanImageSMPLXDataset(str(folder), [], 'own', ann_file=path.name, convention=path.stem,
-                                         num_betas=100 if path.stem == 'flame' else 10, num_expression=50)  # fmt: skip
+        dataset = HumanImageSMPLXDataset(
+            str(folder),
+            [],
+            'own',
+            ann_file=path.name,
+            convention=path.stem,
+            num_betas=100 if path.stem == 'flame' else 10,
+            num_expression=50,
+        )
         for index in range(len(dataset)):
             info = dataset.prepare_raw_data(index)
             for name in info:
@@ -134,14 +141,16 @@ def sample(convention: str, generator: np.random.Generator) -> dict[str, np.ndar
 def transforms() -> dict:
     found = {}
     for convention in KEYPOINTS:
-        pipeline = Compose([
-            dict(type='BBoxCenterJitter', factor=0.2, dist='uniform'),
-            dict(type='RandomHorizontalFlip', flip_prob=0 if convention == 'mano' else 0.5, convention=convention),
-            dict(type='GetRandomScaleRotation', rot_factor=30, scale_factor=0.2, rot_prob=0.6),
-            dict(type='MeshAffine', img_res=64),
-            dict(type='RandomChannelNoise', noise_factor=0.4),
-            dict(type='SimulateLowRes', dist='categorical', cat_factors=(1.0, 1.2, 1.5, 2.0, 3.0, 4.0)),
-        ])  # fmt: skip
+        pipeline = Compose(
+            [
+                dict(type='BBoxCenterJitter', factor=0.2, dist='uniform'),
+                dict(type='RandomHorizontalFlip', flip_prob=0 if convention == 'mano' else 0.5, convention=convention),
+                dict(type='GetRandomScaleRotation', rot_factor=30, scale_factor=0.2, rot_prob=0.6),
+                dict(type='MeshAffine', img_res=64),
+                dict(type='RandomChannelNoise', noise_factor=0.4),
+                dict(type='SimulateLowRes', dist='categorical', cat_factors=(1.0, 1.2, 1.5, 2.0, 3.0, 4.0)),
+            ]
+        )
         for seed in SEEDS:
             given = sample(convention, np.random.default_rng(seed))
             found |= {f'{convention}/{seed}/in/{key}': value.copy() for key, value in given.items()}

@@ -6,8 +6,10 @@ from PIL import Image
 
 from mogacls import draw
 
-INK = {name: np.array([int(color[i : i + 2], 16) for i in (1, 3, 5)]) for name, color in
-       dict(good=draw.GOOD, bad=draw.BAD, bar=draw.BAR).items()}  # fmt: skip
+INK = {
+    name: np.array([int(color[i : i + 2], 16) for i in (1, 3, 5)])
+    for name, color in dict(good=draw.GOOD, bad=draw.BAD, bar=draw.BAR).items()
+}
 
 
 def share(path, color):
@@ -43,8 +45,9 @@ def test_fewer_than_five_classes_are_all_shown(tmp_path, image):
 
 def test_grid_shows_every_image_and_marks_errors(tmp_path, image):
     def grid(count, predicted):
-        return draw.draw_grid([image] * count, predicted, [1] * count, [0.9] * count, ['a', 'b'],
-                              tmp_path / f'{count}{predicted[0]}.png')  # fmt: skip
+        return draw.draw_grid(
+            [image] * count, predicted, [1] * count, [0.9] * count, ['a', 'b'], tmp_path / f'{count}{predicted[0]}.png'
+        )
 
     right, wrong = grid(8, [1] * 8), grid(8, [0] * 8)
     assert share(right, 'good') > 0 and share(right, 'bad') == 0

@@ -44,8 +44,17 @@ default_hooks = dict(checkpoint=dict(max_keep_ckpts=-1, save_best=None), logger=
 
 
 def command(config, work_dir, *options):
-    return ['bash', str(ROOT / 'tools/dist_train.sh'), str(config), '2', '--work-dir', str(work_dir), *options,
-            '--cfg-options', 'train_dataloader.batch_size=2']  # fmt: skip
+    return [
+        'bash',
+        str(ROOT / 'tools/dist_train.sh'),
+        str(config),
+        '2',
+        '--work-dir',
+        str(work_dir),
+        *options,
+        '--cfg-options',
+        'train_dataloader.batch_size=2',
+    ]
 
 
 ENVIRONMENT = dict(
@@ -61,8 +70,9 @@ def losses(work_dir, rank):
 
 def kill_at_second_checkpoint(config, work_dir):
     """Start two processes, kill one when the first checkpoint is whole, and return the exit code of the launcher."""
-    launcher = subprocess.Popen(command(config, work_dir), env=ENVIRONMENT, stdout=subprocess.PIPE,
-                                stderr=subprocess.STDOUT, text=True)  # fmt: skip
+    launcher = subprocess.Popen(
+        command(config, work_dir), env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
     output = []
     for line in launcher.stdout:
         output.append(line)

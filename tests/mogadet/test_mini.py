@@ -180,8 +180,13 @@ def test_use_points_any_recipe_at_the_mini_data(root, monkeypatch):
 
 
 def test_use_reaches_wrapped_data_sets_and_other_formats(root):
-    voc = dict(type='VOCDataset', data_root='x', ann_file='VOC2007/ImageSets/Main/train.txt',
-               data_prefix=dict(sub_data_root='VOC2007/'), pipeline=['kept'])  # fmt: skip
+    voc = dict(
+        type='VOCDataset',
+        data_root='x',
+        ann_file='VOC2007/ImageSets/Main/train.txt',
+        data_prefix=dict(sub_data_root='VOC2007/'),
+        pipeline=['kept'],
+    )
     cfg = Config(
         dict(
             model=dict(bbox_head=[dict(num_classes=20)] * 2),

@@ -119,8 +119,17 @@ def test_own_data_with_a_broken_image_end_in_one_line(workers, own, tmp_path, ca
 
 def test_own_data_with_other_classes_end_in_one_line(own, capsys):
     config = own('pets')
-    assert run_tool('train', config, '--work-dir', 'run', '--cfg-options',
-                    "train_dataloader.dataset.metainfo.classes=('cat','fox')") == 1  # fmt: skip
+    assert (
+        run_tool(
+            'train',
+            config,
+            '--work-dir',
+            'run',
+            '--cfg-options',
+            "train_dataloader.dataset.metainfo.classes=('cat','fox')",
+        )
+        == 1
+    )
     error = capsys.readouterr().err.strip().splitlines()[-1]
     assert 'data/pets/train.json has the categories cat, dog, and' in error and 'has not fox' in error
 

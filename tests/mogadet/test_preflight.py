@@ -31,8 +31,10 @@ def scope():
 def box(number: int, image: int, bbox: list, category: int = 1, **keys) -> dict:
     x, y, w, h = bbox
     polygon = [[x, y, x + w, y, x + w, y + h, x, y + h]]
-    return dict(dict(id=number, image_id=image, category_id=category, bbox=bbox, area=w * h, iscrowd=0,
-                     segmentation=polygon), **keys)  # fmt: skip
+    return dict(
+        dict(id=number, image_id=image, category_id=category, bbox=bbox, area=w * h, iscrowd=0, segmentation=polygon),
+        **keys,
+    )
 
 
 @pytest.fixture
@@ -48,8 +50,9 @@ def pets(tmp_path):
             images.append(dict(id=i, file_name=f'{i}.png', width=WIDTH, height=HEIGHT))
         if annotations is None:
             annotations = [box(i, i, [4, 5, 20, 10], category=1 + i % 2) for i in range(1, 4)]
-        table = dict(images=images, annotations=annotations,
-                     categories=[dict(id=1, name='cat'), dict(id=2, name='dog')])  # fmt: skip
+        table = dict(
+            images=images, annotations=annotations, categories=[dict(id=1, name='cat'), dict(id=2, name='dog')]
+        )
         table.update(keys)
         text = json.dumps({key: value for key, value in table.items() if value is not None})
         (root / 'train.json').write_text(text)
@@ -59,9 +62,17 @@ def pets(tmp_path):
 
 
 def load(root, classes=('cat', 'dog'), pipeline=LOAD, **options) -> CheckedCoco:
-    return DATASETS.build(dict(
-        type='CheckedCoco', data_root=str(root), ann_file='train.json', data_prefix=dict(img='images/'),
-        metainfo=dict(classes=classes), pipeline=pipeline, **options))  # fmt: skip
+    return DATASETS.build(
+        dict(
+            type='CheckedCoco',
+            data_root=str(root),
+            ann_file='train.json',
+            data_prefix=dict(img='images/'),
+            metainfo=dict(classes=classes),
+            pipeline=pipeline,
+            **options,
+        )
+    )
 
 
 @pytest.fixture
@@ -75,9 +86,16 @@ def said(monkeypatch):
 def test_good_data_load_as_mmdet_loads_them_without_a_word(pets, said):
     root = pets()
     checked = load(root, pipeline=LOAD_MASKS)
-    plain = DATASETS.build(dict(
-        type='CocoDataset', data_root=str(root), ann_file='train.json', data_prefix=dict(img='images/'),
-        metainfo=dict(classes=('cat', 'dog')), pipeline=LOAD_MASKS))  # fmt: skip
+    plain = DATASETS.build(
+        dict(
+            type='CocoDataset',
+            data_root=str(root),
+            ann_file='train.json',
+            data_prefix=dict(img='images/'),
+            metainfo=dict(classes=('cat', 'dog')),
+            pipeline=LOAD_MASKS,
+        )
+    )
     assert [checked.get_data_info(i) for i in range(3)] == [plain.get_data_info(i) for i in range(3)]
     assert checked[0]['gt_masks'].masks.sum() == 20 * 10
     assert said == []
@@ -85,13 +103,18 @@ def test_good_data_load_as_mmdet_loads_them_without_a_word(pets, said):
 
 def test_boxes_that_cannot_be_used_are_left_out_with_a_count(pets, said):
     good = box(1, 1, [4, 5, 20, 10])
-    root = pets([
-        good,
-        box(2, 1, [4, 5, 0, 10]), box(3, 2, [4, 5, 20, 0.5]), box(4, 1, [4, 5, 20, 10], area=0),
-        box(5, 1, [WIDTH, 5, 20, 10]), box(6, 1, [-30, 5, 20, 10]),
-        box(7, 1, [4, 5, float('nan'), 10], area=1),
-        box(8, 2, [4, 5, 20, 10], category=2),
-    ])  # fmt: skip
+    root = pets(
+        [
+            good,
+            box(2, 1, [4, 5, 0, 10]),
+            box(3, 2, [4, 5, 20, 0.5]),
+            box(4, 1, [4, 5, 20, 10], area=0),
+            box(5, 1, [WIDTH, 5, 20, 10]),
+            box(6, 1, [-30, 5, 20, 10]),
+            box(7, 1, [4, 5, float('nan'), 10], area=1),
+            box(8, 2, [4, 5, 20, 10], category=2),
+        ]
+    )
     data = load(root, classes=('cat',))
     assert [len(data.get_data_info(i)['instances']) for i in range(3)] == [1, 0, 0]
     assert said == [
@@ -132,18 +155,26 @@ def test_masks_of_another_size_are_left_out_with_a_count(pets, said):
         (dict(categories=None), "train.json has no 'categories': expected COCO json with the lists images,"),
         (dict(annotations=[]), 'no box to train on in 3 images .it has no annotations.'),
         (dict(annotations=[box(1, 1, [4, 5, 0, 0])]), 'no box to train on in 3 images .1 of less than a pixel'),
-        (dict(annotations=[dict(id=7, image_id=1, category_id=1, bbox=[1, 2, 3, 4])]),
-         "annotation 7 of 1.png has no 'area'"),
+        (
+            dict(annotations=[dict(id=7, image_id=1, category_id=1, bbox=[1, 2, 3, 4])]),
+            "annotation 7 of 1.png has no 'area'",
+        ),
         (dict(annotations=[dict(id=7)]), "train.json: an entry of it has no 'image_id'"),
         (dict(images=[dict(id=1, file_name='1.png')]), "train.json: image 1 has no 'height'"),
-        (dict(categories=[dict(id=1, name='chat'), dict(id=2, name='dog')]),
-         r"has the categories chat, dog, and .* it has not cat: set metainfo=dict\(classes=\('chat', 'dog', ...\)\)"),
-        (dict(categories=[dict(id=1, name='dog'), dict(id=2, name='cat')]),
-         'has the classes in the order dog, cat, the data set in the order cat, dog'),
-        (dict(categories=[dict(id=1, name='cat'), dict(id=2, name='dog'), dict(id=3, name='dog')]),
-         'in the order cat, dog, dog'),
+        (
+            dict(categories=[dict(id=1, name='chat'), dict(id=2, name='dog')]),
+            r"has the categories chat, dog, and .* it has not cat: set metainfo=dict\(classes=\('chat', 'dog', ...\)\)",
+        ),
+        (
+            dict(categories=[dict(id=1, name='dog'), dict(id=2, name='cat')]),
+            'has the classes in the order dog, cat, the data set in the order cat, dog',
+        ),
+        (
+            dict(categories=[dict(id=1, name='cat'), dict(id=2, name='dog'), dict(id=3, name='dog')]),
+            'in the order cat, dog, dog',
+        ),
     ],
-)  # fmt: skip
+)
 def test_file_that_cannot_be_used_is_named(keys, message, pets):
     with pytest.raises(ValueError, match=message):
         load(pets(**keys))
@@ -173,8 +204,16 @@ def test_missing_images_are_counted_and_the_first_is_named(pets):
     with pytest.raises(FileNotFoundError, match=r'images/2\.png does not exist; .* names 1 such of 3 images'):
         load(root)
     with pytest.raises(FileNotFoundError, match='names 3 such of 3 images'):
-        DATASETS.build(dict(type='CheckedCoco', data_root=str(root), ann_file='train.json', pipeline=LOAD,
-                            data_prefix=dict(img='photos/'), metainfo=dict(classes=('cat', 'dog'))))  # fmt: skip
+        DATASETS.build(
+            dict(
+                type='CheckedCoco',
+                data_root=str(root),
+                ann_file='train.json',
+                pipeline=LOAD,
+                data_prefix=dict(img='photos/'),
+                metainfo=dict(classes=('cat', 'dog')),
+            )
+        )
 
 
 def test_unreadable_image_is_named(pets):
@@ -200,9 +239,12 @@ def config(root, classes=('cat', 'dog'), **keys) -> Config:
     if classes:
         dataset['metainfo'] = dict(classes=classes)
     head = dict(bbox_head=[dict(type='Shared2FCBBoxHead', num_classes=2)], mask_head=dict(num_classes=2))
-    return Config(dict(
-        model=dict(roi_head=head, semantic_head=dict(num_classes=183)),
-        train_dataloader=dict(dataset=dict(type='RepeatDataset', times=2, dataset=dict(dataset, **keys)))))  # fmt: skip
+    return Config(
+        dict(
+            model=dict(roi_head=head, semantic_head=dict(num_classes=183)),
+            train_dataloader=dict(dataset=dict(type='RepeatDataset', times=2, dataset=dict(dataset, **keys))),
+        )
+    )
 
 
 def test_check_lets_the_file_be_checked_as_it_is_read(pets):
@@ -221,13 +263,18 @@ def test_other_data_sets_stay_as_they_are(pets):
 @pytest.mark.parametrize(
     'classes, words',
     [
-        (('cat', 'dog', 'fox'), ['train_dataloader.dataset has 3 classes',
-                                 'model.roi_head.bbox_head.0.num_classes is 2: set --cfg-options ',
-                                 'model.roi_head.bbox_head.0.num_classes=3 model.roi_head.mask_head.num_classes=3']),
+        (
+            ('cat', 'dog', 'fox'),
+            [
+                'train_dataloader.dataset has 3 classes',
+                'model.roi_head.bbox_head.0.num_classes is 2: set --cfg-options ',
+                'model.roi_head.bbox_head.0.num_classes=3 model.roi_head.mask_head.num_classes=3',
+            ],
+        ),
         (None, ['the 80 classes of the original data', 'set metainfo=dict(classes=(...)) in each dataset']),
         ('cat', ["metainfo.classes='cat' is one string"]),
     ],
-)  # fmt: skip
+)
 def test_number_of_classes_must_be_the_heads(classes, words, pets):
     with pytest.raises(ValueError) as error:
         check_detection(config(pets(), classes), ('train_dataloader',))
@@ -255,8 +302,9 @@ def voc(tmp_path):
 
 
 def voc_config(root, classes=('cat', 'dog')) -> Config:
-    return config(root, classes, type='XMLDataset', ann_file='ImageSets/Main/train.txt',
-                  data_prefix=dict(sub_data_root=''))  # fmt: skip
+    return config(
+        root, classes, type='XMLDataset', ann_file='ImageSets/Main/train.txt', data_prefix=dict(sub_data_root='')
+    )
 
 
 def test_voc_folder_passes(voc):

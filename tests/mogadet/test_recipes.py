@@ -238,8 +238,10 @@ def test_giou_heads_are_those_of_mmdets_convnext():
         / '.mim/configs/convnext/cascade-mask-rcnn_convnext-t-p4-w7_fpn_4conv1fc-giou_amp-ms-crop-3x_coco.py',
         import_custom_modules=False,
     )
-    ours = [dict(head, bbox_coder=dict(head.bbox_coder, target_means=[0.0] * 4))
-            for head in recipe(GIOU).model.roi_head.bbox_head]  # fmt: skip
+    ours = [
+        dict(head, bbox_coder=dict(head.bbox_coder, target_means=[0.0] * 4))
+        for head in recipe(GIOU).model.roi_head.bbox_head
+    ]
     assert plain(ours) == plain(theirs.model.roi_head.bbox_head)
     assert plain(recipe(GIOU).train_pipeline) == plain(theirs.train_pipeline)
     assert plain(recipe(GIOU).param_scheduler) == plain(theirs.param_scheduler)
@@ -299,8 +301,10 @@ def test_rate_warms_up_and_falls_as_released(name, warmup, epochs):
     cfg, length = recipe(name), 100
     top = cfg.optim_wrapper.optimizer.lr
     optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=top)
-    schedulers = [PARAM_SCHEDULERS.build(dict(s), default_args=dict(optimizer=optimizer, epoch_length=length))
-                  for s in cfg.param_scheduler]  # fmt: skip
+    schedulers = [
+        PARAM_SCHEDULERS.build(dict(s), default_args=dict(optimizer=optimizer, epoch_length=length))
+        for s in cfg.param_scheduler
+    ]
     rates = []
     for step in range(1, epochs * length + 1):
         rates.append(optimizer.param_groups[0]['lr'])

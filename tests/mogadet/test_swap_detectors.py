@@ -47,8 +47,14 @@ def test_swapped_detector_trains_and_predicts(name, stages, place, channels, tmp
         assert cfg.model.backbone.out_indices == stages
         assert swapping.look_up(cfg.model, place) == channels
         model = swapping.build(cfg.model)
-        batch = demo_mm_inputs(2, (3, SIDE, SIDE), num_items=[3, 2], num_classes=5, use_box_type=True,
-                               with_mask='loss_mask' in str(cfg.model))  # fmt: skip
+        batch = demo_mm_inputs(
+            2,
+            (3, SIDE, SIDE),
+            num_items=[3, 2],
+            num_classes=5,
+            use_box_type=True,
+            with_mask='loss_mask' in str(cfg.model),
+        )
         for sample in batch['data_samples']:
             sample.set_metainfo(dict(batch_input_shape=(SIDE, SIDE), pad_shape=(SIDE, SIDE), scale_factor=(1.0, 1.0)))
         swapping.check_training_step(model, batch)

@@ -31,8 +31,10 @@ def both(*modules: str) -> set[str]:
 
 
 def fpn(laterals: int, outputs: int) -> set[str]:
-    return both(*(f'neck.lateral_convs.{i}.conv' for i in range(laterals)),
-                *(f'neck.fpn_convs.{i}.conv' for i in range(outputs)))  # fmt: skip
+    return both(
+        *(f'neck.lateral_convs.{i}.conv' for i in range(laterals)),
+        *(f'neck.fpn_convs.{i}.conv' for i in range(outputs)),
+    )
 
 
 def mmdet2_names(name: str) -> set[str]:
@@ -62,10 +64,20 @@ def build(cfg, device='cpu'):
 
 def write_mmdet2(path, model, **more) -> None:
     """A checkpoint as mmcv 1 writes it for mmdet 2."""
-    meta = dict(mmdet_version='2.26.0+31c8495', CLASSES=CocoDataset.METAINFO['classes'],
-                PALETTE=list(CocoDataset.METAINFO['palette']), env_info='sys.platform: linux', seed=0, exp_name='x.py',
-                config="model = dict(type='MaskRCNN', backbone=dict(type='MogaNet_feat', arch='xtiny'))",
-                epoch=12, iter=87960, mmcv_version='1.7.0', time='Sun Nov 20 10:00:00 2022', hook_msgs={})  # fmt: skip
+    meta = dict(
+        mmdet_version='2.26.0+31c8495',
+        CLASSES=CocoDataset.METAINFO['classes'],
+        PALETTE=list(CocoDataset.METAINFO['palette']),
+        env_info='sys.platform: linux',
+        seed=0,
+        exp_name='x.py',
+        config="model = dict(type='MaskRCNN', backbone=dict(type='MogaNet_feat', arch='xtiny'))",
+        epoch=12,
+        iter=87960,
+        mmcv_version='1.7.0',
+        time='Sun Nov 20 10:00:00 2022',
+        hook_msgs={},
+    )
     torch.save(dict(meta=meta, state_dict=model.state_dict(), **more), path)
 
 
@@ -83,18 +95,30 @@ def coco(tmp_path):
         images=[dict(id=i, file_name=f'{i}.jpg', height=48, width=64) for i in (1, 2)],
         categories=[dict(id=i, name=name) for i, name in enumerate(CocoDataset.METAINFO['classes'], start=1)],
         annotations=[
-            dict(id=i, image_id=i, category_id=i, iscrowd=0, area=400, bbox=[10, 10, 20, 20],
-                 segmentation=[[10, 10, 30, 10, 30, 30, 10, 30]])
+            dict(
+                id=i,
+                image_id=i,
+                category_id=i,
+                iscrowd=0,
+                area=400,
+                bbox=[10, 10, 20, 20],
+                segmentation=[[10, 10, 30, 10, 30, 30, 10, 30]],
+            )
             for i in (1, 2)
         ],
-    )  # fmt: skip
+    )
     (root / 'annotations/instances_val2017.json').write_text(json.dumps(content))
     return root
 
 
 def small_images(coco):
-    return ['--cfg-options', f'data_root={coco}', 'test_dataloader.dataset.pipeline.1.scale=(128,96)',
-            'test_dataloader.num_workers=0', 'test_dataloader.persistent_workers=False']  # fmt: skip
+    return [
+        '--cfg-options',
+        f'data_root={coco}',
+        'test_dataloader.dataset.pipeline.1.scale=(128,96)',
+        'test_dataloader.num_workers=0',
+        'test_dataloader.persistent_workers=False',
+    ]
 
 
 def test_every_released_detector_has_the_name_of_its_config():
@@ -142,8 +166,17 @@ def test_file_of_mmdet_2_is_tested_by_its_name(name, weights, coco, tmp_path, mo
     write_mmdet2(weights / row.file, model, optimizer=dict(state={}, param_groups=[]))
     rcnn = '' if name.startswith('retina') else 'rcnn.'
     low = f'model.test_cfg.{rcnn}score_thr=0.0'
-    call('test', CONFIGS / f'{name}.py', f'moganet://det/{name}', '--work-dir', 'run', '--out', 'found.pkl',
-         *small_images(coco), low)  # fmt: skip
+    call(
+        'test',
+        CONFIGS / f'{name}.py',
+        f'moganet://det/{name}',
+        '--work-dir',
+        'run',
+        '--out',
+        'found.pkl',
+        *small_images(coco),
+        low,
+    )
     found = pickle.loads((tmp_path / 'found.pkl').read_bytes())  # noqa: S301  written just above
 
     cfg = load_config(CONFIGS / f'{name}.py', dict(data_root=str(coco)))

@@ -65,8 +65,10 @@ def spoilt_config(tiny_config, tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
 
     def write(at, rank=0):
-        return tiny_config("custom_imports = dict(imports=['mogacls', 'spoiler'])",
-                           f"model = dict(type='SpoiltClassifier', at={at}, rank={rank})")  # fmt: skip
+        return tiny_config(
+            "custom_imports = dict(imports=['mogacls', 'spoiler'])",
+            f"model = dict(type='SpoiltClassifier', at={at}, rank={rank})",
+        )
 
     yield write
     sys.modules.pop('spoiler', None)
@@ -90,8 +92,9 @@ def test_infinite_loss_before_any_checkpoint(spoilt_config, tmp_path, capsys):
 def test_bad_weights_replace_no_checkpoint(by_epoch, tiny_config, tmp_path, capsys):
     name = ('epoch_1.pth', 'epoch_2.pth') if by_epoch else ('iter_3.pth', 'iter_6.pth')
     checkpoint = dict(max_keep_ckpts=1, by_epoch=by_epoch, interval=1 if by_epoch else 3, save_best=None)
-    config = tiny_config("custom_hooks = [dict(type='SpoilWeights', at=6)]",
-                         f'default_hooks = dict(checkpoint={checkpoint})')  # fmt: skip
+    config = tiny_config(
+        "custom_hooks = [dict(type='SpoilWeights', at=6)]", f'default_hooks = dict(checkpoint={checkpoint})'
+    )
     assert run_tool('train', config, '--work-dir', tmp_path / 'run') == 1
     error = capsys.readouterr().err.strip().splitlines()[-1]
     assert 'iteration 6: 1 weights are not finite, the first is backbone.norm4.weight.' in error
@@ -101,8 +104,7 @@ def test_bad_weights_replace_no_checkpoint(by_epoch, tiny_config, tmp_path, caps
 
 @pytest.mark.slow
 def test_every_process_stops(spoilt_config, tmp_path):
-    env = dict(os.environ, PYTHONPATH=f'{ROOT}{os.pathsep}{tmp_path}', OMP_NUM_THREADS='1',
-               PYTHON=sys.executable)  # fmt: skip
+    env = dict(os.environ, PYTHONPATH=f'{ROOT}{os.pathsep}{tmp_path}', OMP_NUM_THREADS='1', PYTHON=sys.executable)
     command = ['bash', ROOT / 'tools/dist_train.sh', spoilt_config(at=2, rank=1), '2', '--work-dir', tmp_path / 'run']
     done = subprocess.run(list(map(str, command)), capture_output=True, text=True, env=env, timeout=300)
     assert done.returncode != 0

@@ -162,10 +162,11 @@ def test_only_the_fastest_way_of_ours_has_goals_and_only_on_a_gpu(monkeypatch):
 
 def test_the_goals_of_a_gpu_are_those_promised():
     speedups = {rival: round(1 / goal, 6) for rival, goal in whole.INFERENCE_GOALS.items()}
-    assert speedups == {
-        'reference path': 3, 'reference path, compiled': 1.3, 'ConvNeXt-T of timm, compiled': 1}  # fmt: skip
+    assert speedups == {'reference path': 3, 'reference path, compiled': 1.3, 'ConvNeXt-T of timm, compiled': 1}
     assert {rival: round(1 / goal, 6) for rival, goal in whole.TRAINING_GOALS.items()} == {
-        'reference path': 1.8, 'reference path, compiled': 1.25}  # fmt: skip
+        'reference path': 1.8,
+        'reference path, compiled': 1.25,
+    }
     assert memory.GOALS == (0.65, 0.30)
 
 
@@ -182,8 +183,13 @@ def test_a_cpu_is_asked_for_every_way_to_run_small(monkeypatch):
         ('inference, small fused in bfloat16, 32x32 batch 1', 3.5),
     ]
     assert [r.name for r in rates] == [
-        'MogaNet-S, reference path', 'MogaNet-S, fused', 'MogaNet-S, fused + torch.compile',
-        'ConvNeXt-T, timm', 'Swin-T, timm', 'ResNet-50, timm']  # fmt: skip
+        'MogaNet-S, reference path',
+        'MogaNet-S, fused',
+        'MogaNet-S, fused + torch.compile',
+        'ConvNeXt-T, timm',
+        'Swin-T, timm',
+        'ResNet-50, timm',
+    ]
 
 
 @pytest.mark.parametrize('batch, speedup', [(1, 1.9), (2, 1.9)])
@@ -194,11 +200,13 @@ def test_fused_sizes_have_goals_of_throughput_and_latency(batch, speedup):
 
 
 def test_growth_is_seen_beside_the_pixels():
-    points = growth.compared([
-        growth.Growth('s', 1, 100, ms=20.0, mib=10.0),
-        growth.Growth('s', 2, 100, ms=20.0, mib=10.0),
-        growth.Growth('s', 4, 100, ms=40.0, mib=20.0),
-    ])  # fmt: skip
+    points = growth.compared(
+        [
+            growth.Growth('s', 1, 100, ms=20.0, mib=10.0),
+            growth.Growth('s', 2, 100, ms=20.0, mib=10.0),
+            growth.Growth('s', 4, 100, ms=40.0, mib=20.0),
+        ]
+    )
     assert [p.time_ratio for p in points] == pytest.approx([2, 1, 1])
     assert [p.memory_ratio for p in points] == pytest.approx([2, 1, 1])
     assert [p.line().count('*') for p in points] == [2, 0, 0]
@@ -263,10 +271,16 @@ def test_a_run_waits_for_its_own_data_with_its_own_hooks(tiny_config, monkeypatc
 def test_a_recipe_keeps_its_kind_of_loop(monkeypatch):
     loops = [dict(max_epochs=30), dict(type='IterBasedTrainLoop', max_iters=4000, val_interval=100)]
     for loop in loops:
-        cfg = Config(dict(
-            train_cfg=loop, default_hooks=dict(checkpoint=dict(interval=1), timer=dict(type='IterTimerHook')),
-            custom_hooks=[dict(type='EMAHook')], param_scheduler=[dict(type='OneCycleLR')], val_cfg=dict(),
-            train_dataloader=dict(batch_size=4, num_workers=3, dataset=dict(type='D'))))  # fmt: skip
+        cfg = Config(
+            dict(
+                train_cfg=loop,
+                default_hooks=dict(checkpoint=dict(interval=1), timer=dict(type='IterTimerHook')),
+                custom_hooks=[dict(type='EMAHook')],
+                param_scheduler=[dict(type='OneCycleLR')],
+                val_cfg=dict(),
+                train_dataloader=dict(batch_size=4, num_workers=3, dataset=dict(type='D')),
+            )
+        )
         monkeypatch.setattr(runs, 'load_config', lambda path, cfg=cfg: cfg)
         runs.config('a.py', 10, 'work')
         assert cfg.val_cfg is None and cfg.default_hooks.checkpoint is None and cfg.custom_hooks[0].type == 'EMAHook'
@@ -292,8 +306,10 @@ def rgb(colour):
 
 
 def test_the_picture_shows_ours_and_theirs(tmp_path):
-    ours = [whole.Point(f'MogaNet-{size}', speed, top1, 'a', True) for size, speed, top1 in
-            (('XT', 900.0, 76.5), ('S', 300.0, 83.4))]  # fmt: skip
+    ours = [
+        whole.Point(f'MogaNet-{size}', speed, top1, 'a', True)
+        for size, speed, top1 in (('XT', 900.0, 76.5), ('S', 300.0, 83.4))
+    ]
     theirs = [whole.Point('Swin-T', 310.0, 81.3, 'b', False)]
     alone = picture.draw_points(ours, 'title', tmp_path / 'deeper' / 'alone.png')
     both = picture.draw_points(ours + theirs, 'title', tmp_path / 'both.png')

@@ -99,12 +99,19 @@ def runner(work_dir, epochs, **options):
             dict(type='CosineAnnealingLR', T_max=4, convert_to_iter_based=True),
             dict(type='ReduceOnPlateauParamScheduler', param_name='lr', monitor='noise/score'),
         ],
-        default_hooks=dict(checkpoint=dict(type='CheckpointHook', interval=1, save_best='auto', rule='greater',
-                                           published_keys=['meta', 'state_dict'])),
+        default_hooks=dict(
+            checkpoint=dict(
+                type='CheckpointHook',
+                interval=1,
+                save_best='auto',
+                rule='greater',
+                published_keys=['meta', 'state_dict'],
+            )
+        ),
         custom_hooks=[dict(type='EMAHook', momentum=0.5), dict(type='StrictLoad')],
         randomness=dict(seed=1),
         log_level='WARNING',
-    )  # fmt: skip
+    )
     return Runner.from_cfg(Config(cfg | options))
 
 

@@ -82,9 +82,14 @@ def test_misspelt_options_are_refused(recipe, option, words):
 
 @pytest.mark.parametrize(
     ('option', 'value'),
-    [('optim_wrapper.clip_grad.max_norm', 5), ('model.backbone.with_cp', True), ('work_dir', 'w'),
-     ('custom_hooks.0.num_samples', 4), ('find_unused_parameters', True)],
-)  # fmt: skip
+    [
+        ('optim_wrapper.clip_grad.max_norm', 5),
+        ('model.backbone.with_cp', True),
+        ('work_dir', 'w'),
+        ('custom_hooks.0.num_samples', 4),
+        ('find_unused_parameters', True),
+    ],
+)
 def test_options_that_mmengine_knows_are_taken(recipe, option, value):
     node = load_config(recipe, {option: value})
     for key in option.split('.'):

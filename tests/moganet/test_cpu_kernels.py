@@ -18,8 +18,12 @@ DILATIONS = (1, 2, 3)
 SHAPES = ((2, 16, 16, 32), (1, 56, 5, 64), (3, 7, 7, 72), (1, 1, 1, 64), (2, 2, 3, 52), (3, 9, 31, 41))
 AVX2 = ['-march=x86-64', '-mavx2', '-mfma']
 # What must be there, and what to compile for: x86 with vectors of 256 and of 128 bits, and those of 512 in two halves.
-PROCESSORS = {'native': ('', ['-march=native']), 'avx2': ('avx2', AVX2), 'sse2': ('sse2', ['-march=x86-64']),
-              'halves of avx512': ('avx2', [*AVX2, '-D__AVX512F__', '-Wno-psabi'])}  # fmt: skip
+PROCESSORS = {
+    'native': ('', ['-march=native']),
+    'avx2': ('avx2', AVX2),
+    'sse2': ('sse2', ['-march=x86-64']),
+    'halves of avx512': ('avx2', [*AVX2, '-D__AVX512F__', '-Wno-psabi']),
+}
 
 
 @pytest.fixture(scope='module', params=PROCESSORS)
@@ -58,15 +62,36 @@ def weight(outputs, inputs):
 def spatial_weights(channels):
     """Of a spatial half, in its order."""
     c, square = channels, [weight(channels, channels) for _ in range(4)]
-    return (torch.randn(c), square[0], torch.randn(c), torch.randn(c), square[1], torch.randn(c), *convolutions(c),
-            square[2], torch.randn(c), square[3], torch.randn(c))  # fmt: skip
+    return (
+        torch.randn(c),
+        square[0],
+        torch.randn(c),
+        torch.randn(c),
+        square[1],
+        torch.randn(c),
+        *convolutions(c),
+        square[2],
+        torch.randn(c),
+        square[3],
+        torch.randn(c),
+    )
 
 
 def channel_weights(channels):
     """Of a channel half, in its order."""
     c, hidden = channels, 3 * channels + 5
-    return (torch.randn(c), weight(hidden, c), torch.randn(hidden), torch.randn(hidden, 1, 3, 3), torch.randn(hidden),
-            weight(1, hidden)[0], torch.randn(1), torch.randn(hidden), weight(c, hidden), torch.randn(c))  # fmt: skip
+    return (
+        torch.randn(c),
+        weight(hidden, c),
+        torch.randn(hidden),
+        torch.randn(hidden, 1, 3, 3),
+        torch.randn(hidden),
+        weight(1, hidden)[0],
+        torch.randn(1),
+        torch.randn(hidden),
+        weight(c, hidden),
+        torch.randn(c),
+    )
 
 
 def everything(half, weights, options, x, normed, mask, grad):
@@ -84,10 +109,14 @@ def cached(request, monkeypatch):
 
 @pytest.mark.parametrize('shape', SHAPES, ids=str)
 @pytest.mark.parametrize('masked', [True, False])
-@pytest.mark.parametrize(('half', 'weights_of', 'options'), [
-    (spatial, spatial_weights, (False, (1, 2, 3))), (spatial, spatial_weights, (True, (2, 1, 4))),
-    (channel, channel_weights, ()),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ('half', 'weights_of', 'options'),
+    [
+        (spatial, spatial_weights, (False, (1, 2, 3))),
+        (spatial, spatial_weights, (True, (2, 1, 4))),
+        (channel, channel_weights, ()),
+    ],
+)
 def test_a_half_computes_what_pytorch_does(
     half, weights_of, options, masked, shape, processor, threads, cached, monkeypatch
 ):

@@ -283,13 +283,17 @@ def test_what_cannot_be_folded_is_named(path, part, words):
 
 
 def test_freed_memory_is_kept_for_the_next_maps():
-    script = '; '.join([
-        'import resource, torch', 'from moganet.ops import choice', 'torch.set_num_threads(1)',
-        'faults = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_minflt',
-        'fill = lambda: [torch.empty(1 << 20).fill_(1) for _ in range(8)] and None',
-        'fill(); fill(); a = faults(); fill(); b = faults(); choice._keep_freed_memory(); fill(); fill()',
-        'c = faults(); fill(); print(b - a, faults() - c)',
-    ])  # fmt: skip
+    script = '; '.join(
+        [
+            'import resource, torch',
+            'from moganet.ops import choice',
+            'torch.set_num_threads(1)',
+            'faults = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_minflt',
+            'fill = lambda: [torch.empty(1 << 20).fill_(1) for _ in range(8)] and None',
+            'fill(); fill(); a = faults(); fill(); b = faults(); choice._keep_freed_memory(); fill(); fill()',
+            'c = faults(); fill(); print(b - a, faults() - c)',
+        ]
+    )
     done = subprocess.run([sys.executable, '-c', script], capture_output=True, text=True, check=True)
     before, after = map(int, done.stdout.split())
     if before < 1000:
@@ -301,15 +305,34 @@ def test_names_of_the_fused_weights_do_not_change():
     """They are in files that users saved."""
     names = [name for name in moganet.fuse(few_blocks()).state_dict() if name.startswith('blocks1.0.')]
     assert names == [
-        f'blocks1.0.spatial.{name}' for name in (
-            'mean', 'shortcut', 'proj_1.weight', 'proj_1.bias', 'gate.weight', 'gate.bias',
+        f'blocks1.0.spatial.{name}'
+        for name in (
+            'mean',
+            'shortcut',
+            'proj_1.weight',
+            'proj_1.bias',
+            'gate.weight',
+            'gate.bias',
             *(f'DW_conv{i}.{part}' for i, part in itertools.product(range(3), ('weight', 'bias'))),
-            'PW_conv.weight', 'PW_conv.bias', 'proj_2.weight', 'proj_2.bias')
+            'PW_conv.weight',
+            'PW_conv.bias',
+            'proj_2.weight',
+            'proj_2.bias',
+        )
     ] + [
-        f'blocks1.0.channel.{name}' for name in (
-            'subtracted', 'fc1.weight', 'fc1.bias', 'dwconv.weight', 'dwconv.bias', 'decompose.weight',
-            'decompose.bias', 'fc2.weight', 'fc2.bias')
-    ]  # fmt: skip
+        f'blocks1.0.channel.{name}'
+        for name in (
+            'subtracted',
+            'fc1.weight',
+            'fc1.bias',
+            'dwconv.weight',
+            'dwconv.bias',
+            'decompose.weight',
+            'decompose.bias',
+            'fc2.weight',
+            'fc2.bias',
+        )
+    ]
 
 
 def test_no_images_give_no_maps():

@@ -89,8 +89,9 @@ def case_autocast_differs_by_rounding_and_gives_the_types_of_the_reference(dtype
         nn.init.constant_(block.layer_scale_1, scale)
         nn.init.constant_(block.layer_scale_2, scale)
     image = torch.randn(2, 8, 4, 3)
-    exact, found, expected = (computed(block, image, *args) for args in
-                              (('reference',), ('auto', dtype), ('reference', dtype)))  # fmt: skip
+    exact, found, expected = (
+        computed(block, image, *args) for args in (('reference',), ('auto', dtype), ('reference', dtype))
+    )
     assert found[0][0].dtype is expected[0][0].dtype
     # Rounding of what comes before a norm in training is no more than noise, for the reference as well.
     for grads in (found[1], exact[1]):
@@ -154,8 +155,13 @@ def case_maps_kept_for_backward_are_little_more_than_half_of_the_references():
         with ops.use(path), torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
             out = block(image)
         assert out.requires_grad
-        sizes.append(sum(size for address, (size, tensor) in kept.items()
-                         if address not in own and tensor.numel() >= image.numel()))  # fmt: skip
+        sizes.append(
+            sum(
+                size
+                for address, (size, tensor) in kept.items()
+                if address not in own and tensor.numel() >= image.numel()
+            )
+        )
     assert sizes[0] < 0.55 * sizes[1]
 
 
@@ -186,9 +192,15 @@ def test_without_triton_the_reference_computes(block, x, monkeypatch):
 
 @pytest.mark.parametrize(
     ('version', 'hip', 'found'),
-    [('2.6.0+cu124', None, False), ('2.7.1', None, False), ('2.8.0', None, True), ('2.11.0+cu130', None, True),
-     ('3.0', None, True), ('2.11.0+rocm6.4', '6.4', False)],
-)  # fmt: skip
+    [
+        ('2.6.0+cu124', None, False),
+        ('2.7.1', None, False),
+        ('2.8.0', None, True),
+        ('2.11.0+cu130', None, True),
+        ('3.0', None, True),
+        ('2.11.0+rocm6.4', '6.4', False),
+    ],
+)
 def test_tritons_that_lack_what_kernels_use_are_not_taken(version, hip, found):
     assert gpu._found(version, hip) is found
 

@@ -19,8 +19,10 @@ def convolved(h, w, b):
 
 def arguments(shape, dtype=torch.float32, weights=None):
     channels = shape[-1]
-    return [torch.randn(shape, dtype=dtype),
-            *(torch.randn(s, dtype=weights or dtype) for s in ((channels, 1, 3, 3), (channels,)))]  # fmt: skip
+    return [
+        torch.randn(shape, dtype=dtype),
+        *(torch.randn(s, dtype=weights or dtype) for s in ((channels, 1, 3, 3), (channels,))),
+    ]
 
 
 def assert_equals_reference(tensors, bound):

@@ -59,8 +59,14 @@ def test_what_differs_is_searched_for(kernel, change):
     x, other = torch.zeros(8), Kernel()
     arguments = [kernel, (2,), (x, x), (8,)], dict(DOUBLE=True)
     tuning.launch(*arguments[0], **arguments[1])
-    place, value = dict(type=(2, (x, x.double())), none=(2, (x, None)), number=(3, (9,)), constant=(1, (2,)),
-                        grid=(1, (3,)), kernel=(0, other))[change]  # fmt: skip
+    place, value = dict(
+        type=(2, (x, x.double())),
+        none=(2, (x, None)),
+        number=(3, (9,)),
+        constant=(1, (2,)),
+        grid=(1, (3,)),
+        kernel=(0, other),
+    )[change]
     arguments[0][place] = value
     tuning.launch(*arguments[0], DOUBLE=change != 'constant')
     assert len(kernel.searches) + len(other.searches) == 2 and not kernel.launches

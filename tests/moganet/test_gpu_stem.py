@@ -54,9 +54,12 @@ def test_the_kernel_compiles_for_hopper(tmp_path, monkeypatch):
     for config in stem._embed.configs:
         constants = dict(CHANNELS=3, DEPTH=stem.DEPTH, BN=32, **config.kwargs)
         found = hopper.compiled(
-            stem._embed, lambda name: '*bf16' if name.endswith('_ptr') else None, constants, ('N',),
+            stem._embed,
+            lambda name: '*bf16' if name.endswith('_ptr') else None,
+            constants,
+            ('N',),
             num_warps=config.num_warps,
-        )  # fmt: skip
+        )
         assert 'wgmma.mma_async' in found.asm['ptx'] and 'st.global.v4.b32' in found.asm['ptx']
         assert_keeps_all_in_registers(found, tmp_path)
 

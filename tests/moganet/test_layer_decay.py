@@ -36,8 +36,15 @@ class Detector(nn.Module):
 
 def released(name: str, shape: tuple[int, ...]) -> tuple[float, float]:
     """(scale of the rate, weight decay) of a parameter, by the released table of layers."""
-    exponents = {'patch_embed1': 13, 'blocks1': 11, 'patch_embed2': 10, 'blocks2': 10, 'patch_embed3': 9,
-                 'patch_embed4': 1, 'blocks4': 1}  # fmt: skip
+    exponents = {
+        'patch_embed1': 13,
+        'blocks1': 11,
+        'patch_embed2': 10,
+        'blocks2': 10,
+        'patch_embed3': 9,
+        'patch_embed4': 1,
+        'blocks4': 1,
+    }
     third = re.match(r'backbone\.blocks3\.(\d+)\.', name)
     if third:
         exponent = max(10 - int(third[1]) // 2, 2)
@@ -192,9 +199,12 @@ def test_rate_is_needed():
 def test_decay_stays_the_optimizers_own_where_none_is_given():
     built = build_optim_wrapper(
         Detector(arch=ARCH),
-        dict(constructor='LayerDepthOptimWrapperConstructor', paramwise_cfg=dict(layer_decay_rate=0.5),
-             optimizer=dict(type='SGD', lr=LR)),
-    ).optimizer  # fmt: skip
+        dict(
+            constructor='LayerDepthOptimWrapperConstructor',
+            paramwise_cfg=dict(layer_decay_rate=0.5),
+            optimizer=dict(type='SGD', lr=LR),
+        ),
+    ).optimizer
     assert {group['weight_decay'] for group in built.param_groups} == {0}
     assert min(group['lr'] for group in built.param_groups) == pytest.approx(LR * 0.5**13)
 
@@ -233,8 +243,10 @@ def test_lines_of_the_readme_give_it_to_a_config_of_mmdet(tmp_path):
     (block,) = [block for block in re.findall(r'```python\n(.*?)```', text, re.DOTALL) if 'LayerDepth' in block]
     swap = "model = dict(backbone=dict(_delete_=True, type='MogaNet', arch='tiny', out_indices=(0, 1, 2, 3)),\n"
     path = tmp_path / 'own.py'
-    path.write_text(f"_base_ = 'mmdet::retinanet/retinanet_r50_fpn_1x_coco.py'\n{block}{swap}"
-                    '             neck=dict(in_channels=[32, 64, 128, 256]))\n')  # fmt: skip
+    path.write_text(
+        f"_base_ = 'mmdet::retinanet/retinanet_r50_fpn_1x_coco.py'\n{block}{swap}"
+        '             neck=dict(in_channels=[32, 64, 128, 256]))\n'
+    )
     cfg = load_config(path)
     with torch.device('meta'), DefaultScope.overwrite_default_scope('mmdet'):
         model = MODELS.build(cfg.model)

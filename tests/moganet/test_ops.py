@@ -123,9 +123,10 @@ def test_frozen_parts_and_norms_stay_as_they_are():
     out.mean().backward()
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
     assert {name for name, p in model.named_parameters() if p.grad is None} == {
-        name for name, p in model.named_parameters()
+        name
+        for name, p in model.named_parameters()
         if name.split('.')[0] in ('patch_embed1', 'patch_embed2', 'blocks1', 'blocks2', 'norm1', 'norm2')
-    }  # fmt: skip
+    }
 
 
 def test_recomputed_blocks_have_the_same_gradients():

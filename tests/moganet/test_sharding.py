@@ -55,9 +55,13 @@ torch.distributed.destroy_process_group()
 def test_shards_compute_what_the_whole_does(way, unit, tmp_path):
     environment = dict(os.environ, PYTHONPATH=f'{ROOT}{os.pathsep}{ROOT}/tests')
     processes = [
-        subprocess.Popen([sys.executable, '-c', SCRIPT, str(tmp_path), str(rank), way, unit], env=environment,
-                         stderr=subprocess.PIPE, text=True)
+        subprocess.Popen(
+            [sys.executable, '-c', SCRIPT, str(tmp_path), str(rank), way, unit],
+            env=environment,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
         for rank in (0, 1)
-    ]  # fmt: skip
+    ]
     errors = [process.communicate(timeout=300)[1] for process in processes]
     assert [process.returncode for process in processes] == [0, 0], errors

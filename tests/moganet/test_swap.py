@@ -43,29 +43,39 @@ OLD, NEW = (256, 512, 1024, 2048), (64, 128, 320, 512)
 @pytest.mark.parametrize(
     'part, expected',
     [
-        (dict(in_channels=[256, 512, 1024, 2048], out_channels=256),
-         dict(in_channels=[64, 128, 320, 512], out_channels=256)),
+        (
+            dict(in_channels=[256, 512, 1024, 2048], out_channels=256),
+            dict(in_channels=[64, 128, 320, 512], out_channels=256),
+        ),
         (dict(in_channels=(512, 1024, 2048)), dict(in_channels=(128, 320, 512))),
-        (dict(in_channels=[2048, 1024, 512], out_channels=[512, 256, 128]),
-         dict(in_channels=[512, 320, 128], out_channels=[512, 256, 128])),
+        (
+            dict(in_channels=[2048, 1024, 512], out_channels=[512, 256, 128]),
+            dict(in_channels=[512, 320, 128], out_channels=[512, 256, 128]),
+        ),
         (dict(in_channels=[2048]), dict(in_channels=[512])),
         (dict(in_channels=2048, channels=512), dict(in_channels=512, channels=512)),
         (dict(in_channels=1024, in_index=2), dict(in_channels=320, in_index=2)),
         (dict(in_channels=[256, 2048], in_index=[0, 3]), dict(in_channels=[64, 512], in_index=[0, 3])),
-        (dict(in_channels=2048, c1_in_channels=256, c1_channels=48),
-         dict(in_channels=512, c1_in_channels=64, c1_channels=48)),
+        (
+            dict(in_channels=2048, c1_in_channels=256, c1_channels=48),
+            dict(in_channels=512, c1_in_channels=64, c1_channels=48),
+        ),
         (dict(in_channels=3840), dict(in_channels=1024)),  # all maps beside each other
         (dict(feature_channels=[512, 1024]), dict(feature_channels=[128, 320])),
-        (dict(kernel=dict(in_channels=2048, in_index=3), update=[dict(in_channels=512)]),
-         dict(kernel=dict(in_channels=512, in_index=3), update=[dict(in_channels=512)])),
+        (
+            dict(kernel=dict(in_channels=2048, in_index=3), update=[dict(in_channels=512)]),
+            dict(kernel=dict(in_channels=512, in_index=3), update=[dict(in_channels=512)]),
+        ),
         (dict(in_channels=[256, 256, 256, 256]), dict(in_channels=[256, 256, 256, 256])),  # a neck's maps
         (dict(in_channels=2048, channels=2048, num_convs=0), dict(in_channels=512, channels=512, num_convs=0)),
         (dict(in_channels=2048, channels=2048, num_convs=1), dict(in_channels=512, channels=2048, num_convs=1)),
         (dict(in_channels=2048, channels=99, num_convs=0), dict(in_channels=512, channels=99, num_convs=0)),
-        (dict(in_channels=[256, 512], channels=768, num_convs=0),
-         dict(in_channels=[64, 128], channels=192, num_convs=0)),
+        (
+            dict(in_channels=[256, 512], channels=768, num_convs=0),
+            dict(in_channels=[64, 128], channels=192, num_convs=0),
+        ),
     ],
-)  # fmt: skip
+)
 def test_channels_of_the_backbone_are_told_from_others(part, expected):
     swap_channels.replace(part, OLD, NEW)
     assert part == expected
@@ -77,8 +87,10 @@ def config(**model) -> Config:
 
 
 def test_neck_hides_the_backbone_from_the_heads():
-    cfg = config(neck=[dict(type='Scale'), dict(type='FPN', in_channels=[64, 128, 256, 512])],
-                 bbox_head=dict(in_channels=256, feat_channels=[64, 128, 256, 512]))  # fmt: skip
+    cfg = config(
+        neck=[dict(type='Scale'), dict(type='FPN', in_channels=[64, 128, 256, 512])],
+        bbox_head=dict(in_channels=256, feat_channels=[64, 128, 256, 512]),
+    )
     with probe.scope_of(cfg):
         changes = swap.plan(cfg, 'base').model
     assert set(changes) == {'backbone', 'neck'}
@@ -112,12 +124,15 @@ def test_heads_follow_what_a_neck_passes_on():
 
 @pytest.mark.parametrize(
     'neck',
-    [dict(type='Feature2Pyramid', embed_dim=8, norm_cfg=dict(type='BN')),
-     dict(type='MultiLevelNeck', in_channels=[8] * 4, out_channels=8, scales=[4, 2, 1, 0.5])],
-)  # fmt: skip
+    [
+        dict(type='Feature2Pyramid', embed_dim=8, norm_cfg=dict(type='BN')),
+        dict(type='MultiLevelNeck', in_channels=[8] * 4, out_channels=8, scales=[4, 2, 1, 0.5]),
+    ],
+)
 def test_pyramid_of_a_plain_transformer_is_left_out(neck):
-    backbone = dict(type='VisionTransformer', img_size=(256, 256), embed_dims=8, num_layers=4, num_heads=2,
-                    out_indices=(0, 1, 2, 3))  # fmt: skip
+    backbone = dict(
+        type='VisionTransformer', img_size=(256, 256), embed_dims=8, num_layers=4, num_heads=2, out_indices=(0, 1, 2, 3)
+    )
     heads = dict(decode_head=dict(in_channels=[8] * 4), auxiliary_head=dict(in_channels=8, in_index=2))
     cfg = Config(dict(default_scope='mmseg', model=dict(backbone=backbone, neck=neck, **heads)))
     with probe.scope_of(cfg):
@@ -147,23 +162,39 @@ def test_neck_is_measured():
 
 @pytest.mark.parametrize(
     'model, found',
-    [(dict(head=dict(type='Y')), 'none'), (dict(backbone=dict(type='A'), teacher=dict(backbone=dict(type='B'))),
-                                          'model.backbone, model.teacher.backbone')],
-)  # fmt: skip
+    [
+        (dict(head=dict(type='Y')), 'none'),
+        (
+            dict(backbone=dict(type='A'), teacher=dict(backbone=dict(type='B'))),
+            'model.backbone, model.teacher.backbone',
+        ),
+    ],
+)
 def test_models_without_one_backbone_are_refused(model, found):
     with pytest.raises(ValueError, match=f'expected one backbone in the model, found {found}'):
         swap.find_backbone(model)
 
 
 def test_backbone_is_found_in_a_detector_and_keeps_its_input_channels():
-    cfg = Config(dict(default_scope='mmdet', model=dict(detector=dict(
-        backbone=dict(type='ResNet', depth=50, in_channels=4, init_cfg=dict(type='Pretrained', checkpoint='gone')),
-        neck=dict(in_channels=[256, 512, 1024, 2048])))))  # fmt: skip
+    cfg = Config(
+        dict(
+            default_scope='mmdet',
+            model=dict(
+                detector=dict(
+                    backbone=dict(
+                        type='ResNet', depth=50, in_channels=4, init_cfg=dict(type='Pretrained', checkpoint='gone')
+                    ),
+                    neck=dict(in_channels=[256, 512, 1024, 2048]),
+                )
+            ),
+        )
+    )
     with probe.scope_of(cfg):
         changes = swap.plan(cfg, 'small').model
     backbone = changes['detector']['backbone']
-    assert backbone == dict(_delete_=True, type='MogaNet', arch='small', out_indices=(0, 1, 2, 3), in_channels=4,
-                            drop_path_rate=0.1)  # fmt: skip
+    assert backbone == dict(
+        _delete_=True, type='MogaNet', arch='small', out_indices=(0, 1, 2, 3), in_channels=4, drop_path_rate=0.1
+    )
     assert changes['detector']['neck'] == dict(in_channels=SMALL)
 
 
@@ -179,21 +210,38 @@ def test_old_backbone_is_measured():
 # Config, the changed channels of its model as dotted paths, words that the command must say.
 COMMANDS = [
     ('mmdet::faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py', {'neck.in_channels': SMALL}, ['optimizer stays SGD']),
-    ('mmseg::upernet/upernet_r50_4xb4-160k_ade20k-512x512.py',
-     {'decode_head.in_channels': SMALL, 'auxiliary_head.in_channels': 320, 'pretrained': None}, []),
-    ('mmseg::pspnet/pspnet_r50-d8_4xb4-160k_ade20k-512x512.py',
-     {'decode_head.in_channels': 512, 'auxiliary_head.in_channels': 320},
-     ['output 2 had stride 8 and has 16 now', 'output 3 had stride 8 and has 32 now']),
+    (
+        'mmseg::upernet/upernet_r50_4xb4-160k_ade20k-512x512.py',
+        {'decode_head.in_channels': SMALL, 'auxiliary_head.in_channels': 320, 'pretrained': None},
+        [],
+    ),
+    (
+        'mmseg::pspnet/pspnet_r50-d8_4xb4-160k_ade20k-512x512.py',
+        {'decode_head.in_channels': 512, 'auxiliary_head.in_channels': 320},
+        ['output 2 had stride 8 and has 16 now', 'output 3 had stride 8 and has 32 now'],
+    ),
     ('mmseg::segformer/segformer_mit-b0_8xb2-160k_ade20k-512x512.py', {'decode_head.in_channels': SMALL}, []),
-    ('mmpose::body_2d_keypoint/topdown_heatmap/coco/td-hm_res50_8xb64-210e_coco-256x192.py',
-     {'head.in_channels': 512}, []),
-    ('mmpose::body_2d_keypoint/topdown_heatmap/coco/td-hm_hrnet-w32_8xb64-210e_coco-256x192.py',
-     {'head.in_channels': 64}, ['only the first 1 of 4 stages']),
-    ('mmpose::body_2d_keypoint/topdown_heatmap/coco/td-hm-vis_res50_8xb64-210e_coco-aic-256x192-merge.py',
-     {'head.pose_cfg.in_channels': 512}, ['model.head.pose_cfg.in_channels = 2048 was replaced too']),
-    ('mmpretrain::convnext/convnext-tiny_32xb128_in1k.py',
-     {'head.in_channels': 512, 'neck.type': 'GlobalAveragePooling'}, ['a neck does that now']),
-]  # fmt: skip
+    (
+        'mmpose::body_2d_keypoint/topdown_heatmap/coco/td-hm_res50_8xb64-210e_coco-256x192.py',
+        {'head.in_channels': 512},
+        [],
+    ),
+    (
+        'mmpose::body_2d_keypoint/topdown_heatmap/coco/td-hm_hrnet-w32_8xb64-210e_coco-256x192.py',
+        {'head.in_channels': 64},
+        ['only the first 1 of 4 stages'],
+    ),
+    (
+        'mmpose::body_2d_keypoint/topdown_heatmap/coco/td-hm-vis_res50_8xb64-210e_coco-aic-256x192-merge.py',
+        {'head.pose_cfg.in_channels': 512},
+        ['model.head.pose_cfg.in_channels = 2048 was replaced too'],
+    ),
+    (
+        'mmpretrain::convnext/convnext-tiny_32xb128_in1k.py',
+        {'head.in_channels': 512, 'neck.type': 'GlobalAveragePooling'},
+        ['a neck does that now'],
+    ),
+]
 
 
 @pytest.mark.parametrize('name, channels, words', COMMANDS, ids=[name for name, _, _ in COMMANDS])

@@ -71,8 +71,22 @@ def test_report_keeps_paper_and_own_apart_and_marks_both_kinds():
     counted = Complexity(2_956_066, 0, 900_000_000, (224, 192), 'mmcv')
     text = report('cls', [compare(make_row([PARAMETERS]), counted, {'coco/bbox_mAP': 0.40712})])
     line = next(line for line in text.splitlines() if line.startswith('xt'))
-    assert line.split() == ['xt', '224x192', '2.97', 'M', '2.956', 'M', '(1)', '0.80', 'G', '0.900', 'G', MISMATCH,
-                            '40.7', '40.71']  # fmt: skip
+    assert line.split() == [
+        'xt',
+        '224x192',
+        '2.97',
+        'M',
+        '2.956',
+        'M',
+        '(1)',
+        '0.80',
+        'G',
+        '0.900',
+        'G',
+        MISMATCH,
+        '40.7',
+        '40.71',
+    ]
     assert '(1) Parameters 2.97 M (README) should be 2.956 M: counted' in text
     assert f'{MISMATCH} xt: FLOPs is 0.80 G in README, 0.900 G here' in text
 

@@ -39,10 +39,11 @@ def drawn() -> dict[str, dict[str, np.ndarray]]:
     ours = ScaleRotateBBox(rotate_prob=1.0)(ShiftBBox(input_size=(192, 256), prob=1.0)(boxes()))
     theirs = RandomBBoxTransform(shift_prob=1.0, rotate_prob=1.0)(boxes())
     return {
-        name: dict(shift=found['bbox_center'][:, 0] / 75, scale=found['bbox_scale'][:, 0] / 75,
-                   rotation=found['bbox_rotation'])
+        name: dict(
+            shift=found['bbox_center'][:, 0] / 75, scale=found['bbox_scale'][:, 0] / 75, rotation=found['bbox_rotation']
+        )
         for name, found in dict(ours=ours, theirs=theirs).items()
-    }  # fmt: skip
+    }
 
 
 @pytest.mark.parametrize('law', ['scale', 'rotation', 'shift'])

@@ -41,8 +41,12 @@ def test_a_turn_of_90_degrees_lets_the_figure_look_to_the_right():
 
 
 def test_bones_are_of_human_length_and_alike_on_both_sides():
-    shares = dict(arm=(SHOULDERS, ELBOWS, 0.13, 0.2), forearm=(ELBOWS, WRISTS, 0.12, 0.18),
-                  thigh=(HIPS, KNEES, 0.2, 0.28), shin=(KNEES, ANKLES, 0.19, 0.27))  # fmt: skip
+    shares = dict(
+        arm=(SHOULDERS, ELBOWS, 0.13, 0.2),
+        forearm=(ELBOWS, WRISTS, 0.12, 0.18),
+        thigh=(HIPS, KNEES, 0.2, 0.28),
+        shin=(KNEES, ANKLES, 0.19, 0.27),
+    )
     found = {name: [] for name in shares}
     for seed in SEEDS:
         joints, _ = figures.pose(RandomState(seed))

@@ -217,8 +217,15 @@ def test_use_points_any_recipe_at_the_mini_data(root):
 
 
 def test_use_reaches_wrapped_data_sets_other_joints_and_metrics(root):
-    hand = dict(type='OneHand10KDataset', data_root='x', ann_file='a.json', data_prefix=dict(img=''),
-                data_mode='topdown', metainfo=dict(from_file='hand.py'), pipeline=['kept'])  # fmt: skip
+    hand = dict(
+        type='OneHand10KDataset',
+        data_root='x',
+        ann_file='a.json',
+        data_prefix=dict(img=''),
+        data_mode='topdown',
+        metainfo=dict(from_file='hand.py'),
+        pipeline=['kept'],
+    )
     pck, other = dict(type='PCKAccuracy', thr=0.2), dict(type='CocoWholeBodyMetric', ann_file='b.json')
     cfg = Config(
         dict(

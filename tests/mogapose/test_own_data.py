@@ -62,8 +62,11 @@ def test_own_data_train_two_iterations_and_test(own, tmp_path):
     call('test', own, 'run/epoch_1.pth', '--out', 'metrics.json', '--show-dir', tmp_path / 'pictures')
     assert -1 <= json.loads((tmp_path / 'metrics.json').read_text())['coco/AP'] <= 1
     assert sorted(path.name for path in (tmp_path / 'pictures').iterdir()) == [
-        '1_0.jpg', '2_0.jpg', '2_1.jpg', '3_0.jpg'
-    ]  # fmt: skip
+        '1_0.jpg',
+        '2_0.jpg',
+        '2_1.jpg',
+        '3_0.jpg',
+    ]
 
 
 def test_own_data_flip_as_their_joints_say(own):

@@ -43,10 +43,15 @@ def root(tmp_path):
 
 def settings(root, split='val', kind='CheckedCoco', **options) -> dict:
     return dict(
-        dict(type=kind, data_root=str(root), ann_file=f'annotations/person_keypoints_{split}2017.json',
-             data_prefix=dict(img=f'{split}2017/'), pipeline=[dict(type='LoadImage')]),
+        dict(
+            type=kind,
+            data_root=str(root),
+            ann_file=f'annotations/person_keypoints_{split}2017.json',
+            data_prefix=dict(img=f'{split}2017/'),
+            pipeline=[dict(type='LoadImage')],
+        ),
         **options,
-    )  # fmt: skip
+    )
 
 
 def load(root, **options) -> CheckedCoco:
@@ -79,13 +84,20 @@ def test_good_data_load_as_mmpose_loads_them_without_a_word(root, said):
 
 
 def test_what_coco_holds_beside_usable_persons_is_left_out_with_a_count(root, said):
-    write_people(root, annotations=[
-        person(1, 1, BOX),
-        person(2, 1, BOX, num_keypoints=0, keypoints=[0] * 3 * JOINTS), person(3, 1, BOX, num_keypoints=0),
-        person(4, 2, BOX, iscrowd=1, num_keypoints=0),
-        person(5, 2, [10, 6, 0, 60]), person(6, 2, [10, 6, 30, 0]), person(7, 3, [WIDTH + 5, 6, 30, 60]),
-        person(8, 3, [-40, 6, 30, 60]), person(9, 3, [10, 6, -4, 60]),
-    ])  # fmt: skip
+    write_people(
+        root,
+        annotations=[
+            person(1, 1, BOX),
+            person(2, 1, BOX, num_keypoints=0, keypoints=[0] * 3 * JOINTS),
+            person(3, 1, BOX, num_keypoints=0),
+            person(4, 2, BOX, iscrowd=1, num_keypoints=0),
+            person(5, 2, [10, 6, 0, 60]),
+            person(6, 2, [10, 6, 30, 0]),
+            person(7, 3, [WIDTH + 5, 6, 30, 60]),
+            person(8, 3, [-40, 6, 30, 60]),
+            person(9, 3, [10, 6, -4, 60]),
+        ],
+    )
     data = load(root)
     assert [data.get_data_info(i)['id'] for i in range(len(data))] == [1]
     assert len(load(root, kind='CocoDataset')) == 1
@@ -110,8 +122,11 @@ def test_box_that_reaches_out_of_its_image_is_kept(root, said):
         (dict(category_id=None), "an entry of it has no 'category_id'"),
         (dict(image_id=None), "an entry of it has no 'image_id'"),
         (dict(id=None), "an entry of it has no 'id'"),
-        (dict(keypoints=[1, 2, 2] * 14), r'annotation 7 has 42 numbers in keypoints, expected 51: x, y and visibility '
-                                         "of the 17 joints of 'coco'"),
+        (
+            dict(keypoints=[1, 2, 2] * 14),
+            r'annotation 7 has 42 numbers in keypoints, expected 51: x, y and visibility '
+            "of the 17 joints of 'coco'",
+        ),
         (dict(keypoints=[1, 2] * 17), 'annotation 7 has 34 numbers in keypoints, expected 51'),
         (dict(keypoints=joints(_4=NAN)), 'annotation 7 has keypoints that are no numbers'),
         (dict(keypoints=joints(_3='left')), 'annotation 7 has keypoints that are no numbers'),
@@ -122,7 +137,7 @@ def test_box_that_reaches_out_of_its_image_is_kept(root, said):
         (dict(category_id=5), 'annotation 7 is of category_id 5, which the file does not list'),
     ],
     ids=lambda value: None if isinstance(value, str) else '-'.join(value),
-)  # fmt: skip
+)
 def test_annotation_that_cannot_be_used_is_named_with_its_file(changes, message, root):
     path = write_people(root, annotations=[person(1, 1, BOX), tampered(**changes)])
     with pytest.raises(ValueError, match=message) as error:
@@ -148,10 +163,12 @@ def test_area_is_asked_for_where_it_is_evaluated(root):
         (dict(annotations=[]), 'has no annotations: expected'),
         (dict(images=[dict(id=1, file_name='1.jpg')]), "an entry of it has no 'width'"),
         (dict(images=[dict(id=1, width=9, height=9)]), "an entry of it has no 'file_name'"),
-        (dict(annotations=[person(1, 1, [10, 6, 0, 0])]),
-         r'no person to use \(1 without a box of any size in their image, first in 1.jpg \(annotation 1\)\)'),
+        (
+            dict(annotations=[person(1, 1, [10, 6, 0, 0])]),
+            r'no person to use \(1 without a box of any size in their image, first in 1.jpg \(annotation 1\)\)',
+        ),
     ],
-)  # fmt: skip
+)
 def test_file_that_cannot_be_used_is_named(tables, message, root):
     path = write_people(root, **tables)
     with pytest.raises(ValueError, match=message) as error:
@@ -194,9 +211,12 @@ def test_unreadable_image_is_named(root):
 
 def test_joints_are_those_of_the_metainfo(root):
     two = dict(
-        dataset_name='two', skeleton_info={}, joint_weights=[1.0, 1.0], sigmas=[0.1, 0.1],
+        dataset_name='two',
+        skeleton_info={},
+        joint_weights=[1.0, 1.0],
+        sigmas=[0.1, 0.1],
         keypoint_info={i: dict(name=str(i), id=i, color=[0, 0, 0], type='', swap='') for i in range(2)},
-    )  # fmt: skip
+    )
     write_people(root, annotations=[person(1, 1, BOX, keypoints=[20, 20, 2, 30, 30, 1], num_keypoints=2)])
     assert load(root, metainfo=two)[0]['keypoints'].shape == (1, 2, 2)
     with pytest.raises(ValueError, match='annotation 1 has 6 numbers in keypoints, expected 51'):
@@ -251,7 +271,7 @@ def test_missing_standard_boxes_give_way_to_annotated_ones_with_a_word(root, sai
         ([], 'no person to use'),
         ([box(1, [1, 2, 0, 5])], r'no person to use \(1 without a box of any size, first in .*val2017/1.jpg\)'),
     ],
-)  # fmt: skip
+)
 def test_file_of_boxes_that_cannot_be_used_is_named(boxes, message, root):
     write_people(root)
     path = write_boxes(root, boxes)
@@ -312,15 +332,19 @@ def test_configs_of_other_tasks_stay_as_they_are(cfg):
 @pytest.mark.parametrize(
     'options, message',
     [
-        ({'train_dataloader.dataset.ann_file': 'mine.json'},
-         r'people/mine\.json \(train_dataloader\.dataset\.ann_file\) does not exist; expected annotations/\*\.json'),
+        (
+            {'train_dataloader.dataset.ann_file': 'mine.json'},
+            r'people/mine\.json \(train_dataloader\.dataset\.ann_file\) does not exist; expected annotations/\*\.json',
+        ),
         ({'val_evaluator.ann_file': 'other.json'}, r'other\.json \(val_evaluator\.ann_file\) does not exist; expected'),
-        ({'val_dataloader.dataset.bbox_file': 'mine.json'},
-         r'mine\.json \(val_dataloader\.dataset\.bbox_file\) does not exist; None takes the annotated boxes'),
+        (
+            {'val_dataloader.dataset.bbox_file': 'mine.json'},
+            r'mine\.json \(val_dataloader\.dataset\.bbox_file\) does not exist; None takes the annotated boxes',
+        ),
         # Of the standard name, but where no recipe looks for it.
         ({'val_dataloader.dataset.bbox_file': f'elsewhere/{BOXES}'}, r'elsewhere/.*bbox_file\) does not exist'),
     ],
-)  # fmt: skip
+)
 def test_missing_file_that_was_named_is_an_error(options, message, cfg):
     cfg.merge_from_dict(options)
     with pytest.raises(FileNotFoundError, match=message):
@@ -335,8 +359,10 @@ def test_files_of_loaders_that_are_not_used_may_be_missing(cfg):
 @pytest.mark.parametrize('head', ['HeatmapHead', 'mmpose.SimCCHead'])
 def test_number_of_joints_must_be_the_heads(head, cfg):
     cfg.model.head.update(type=head, out_channels=14)
-    message = (r"train_dataloader\.dataset has the 17 joints of 'coco', and model\.head\.out_channels is 14: set "
-               r'--cfg-options model\.head\.out_channels=17')  # fmt: skip
+    message = (
+        r"train_dataloader\.dataset has the 17 joints of 'coco', and model\.head\.out_channels is 14: set "
+        r'--cfg-options model\.head\.out_channels=17'
+    )
     with pytest.raises(ValueError, match=message):
         check_pose(cfg, LOADERS)
 

@@ -174,8 +174,11 @@ def test_model_has_plain_batch_norm_and_trains_whole(name):
 
 def test_head_is_three_deconvolutions_and_a_convolution():
     head = build('moganet_b_384x288').head
-    kinds = [(type(m).__name__, m.kernel_size, m.stride, m.out_channels, m.bias is not None) for m in head.modules()
-             if isinstance(m, nn.Conv2d | nn.ConvTranspose2d)]  # fmt: skip
+    kinds = [
+        (type(m).__name__, m.kernel_size, m.stride, m.out_channels, m.bias is not None)
+        for m in head.modules()
+        if isinstance(m, nn.Conv2d | nn.ConvTranspose2d)
+    ]
     assert kinds == [('ConvTranspose2d', (4, 4), (2, 2), 256, False)] * 3 + [('Conv2d', (1, 1), (1, 1), 17, True)]
 
 
@@ -188,8 +191,10 @@ def test_nothing_is_decayed_and_all_has_one_rate():
 def test_rate_warms_up_and_falls_as_released():
     length, epochs, warmup = 10, 210, 500
     optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=1e-3)
-    schedulers = [PARAM_SCHEDULERS.build(dict(s), default_args=dict(optimizer=optimizer, epoch_length=length))
-                  for s in recipe(SMALL).param_scheduler]  # fmt: skip
+    schedulers = [
+        PARAM_SCHEDULERS.build(dict(s), default_args=dict(optimizer=optimizer, epoch_length=length))
+        for s in recipe(SMALL).param_scheduler
+    ]
     rates = []
     for step in range(1, epochs * length + 1):
         rates.append(optimizer.param_groups[0]['lr'])

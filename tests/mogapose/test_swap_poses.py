@@ -14,12 +14,18 @@ BODY = 'body_2d_keypoint/'
 # Config of mmpose, the stages that stand for its backbone's maps, where its channels are named, and what they become.
 QUICK = [
     (f'{BODY}topdown_heatmap/coco/td-hm_res50_8xb64-210e_coco-256x192', LAST, {'head.in_channels': 32}),
-    (f'{BODY}simcc/coco/simcc_res50_8xb64-210e_coco-256x192', LAST, {'head.in_channels': 32,
-                                                                     'head.in_featuremap_size': (6, 8)}),
+    (
+        f'{BODY}simcc/coco/simcc_res50_8xb64-210e_coco-256x192',
+        LAST,
+        {'head.in_channels': 32, 'head.in_featuremap_size': (6, 8)},
+    ),
     (f'{BODY}topdown_regression/coco/td-reg_res50_rle-8xb64-210e_coco-256x192', LAST, {'head.in_channels': 32}),
-    ('hand_2d_keypoint/topdown_heatmap/onehand10k/td-hm_hrnetv2-w18_8xb64-210e_onehand10k-256x256', ALL,
-     {'head.in_channels': 80}),
-]  # fmt: skip
+    (
+        'hand_2d_keypoint/topdown_heatmap/onehand10k/td-hm_hrnetv2-w18_8xb64-210e_onehand10k-256x256',
+        ALL,
+        {'head.in_channels': 80},
+    ),
+]
 SLOW = [
     (f'{BODY}dekr/coco/dekr_hrnet-w32_8xb10-140e_coco-512x512', ALL, {'head.in_channels': 80}),
     (f'{BODY}cid/coco/cid_hrnet-w32_8xb20-140e_coco-512x512', ALL, {'head.in_channels': 80}),
@@ -28,14 +34,24 @@ SLOW = [
     (f'{BODY}topdown_heatmap/coco/td-hm_hrnet-w32_8xb64-210e_coco-256x192', FIRST, {'head.in_channels': 8}),
     (f'{BODY}topdown_heatmap/coco/td-hm_swin-t-p4-w7_8xb32-210e_coco-256x192', LAST, {'head.in_channels': 32}),
     (f'{BODY}integral_regression/coco/ipr_res50_8xb64-210e_coco-256x256', LAST, {'head.in_channels': 32}),
-    ('wholebody_2d_keypoint/rtmpose/coco-wholebody/rtmpose-m_8xb64-270e_coco-wholebody-256x192', LAST,
-     {'head.in_channels': 32}),
+    (
+        'wholebody_2d_keypoint/rtmpose/coco-wholebody/rtmpose-m_8xb64-270e_coco-wholebody-256x192',
+        LAST,
+        {'head.in_channels': 32},
+    ),
     ('face_2d_keypoint/topdown_heatmap/wflw/td-hm_hrnetv2-w18_8xb64-60e_wflw-256x256', ALL, {'head.in_channels': 80}),
     ('animal_2d_keypoint/topdown_heatmap/ap10k/td-hm_res50_8xb64-210e_ap10k-256x256', LAST, {'head.in_channels': 32}),
-]  # fmt: skip
+]
 # What the pipelines do besides augmentation and reading.
-STEPS = ('GetBBoxCenterScale', 'TopdownAffine', 'BottomupRandomAffine', 'BottomupResize', 'GenerateTarget',
-         'BottomupGetHeatmapMask', 'PackPoseInputs')  # fmt: skip
+STEPS = (
+    'GetBBoxCenterScale',
+    'TopdownAffine',
+    'BottomupRandomAffine',
+    'BottomupResize',
+    'GenerateTarget',
+    'BottomupGetHeatmapMask',
+    'PackPoseInputs',
+)
 PEOPLE = 2
 
 
@@ -46,13 +62,25 @@ def annotated_image(num_keypoints: int, side: int) -> dict:
     extent = np.array([side / PEOPLE, side]) - side / 8
     keypoints = low[:, None] + np.random.rand(PEOPLE, num_keypoints, 2) * extent
     return dict(
-        img=np.random.randint(0, 256, (side, side, 3), dtype=np.uint8), img_shape=(side, side), ori_shape=(side, side),
-        img_id=1, id=1, img_path='none.png', category_id=[1] * PEOPLE, bbox_score=np.ones(PEOPLE, np.float32),
-        bbox=np.concatenate([low, low + extent], 1).astype(np.float32), keypoints=keypoints.astype(np.float32),
-        keypoints_visible=np.ones((PEOPLE, num_keypoints), np.float32), area=np.full(PEOPLE, extent.prod(), np.float32),
-        flip_indices=list(range(num_keypoints)), flip_pairs=[], iscrowd=[0] * PEOPLE, skeleton_links=[],
-        dataset_keypoint_weights=np.ones(num_keypoints, np.float32), invalid_segs=[],
-    )  # fmt: skip
+        img=np.random.randint(0, 256, (side, side, 3), dtype=np.uint8),
+        img_shape=(side, side),
+        ori_shape=(side, side),
+        img_id=1,
+        id=1,
+        img_path='none.png',
+        category_id=[1] * PEOPLE,
+        bbox_score=np.ones(PEOPLE, np.float32),
+        bbox=np.concatenate([low, low + extent], 1).astype(np.float32),
+        keypoints=keypoints.astype(np.float32),
+        keypoints_visible=np.ones((PEOPLE, num_keypoints), np.float32),
+        area=np.full(PEOPLE, extent.prod(), np.float32),
+        flip_indices=list(range(num_keypoints)),
+        flip_pairs=[],
+        iscrowd=[0] * PEOPLE,
+        skeleton_links=[],
+        dataset_keypoint_weights=np.ones(num_keypoints, np.float32),
+        invalid_segs=[],
+    )
 
 
 def batch(pipeline: list[dict], size: int, num_keypoints: int, side: int, topdown: bool) -> dict:

@@ -50,9 +50,17 @@ def mmpose0_state(model, version: int | None = 1) -> OrderedDict:
 
 def write_mmpose0(path, state, **more) -> None:
     """A checkpoint as mmcv 1 writes it for mmpose 0."""
-    meta = dict(mmpose_version='0.29.0+unknown', env_info='sys.platform: linux', seed=0, exp_name='x.py',
-                config="model = dict(type='TopDown', backbone=dict(type='MogaNet_feat', arch='xtiny'))",
-                epoch=210, iter=122850, mmcv_version='1.7.0', time='Sun Nov 20 10:00:00 2022')  # fmt: skip
+    meta = dict(
+        mmpose_version='0.29.0+unknown',
+        env_info='sys.platform: linux',
+        seed=0,
+        exp_name='x.py',
+        config="model = dict(type='TopDown', backbone=dict(type='MogaNet_feat', arch='xtiny'))",
+        epoch=210,
+        iter=122850,
+        mmcv_version='1.7.0',
+        time='Sun Nov 20 10:00:00 2022',
+    )
     torch.save(dict(meta=meta, state_dict=state, **more), path)
 
 
@@ -67,8 +75,12 @@ def coco(tmp_path):
 
 
 def small_run(coco):
-    return ['--cfg-options', f'data_root={coco}', 'test_dataloader.num_workers=0',
-            'test_dataloader.persistent_workers=False']  # fmt: skip
+    return [
+        '--cfg-options',
+        f'data_root={coco}',
+        'test_dataloader.num_workers=0',
+        'test_dataloader.persistent_workers=False',
+    ]
 
 
 def test_every_recipe_has_released_weights_of_its_name():
@@ -95,8 +107,10 @@ def test_tensors_have_the_names_of_mmpose_0(row):
 @pytest.mark.parametrize('version', [1, None])
 def test_report_counts_every_tensor(version, tmp_path):
     model = build(load_config(CONFIGS / f'{NAME}.py'))
-    state = OrderedDict((name, torch.rand(value.shape) if value.is_floating_point() else torch.tensor(9))
-                        for name, value in mmpose0_state(model).items())  # fmt: skip
+    state = OrderedDict(
+        (name, torch.rand(value.shape) if value.is_floating_point() else torch.tensor(9))
+        for name, value in mmpose0_state(model).items()
+    )
     if version:
         state._metadata = mmpose0_state(model, version)._metadata
     write_mmpose0(tmp_path / 'w.pth', state, optimizer=dict(state={}, param_groups=[]))
@@ -111,13 +125,26 @@ def test_file_of_mmpose_0_is_tested_by_its_name(weights, coco, tmp_path, monkeyp
     monkeypatch.chdir(tmp_path)
     model = build(load_config(CONFIGS / f'{NAME}.py'))
     write_mmpose0(weights / find_weights(f'pose/{NAME}').file, mmpose0_state(model), optimizer=dict(state={}))
-    call('test', CONFIGS / f'{NAME}.py', f'moganet://pose/{NAME}', '--work-dir', 'run', '--out', 'found.pkl',
-         '--show-dir', 'pictures', *small_run(coco))  # fmt: skip
+    call(
+        'test',
+        CONFIGS / f'{NAME}.py',
+        f'moganet://pose/{NAME}',
+        '--work-dir',
+        'run',
+        '--out',
+        'found.pkl',
+        '--show-dir',
+        'pictures',
+        *small_run(coco),
+    )
     found = pickle.loads((tmp_path / 'found.pkl').read_bytes())  # noqa: S301  written just above
     assert len(found) == 4  # the dog is none
     assert sorted(path.name for path in (tmp_path / 'pictures').iterdir()) == [
-        '1_0.jpg', '1_1.jpg', '2_0.jpg', '3_0.jpg'
-    ]  # fmt: skip
+        '1_0.jpg',
+        '1_1.jpg',
+        '2_0.jpg',
+        '3_0.jpg',
+    ]
 
     cfg = load_config(CONFIGS / f'{NAME}.py', dict(data_root=str(coco)))
     with DefaultScope.overwrite_default_scope('mmpose'):

@@ -162,8 +162,12 @@ def test_use_reaches_wrapped_data_sets_other_types_and_sliding_windows(mini_seg,
     monkeypatch.setattr(mini, 'NUM_IMAGES', NUM_IMAGES)
     resize = dict(type='RandomChoiceResize', scales=[256, 512], resize_type='ResizeShortestEdge', max_size=2048)
     load = [dict(type='LoadImageFromFile'), dict(type='LoadAnnotations', reduce_zero_label=False), resize]
-    city = dict(type='CityscapesDataset', data_root='x', pipeline=load,
-                data_prefix=dict(img_path='leftImg8bit/train', seg_map_path='gtFine/train'))  # fmt: skip
+    city = dict(
+        type='CityscapesDataset',
+        data_root='x',
+        pipeline=load,
+        data_prefix=dict(img_path='leftImg8bit/train', seg_map_path='gtFine/train'),
+    )
     cfg = Config(
         dict(
             model=dict(

@@ -100,11 +100,15 @@ def test_own_data_train_and_test(own, tmp_path):
 
 
 def test_own_data_train_upernet_and_read_png(own, tmp_path):
-    config = own(UPERNET, '.png', **{
-        'fpn_moganet_t.py': 'upernet_moganet_t.py',
-        'decode_head=dict(num_classes=3)': 'decode_head=dict(num_classes=3), auxiliary_head=dict(num_classes=3)',
-        "data_root='data/pets/'": "data_root='data/pets/', img_suffix='.png'",
-    })  # fmt: skip
+    config = own(
+        UPERNET,
+        '.png',
+        **{
+            'fpn_moganet_t.py': 'upernet_moganet_t.py',
+            'decode_head=dict(num_classes=3)': 'decode_head=dict(num_classes=3), auxiliary_head=dict(num_classes=3)',
+            "data_root='data/pets/'": "data_root='data/pets/', img_suffix='.png'",
+        },
+    )
     call('train', config, '--work-dir', 'run')
     saved = read_checkpoint(tmp_path / 'run/iter_2.pth')
     assert saved['state_dict']['auxiliary_head.conv_seg.weight'].shape[0] == 3

@@ -36,8 +36,9 @@ def scene(height, width):
     labels = np.zeros((height, width), np.uint8)
     labels[:, width // 2 :] = 7
     image = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
-    return dict(img=image, img_shape=(height, width), ori_shape=(height, width), gt_seg_map=labels,
-                seg_fields=['gt_seg_map'])  # fmt: skip
+    return dict(
+        img=image, img_shape=(height, width), ori_shape=(height, width), gt_seg_map=labels, seg_fields=['gt_seg_map']
+    )
 
 
 # Height and width of a photograph and of what is tested: the short edge to 512 unless the long one passes 2048, sides

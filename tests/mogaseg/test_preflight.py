@@ -49,8 +49,14 @@ def pets(tmp_path, labels):
 
 def config(root, number=3, **keys) -> Config:
     """A model with two heads and a data set in a wrapper."""
-    dataset = dict(type='BaseSegDataset', data_root=str(root), data_prefix=dict(img_path='img', seg_map_path='map'),
-                   reduce_zero_label=True, metainfo=dict(classes=CLASSES), pipeline=LOAD)  # fmt: skip
+    dataset = dict(
+        type='BaseSegDataset',
+        data_root=str(root),
+        data_prefix=dict(img_path='img', seg_map_path='map'),
+        reduce_zero_label=True,
+        metainfo=dict(classes=CLASSES),
+        pipeline=LOAD,
+    )
     others = [dict(type='FCNHead', num_classes=number), dict(type='STDCHead', num_classes=2)]
     model = dict(decode_head=dict(type='FPNHead', num_classes=number), auxiliary_head=others)
     wrapped = dict(type='RepeatDataset', times=2, dataset=dict(dataset, **keys))
@@ -222,8 +228,10 @@ def test_maps_without_an_image_are_told(pets, monkeypatch):
     assert said == []
     (pets / 'img/2.jpg').rename(pets / 'img/2.jpeg')
     check(config(pets))
-    assert said == ["train_dataloader.dataset: 3 segmentation maps and 2 images whose name ends in '.jpg'; the other "
-                    'maps are not used']  # fmt: skip
+    assert said == [
+        "train_dataloader.dataset: 3 segmentation maps and 2 images whose name ends in '.jpg'; the other "
+        'maps are not used'
+    ]
 
 
 def test_images_without_maps_may_be_tested(pets):
@@ -234,17 +242,26 @@ def test_images_without_maps_may_be_tested(pets):
 @pytest.mark.parametrize(
     'keys, words',
     [
-        (dict(number=4), ['train_dataloader.dataset has 3 classes, and model.decode_head.num_classes is 4',
-                          'model.decode_head.num_classes=3 model.auxiliary_head.0.num_classes=3']),
+        (
+            dict(number=4),
+            [
+                'train_dataloader.dataset has 3 classes, and model.decode_head.num_classes is 4',
+                'model.decode_head.num_classes=3 model.auxiliary_head.0.num_classes=3',
+            ],
+        ),
         (dict(metainfo={}), ['has no classes', 'set metainfo=dict(classes=(...)) in each dataset']),
         (dict(metainfo=dict(classes='cat')), ["metainfo.classes='cat' is one string"]),
-        (dict(type='ADE20KDataset'), ["ADE20KDataset has 150 classes of its own, and 'ground' is none of them",
-                                      "type='BaseSegDataset'"]),
+        (
+            dict(type='ADE20KDataset'),
+            ["ADE20KDataset has 150 classes of its own, and 'ground' is none of them", "type='BaseSegDataset'"],
+        ),
         (dict(type='ADE20KDataset', metainfo={}), ['the 150 classes of ADE20KDataset', 'num_classes is 3']),
-        (dict(pipeline=[LOAD[0], dict(LOAD[1], reduce_zero_label=False)]),
-         ['has reduce_zero_label=True, and LoadAnnotations of its pipeline has False: leave it out there']),
+        (
+            dict(pipeline=[LOAD[0], dict(LOAD[1], reduce_zero_label=False)]),
+            ['has reduce_zero_label=True, and LoadAnnotations of its pipeline has False: leave it out there'],
+        ),
     ],
-)  # fmt: skip
+)
 def test_config_that_does_not_fit_its_data_says_what_to_set(keys, words, pets):
     with pytest.raises(ValueError) as error:
         check(config(pets, **keys))
@@ -277,8 +294,14 @@ def test_training_stops_with_one_line(how, mini_seg, tmp_path, capsys):
     pixels = np.asarray(Image.open(wrong)).copy()
     pixels[0, 0] = 12
     spoil(wrong, pixels, how) if how != 'label' else Image.fromarray(pixels).save(wrong)
-    code = run_tool('train', ROOT / 'configs/seg/fpn_moganet_xt_mini.py', '--work-dir', tmp_path / 'run',
-                    '--cfg-options', f'data_root={root}')  # fmt: skip
+    code = run_tool(
+        'train',
+        ROOT / 'configs/seg/fpn_moganet_xt_mini.py',
+        '--work-dir',
+        tmp_path / 'run',
+        '--cfg-options',
+        f'data_root={root}',
+    )
     error = capsys.readouterr().err.strip().splitlines()
     assert code == 1 and len(error) == 1
     assert error[0].startswith('error: ') and 'annotations/training/ADE_train_00000002.png' in error[0]
@@ -293,7 +316,13 @@ def test_importing_the_task_registers_the_checks():
 def test_layout_of_ade20k_is_told(tmp_path, capsys):
     cfg = load_config(ROOT / 'configs/seg/fpn_moganet_xt.py')
     assert cfg.train_dataloader.dataset.type == 'ADE20KDataset'
-    code = run_tool('train', ROOT / 'configs/seg/fpn_moganet_xt.py', '--work-dir', tmp_path, '--cfg-options',
-                    f'data_root={tmp_path}/ade')  # fmt: skip
+    code = run_tool(
+        'train',
+        ROOT / 'configs/seg/fpn_moganet_xt.py',
+        '--work-dir',
+        tmp_path,
+        '--cfg-options',
+        f'data_root={tmp_path}/ade',
+    )
     assert code == 1
     assert 'expected there: images/{training,validation}/*.jpg and annotations/' in capsys.readouterr().err

@@ -134,15 +134,37 @@ def test_heads_are_as_released(name):
     )
     loss = dict(type='CrossEntropyLoss', use_sigmoid=False, loss_weight=1.0)
     if name.startswith('fpn'):
-        assert model['decode_head'] == dict(type='FPNHead', in_channels=[256] * 4, in_index=[0, 1, 2, 3],
-            feature_strides=[4, 8, 16, 32], channels=128, loss_decode=loss, **shared)  # fmt: skip
+        assert model['decode_head'] == dict(
+            type='FPNHead',
+            in_channels=[256] * 4,
+            in_index=[0, 1, 2, 3],
+            feature_strides=[4, 8, 16, 32],
+            channels=128,
+            loss_decode=loss,
+            **shared,
+        )
         assert 'auxiliary_head' not in model
         return
     widths = model['decode_head']['in_channels']
-    assert model['decode_head'] == dict(type='UPerHead', in_channels=widths, in_index=[0, 1, 2, 3],
-        pool_scales=[1, 2, 3, 6], channels=512, loss_decode=loss, **shared)  # fmt: skip
-    assert model['auxiliary_head'] == dict(type='FCNHead', in_channels=widths[2], in_index=2, channels=256,
-        num_convs=1, concat_input=False, loss_decode=dict(loss, loss_weight=0.4), **shared)  # fmt: skip
+    assert model['decode_head'] == dict(
+        type='UPerHead',
+        in_channels=widths,
+        in_index=[0, 1, 2, 3],
+        pool_scales=[1, 2, 3, 6],
+        channels=512,
+        loss_decode=loss,
+        **shared,
+    )
+    assert model['auxiliary_head'] == dict(
+        type='FCNHead',
+        in_channels=widths[2],
+        in_index=2,
+        channels=256,
+        num_convs=1,
+        concat_input=False,
+        loss_decode=dict(loss, loss_weight=0.4),
+        **shared,
+    )
 
 
 @pytest.mark.parametrize('name', NAMES)

@@ -10,34 +10,58 @@ ALL, LAST_THREE = (0, 1, 2, 3), (1, 2, 3)
 MAPS = [8, 16, 24, 32]
 # Config of mmseg, the stages that stand for its backbone's maps, where its channels are named, and what they become.
 QUICK = [
-    ('pspnet/pspnet_r50-d8_4xb4-160k_ade20k-512x512', ALL, {'decode_head.in_channels': 32,
-                                                            'auxiliary_head.in_channels': 24}),
-    ('ocrnet/ocrnet_hr18_4xb4-160k_ade20k-512x512', ALL, {'decode_head.0.in_channels': MAPS,
-                                                          'decode_head.1.in_channels': MAPS}),
-    ('fastfcn/fastfcn_r50-d32_jpu_psp_4xb4-160k_ade20k-512x512', LAST_THREE,
-     {'neck.in_channels': (16, 24, 32), 'decode_head.in_channels': 2048, 'auxiliary_head.in_channels': 24}),
+    (
+        'pspnet/pspnet_r50-d8_4xb4-160k_ade20k-512x512',
+        ALL,
+        {'decode_head.in_channels': 32, 'auxiliary_head.in_channels': 24},
+    ),
+    (
+        'ocrnet/ocrnet_hr18_4xb4-160k_ade20k-512x512',
+        ALL,
+        {'decode_head.0.in_channels': MAPS, 'decode_head.1.in_channels': MAPS},
+    ),
+    (
+        'fastfcn/fastfcn_r50-d32_jpu_psp_4xb4-160k_ade20k-512x512',
+        LAST_THREE,
+        {'neck.in_channels': (16, 24, 32), 'decode_head.in_channels': 2048, 'auxiliary_head.in_channels': 24},
+    ),
     ('segnext/segnext_mscan-t_1xb16-adamw-160k_ade20k-512x512', ALL, {'decode_head.in_channels': [16, 24, 32]}),
-]  # fmt: skip
+]
 SLOW = [
-    ('deeplabv3plus/deeplabv3plus_r50-d8_4xb4-160k_ade20k-512x512', ALL,
-     {'decode_head.in_channels': 32, 'decode_head.c1_in_channels': 8, 'auxiliary_head.in_channels': 24}),
+    (
+        'deeplabv3plus/deeplabv3plus_r50-d8_4xb4-160k_ade20k-512x512',
+        ALL,
+        {'decode_head.in_channels': 32, 'decode_head.c1_in_channels': 8, 'auxiliary_head.in_channels': 24},
+    ),
     ('segformer/segformer_mit-b0_8xb2-160k_ade20k-512x512', ALL, {'decode_head.in_channels': MAPS}),
     ('mask2former/mask2former_r50_8xb2-160k_ade20k-512x512', ALL, {'decode_head.in_channels': MAPS}),
     ('maskformer/maskformer_r50-d32_8xb2-160k_ade20k-512x512', ALL, {'decode_head.in_channels': MAPS}),
-    ('upernet/upernet_r50_4xb4-160k_ade20k-512x512', ALL, {'decode_head.in_channels': MAPS,
-                                                           'auxiliary_head.in_channels': 24}),
+    (
+        'upernet/upernet_r50_4xb4-160k_ade20k-512x512',
+        ALL,
+        {'decode_head.in_channels': MAPS, 'auxiliary_head.in_channels': 24},
+    ),
     ('sem_fpn/fpn_r50_4xb4-160k_ade20k-512x512', ALL, {'neck.in_channels': MAPS}),
-    ('knet/knet-s3_r50-d8_fcn_8xb2-adamw-80k_ade20k-512x512', ALL, {'decode_head.kernel_generate_head.in_channels': 32,
-                                                                    'auxiliary_head.in_channels': 24}),
+    (
+        'knet/knet-s3_r50-d8_fcn_8xb2-adamw-80k_ade20k-512x512',
+        ALL,
+        {'decode_head.kernel_generate_head.in_channels': 32, 'auxiliary_head.in_channels': 24},
+    ),
     ('point_rend/pointrend_r50_4xb4-160k_ade20k-512x512', ALL, {'neck.in_channels': MAPS}),
     ('hrnet/fcn_hr18_4xb4-160k_ade20k-512x512', ALL, {'decode_head.in_channels': MAPS}),
     ('bisenetv1/bisenetv1_r18-d32_4xb4-160k_cityscapes-1024x1024', LAST_THREE, {}),
     ('encnet/encnet_r50-d8_4xb4-160k_ade20k-512x512', ALL, {'decode_head.in_channels': [16, 24, 32]}),
-    ('swin/swin-tiny-patch4-window7-in1k-pre_upernet_8xb2-160k_ade20k-512x512', ALL,
-     {'decode_head.in_channels': MAPS, 'auxiliary_head.in_channels': 24}),
-    ('vit/vit_deit-s16_mln_upernet_8xb2-160k_ade20k-512x512', ALL,
-     {'neck': None, 'decode_head.in_channels': MAPS, 'auxiliary_head.in_channels': 32}),
-]  # fmt: skip
+    (
+        'swin/swin-tiny-patch4-window7-in1k-pre_upernet_8xb2-160k_ade20k-512x512',
+        ALL,
+        {'decode_head.in_channels': MAPS, 'auxiliary_head.in_channels': 24},
+    ),
+    (
+        'vit/vit_deit-s16_mln_upernet_8xb2-160k_ade20k-512x512',
+        ALL,
+        {'neck': None, 'decode_head.in_channels': MAPS, 'auxiliary_head.in_channels': 32},
+    ),
+]
 SIDE = 128
 
 

@@ -54,10 +54,20 @@ def build(name: str, device: str = 'cpu'):
 def write_mmseg0(path, model, **more) -> None:
     """A checkpoint as mmcv 1 writes it for mmseg 0."""
     info = ADE20KDataset.METAINFO
-    meta = dict(mmseg_version='0.29.1+4cbb3a8', CLASSES=tuple(info['classes']), PALETTE=list(info['palette']),
-                config="model = dict(type='EncoderDecoder', backbone=dict(type='MogaNet_feat', arch='xtiny'))",
-                env_info='sys.platform: linux', seed=1234, exp_name='x.py', epoch=64, iter=80000, mmcv_version='1.7.0',
-                time='Sun Nov 20 10:00:00 2022', hook_msgs={})  # fmt: skip
+    meta = dict(
+        mmseg_version='0.29.1+4cbb3a8',
+        CLASSES=tuple(info['classes']),
+        PALETTE=list(info['palette']),
+        config="model = dict(type='EncoderDecoder', backbone=dict(type='MogaNet_feat', arch='xtiny'))",
+        env_info='sys.platform: linux',
+        seed=1234,
+        exp_name='x.py',
+        epoch=64,
+        iter=80000,
+        mmcv_version='1.7.0',
+        time='Sun Nov 20 10:00:00 2022',
+        hook_msgs={},
+    )
     torch.save(dict(meta=meta, state_dict=model.state_dict(), **more), path)
 
 
@@ -76,8 +86,13 @@ def ade(tmp_path):
 
 
 def small_images(ade):
-    return ['--cfg-options', f'data_root={ade}', 'test_dataloader.dataset.pipeline.1.scale=(128,64)',
-            'test_dataloader.num_workers=0', 'test_dataloader.persistent_workers=False']  # fmt: skip
+    return [
+        '--cfg-options',
+        f'data_root={ade}',
+        'test_dataloader.dataset.pipeline.1.scale=(128,64)',
+        'test_dataloader.num_workers=0',
+        'test_dataloader.persistent_workers=False',
+    ]
 
 
 def test_every_released_segmentor_has_the_name_of_its_config():
@@ -120,8 +135,16 @@ def test_file_of_mmseg_0_is_tested_by_its_name(name, weights, ade, tmp_path, mon
         if key.endswith('running_mean'):
             value.normal_()
     write_mmseg0(weights / find_weights(f'seg/{name}').file, model, optimizer=dict(state={}, param_groups=[]))
-    call('test', CONFIGS / f'{name}.py', f'moganet://seg/{name}', '--work-dir', 'run', '--out', 'found.pkl',
-         *small_images(ade))  # fmt: skip
+    call(
+        'test',
+        CONFIGS / f'{name}.py',
+        f'moganet://seg/{name}',
+        '--work-dir',
+        'run',
+        '--out',
+        'found.pkl',
+        *small_images(ade),
+    )
     found = pickle.loads((tmp_path / 'found.pkl').read_bytes())  # noqa: S301  written just above
 
     cfg = load_config(CONFIGS / f'{name}.py', dict(data_root=str(ade)))

@@ -39,8 +39,9 @@ def test_loader_is_compared_clip_by_clip(mini_video, monkeypatch):
     model = Model()
     result = benchmark.loader(model, rounds=3)
     assert model.seen == [('loss', True, True, (2, 10, 1, 64, 64))] and model.weight.grad is None
-    assert result == Result('a clip made on the fly, one process', 'training step, per clip', 1.5625, 75.0,
-                            pytest.approx(1 / 48), 0.25)  # fmt: skip
+    assert result == Result(
+        'a clip made on the fly, one process', 'training step, per clip', 1.5625, 75.0, pytest.approx(1 / 48), 0.25
+    )
 
 
 def test_each_call_loads_other_clips(mini_video):
@@ -74,8 +75,20 @@ def test_clips_per_second_stand_beside_the_papers(monkeypatch):
     found = {row.name: row.as_dict() for row in benchmark.throughput(rounds=3)}
     assert len(found) == 12 and {row['clips_per_s'] for row in found.values()} == {20.0}  # 2 clips in 100 ms
     # Paper Table A14 and the released README.
-    printed = dict(incepu=209, gsta=282, vit=290, swin=294, uniformer=296, mlpmixer=334, convmixer=658, poolformer=341,
-                   convnext=344, van=288, hornet=287, moganet=255)  # fmt: skip
+    printed = dict(
+        incepu=209,
+        gsta=282,
+        vit=290,
+        swin=294,
+        uniformer=296,
+        mlpmixer=334,
+        convmixer=658,
+        poolformer=341,
+        convnext=344,
+        van=288,
+        hornet=287,
+        moganet=255,
+    )
     assert {name.split()[-1]: row['FPS (V100)'] for name, row in found.items()} == printed
     line = benchmark.Throughput('inference, SimVP with moganet', 2.5, '255').line()
     assert line.split()[4:] == ['2.50', 'clips/s', 'here', '255', 'clips/s', 'on', 'a', 'V100,', 'the', 'paper']

@@ -82,8 +82,10 @@ def test_other_counters_are_refused():
 def test_get_flops_counts_a_clip(tmp_path, capsys):
     main = runpy.run_path(str(ROOT / 'tools/get_flops.py'))['main']
     path = tmp_path / 'small.py'
-    path.write_text("default_scope = 'mmengine'\ncustom_imports = dict(imports=['mogavideo'])\n"
-                    "model = dict(type='SimVP', in_shape=(4, 1, 32, 32), hid_S=8, hid_T=16, N_T=2)\n")  # fmt: skip
+    path.write_text(
+        "default_scope = 'mmengine'\ncustom_imports = dict(imports=['mogavideo'])\n"
+        "model = dict(type='SimVP', in_shape=(4, 1, 32, 32), hid_S=8, hid_T=16, N_T=2)\n"
+    )
     assert run(main, [str(path)]) == 0
     out = capsys.readouterr().out
     assert 'one clip of 32x32' in out and '(translator ' in out

@@ -253,8 +253,13 @@ def test_sampler_without_a_seed_draws_one():
 
 
 def loader(root, workers):
-    cfg = dict(batch_size=4, num_workers=workers, sampler=dict(type='FreshClips'), dataset=dict(
-        type='MovingImages', data_root=str(root), length=12), collate_fn=dict(type='default_collate'))  # fmt: skip
+    cfg = dict(
+        batch_size=4,
+        num_workers=workers,
+        sampler=dict(type='FreshClips'),
+        dataset=dict(type='MovingImages', data_root=str(root), length=12),
+        collate_fn=dict(type='default_collate'),
+    )
     return Runner.build_dataloader(cfg, seed=3)
 
 

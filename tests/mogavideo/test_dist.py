@@ -19,8 +19,19 @@ def test_two_processes_measure_as_one(tiny_cfg, tmp_path):
     tiny_cfg.test_dataloader.dataset.indices = 5
     tiny_cfg.dump(config)
     call('test', config, checkpoint, '--out', tmp_path / 'one.json', '--work-dir', tmp_path / 'one')
-    command = ['bash', ROOT / 'tools/dist_test.sh', config, checkpoint, '2', '--out', tmp_path / 'two.json',
-               '--work-dir', tmp_path / 'two', '--show-dir', tmp_path / 'shown']  # fmt: skip
+    command = [
+        'bash',
+        ROOT / 'tools/dist_test.sh',
+        config,
+        checkpoint,
+        '2',
+        '--out',
+        tmp_path / 'two.json',
+        '--work-dir',
+        tmp_path / 'two',
+        '--show-dir',
+        tmp_path / 'shown',
+    ]
     environment = dict(os.environ, PYTHON=sys.executable, PYTHONPATH=str(ROOT), OMP_NUM_THREADS='1')
     subprocess.run(list(map(str, command)), cwd=ROOT, env=environment, check=True, capture_output=True)
     one, two = (json.loads((tmp_path / name).read_text()) for name in ('one.json', 'two.json'))

@@ -60,7 +60,10 @@ def test_frames_come_in_the_order_of_their_numbers(tmp_path):
 def test_a_folder_is_its_clips_or_else_one_clip_of_frames(files):
     clips = sorted(path for path in files.iterdir() if path.suffix in ('.gif', '.npy'))
     assert find_inputs([str(files), str(files / 'frames'), str(files / 'clip.gif')]) == [
-        *clips, files / 'frames', files / 'clip.gif']  # fmt: skip
+        *clips,
+        files / 'frames',
+        files / 'clip.gif',
+    ]
 
 
 @pytest.mark.parametrize(
@@ -175,10 +178,23 @@ def test_clips_too_short_and_clips_in_the_way_are_named(predictor, files, tmp_pa
 
 def test_tool_predicts_more_frames_of_every_clip_named(tiny_cfg, predictor, files, tmp_path, capsys):
     tiny_cfg.dump(tmp_path / 'tiny.py')
-    code = run_tool('infer', tmp_path / 'tiny.py', tmp_path / 'w.pth', files / 'frames', files / 'thw.npy',
-                    '--out-dir', tmp_path / 'out', '--cfg-options', 'model.out_frames=13')  # fmt: skip
+    code = run_tool(
+        'infer',
+        tmp_path / 'tiny.py',
+        tmp_path / 'w.pth',
+        files / 'frames',
+        files / 'thw.npy',
+        '--out-dir',
+        tmp_path / 'out',
+        '--cfg-options',
+        'model.out_frames=13',
+    )
     lines = capsys.readouterr().out.splitlines()
     assert code == 0
     assert [line for line in lines if '13 frames after 10' in line and ' -> ' in line] == lines[-2:]
     assert sorted(path.name for path in (tmp_path / 'out').iterdir()) == [
-        'frames.gif', 'frames.png', 'thw.gif', 'thw.png']  # fmt: skip
+        'frames.gif',
+        'frames.png',
+        'thw.gif',
+        'thw.png',
+    ]

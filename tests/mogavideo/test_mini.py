@@ -69,9 +69,15 @@ def test_the_same_seed_gives_the_same_bytes_and_a_whole_folder_is_left_alone(min
 def test_use_points_every_loader_at_the_mini_data(mini_video):
     images = dict(type='MovingImages', data_root='data/moving_fmnist', length=10000)
     clips = dict(type='StoredClips', data_root='data/moving_fmnist', file='fmnist_test_seq.npy', out_frames=5)
-    cfg = Config(dict(train_dataloader=dict(dataset=dict(type='RepeatDataset', dataset=images)),
-                      val_dataloader=dict(dataset=clips), test_dataloader=None))  # fmt: skip
+    cfg = Config(
+        dict(
+            train_dataloader=dict(dataset=dict(type='RepeatDataset', dataset=images)),
+            val_dataloader=dict(dataset=clips),
+            test_dataloader=None,
+        )
+    )
     mini.use(cfg, str(mini_video))
-    assert cfg.train_dataloader.dataset.dataset == dict(images, data_root=str(mini_video),
-                                                        file='train-images-idx3-ubyte.gz')  # fmt: skip
+    assert cfg.train_dataloader.dataset.dataset == dict(
+        images, data_root=str(mini_video), file='train-images-idx3-ubyte.gz'
+    )
     assert cfg.val_dataloader.dataset == dict(clips, data_root=str(mini_video), file='mnist_test_seq.npy')

@@ -9,8 +9,20 @@ from tool_runs import ROOT
 
 from moganet.config import load_config
 
-TRANSLATORS = ('moganet', 'gsta', 'incepu', 'vit', 'swin', 'uniformer', 'mlpmixer', 'convmixer', 'poolformer',
-               'convnext', 'van', 'hornet')  # fmt: skip
+TRANSLATORS = (
+    'moganet',
+    'gsta',
+    'incepu',
+    'vit',
+    'swin',
+    'uniformer',
+    'mlpmixer',
+    'convmixer',
+    'poolformer',
+    'convnext',
+    'van',
+    'hornet',
+)
 SETS = ('mmnist', 'mmnist_2000e', 'mfmnist')
 # The largest rate; 1e-3 where nothing is said.
 RATES = dict.fromkeys(product(('convmixer', 'convnext'), SETS), 1e-2)
@@ -28,7 +40,12 @@ def test_translator_rate_and_length_are_the_released_ones(translator, data):
     cfg = config(translator, data)
     epochs = 2000 if data == 'mmnist_2000e' else 200
     assert (cfg.model.translator, cfg.model.hid_S, cfg.model.hid_T, cfg.model.N_S, cfg.model.N_T) == (
-        translator, 64, 512, 4, 8)  # fmt: skip
+        translator,
+        64,
+        512,
+        4,
+        8,
+    )
     cycle, down, up = cfg.param_scheduler
     assert (cycle.type, cycle.eta_max) == ('OneCycleLR', RATES.get((translator, data), 1e-3))
     assert (cycle.total_steps, cfg.train_cfg.max_epochs) == (epochs, epochs)

@@ -10,8 +10,16 @@ def test_clips_go_on_where_they_stopped(tiny_cfg, tmp_path):
     config = tmp_path / 'tiny.py'
     tiny_cfg.dump(config)
     call('train', config, '--work-dir', tmp_path / 'whole')
-    call('train', config, '--work-dir', tmp_path / 'rest', '--resume', tmp_path / 'whole/epoch_1.pth',
-         '--cfg-options', 'train_dataloader.num_workers=2')  # fmt: skip
+    call(
+        'train',
+        config,
+        '--work-dir',
+        tmp_path / 'rest',
+        '--resume',
+        tmp_path / 'whole/epoch_1.pth',
+        '--cfg-options',
+        'train_dataloader.num_workers=2',
+    )
     whole, rest = weights(tmp_path / 'whole/epoch_2.pth'), weights(tmp_path / 'rest/epoch_2.pth')
     first = weights(tmp_path / 'whole/epoch_1.pth')
     assert whole.keys() == rest.keys() and len(whole) > 100

@@ -262,8 +262,17 @@ def test_two_processes_train_every_translator(tmp_path):
     (tmp_path / 'ddp.py').write_text(DDP)
     environment = dict(os.environ, PYTHONPATH=os.pathsep.join((str(ROOT), str(ROOT / 'tests'))), OMP_NUM_THREADS='1')
     done = subprocess.run(
-        [sys.executable, '-m', 'torch.distributed.run', '--nproc_per_node=2', '--master_port=0', '--standalone',
-         str(tmp_path / 'ddp.py')],
-        capture_output=True, text=True, env=environment,
-    )  # fmt: skip
+        [
+            sys.executable,
+            '-m',
+            'torch.distributed.run',
+            '--nproc_per_node=2',
+            '--master_port=0',
+            '--standalone',
+            str(tmp_path / 'ddp.py'),
+        ],
+        capture_output=True,
+        text=True,
+        env=environment,
+    )
     assert 'trained 12' in done.stdout, done.stderr[-2000:]

@@ -39,9 +39,14 @@ def training_file(tensors):
 
 def lightning_file(tensors):
     prefixed = {f'model.{name}': value for name, value in tensors.items()}
-    return {**training_file(prefixed), 'global_step': 125000, 'pytorch-lightning_version': '1.9.0', 'loops': {},
-            'callbacks': {"ModelCheckpoint{'monitor': 'val_loss'}": dict(best_model_score=torch.tensor(25.57))},
-            'hyper_parameters': dict(dataname='mmnist', in_shape=[10, 1, 64, 64], model_type='moga')}  # fmt: skip
+    return {
+        **training_file(prefixed),
+        'global_step': 125000,
+        'pytorch-lightning_version': '1.9.0',
+        'loops': {},
+        'callbacks': {"ModelCheckpoint{'monitor': 'val_loss'}": dict(best_model_score=torch.tensor(25.57))},
+        'hyper_parameters': dict(dataname='mmnist', in_shape=[10, 1, 64, 64], model_type='moga'),
+    }
 
 
 LAYOUTS = {
@@ -90,11 +95,13 @@ def test_names_of_others_are_left_alone():
     [
         (lambda t: t.pop('hid.enc.2.block.attn.sigma'), '1 missing: hid.enc.2.block.attn.sigma.scale'),
         (lambda t: t.update({'hid.enc.4.norm.weight': torch.zeros(1)}), '1 left over: hid.enc.4.norm.weight'),
-        (lambda t: t.update({'hid.enc.1.block.attn.sigma': torch.zeros(1, 8, 1, 1)}),
-         '1 of another shape: hid.enc.1.block.attn.sigma.scale'),
+        (
+            lambda t: t.update({'hid.enc.1.block.attn.sigma': torch.zeros(1, 8, 1, 1)}),
+            '1 of another shape: hid.enc.1.block.attn.sigma.scale',
+        ),
         (lambda t: t.update({'hid.enc.1.block.attn.relative_position_bias': torch.zeros(1)}), '1 left over'),
     ],
-)  # fmt: skip
+)
 def test_checkpoint_that_does_not_fit_is_refused(change, message):
     tensors = state_dict('moganet')
     change(tensors)

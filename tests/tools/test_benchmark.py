@@ -65,7 +65,10 @@ def test_a_missed_goal_is_marked_and_ends_in_exit_code_1(monkeypatch, tmp_path, 
     written = json.loads(out.read_text())
     assert written['machine']['torch'] == torch.__version__ and written['machine']['threads'] == 1
     assert [(row['part'], row['ratio'], row['missed']) for row in written['findings']] == [
-        ('first', 2.0, True), ('second', 1.0, False), ('cls', 1.0, False)]  # fmt: skip
+        ('first', 2.0, True),
+        ('second', 1.0, False),
+        ('cls', 1.0, False),
+    ]
     assert call('benchmark', '--task', 'cls', '--out', out) == 0
 
 
@@ -154,8 +157,9 @@ sys.exit(runpy.run_path('tools/benchmark.py')['main'](sys.argv[1:]))
 def test_the_whole_comparison_runs_with_torch_timm_and_mmengine_alone(tmp_path):
     out = tmp_path / 'all.json'
     options = ['--all', '--sizes', 'xtiny', '--side', '32', '--batch', '2', '--rounds', '1', '--threads', '1']
-    done = subprocess.run([sys.executable, '-c', WITHOUT_MM, *options, '--out', str(out)], cwd=ROOT,
-                          capture_output=True, text=True)  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, '-c', WITHOUT_MM, *options, '--out', str(out)], cwd=ROOT, capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stdout[-1000:] + done.stderr[-3000:]
     rows = json.loads(out.read_text())['findings']
     ratios = [
@@ -169,7 +173,11 @@ def test_the_whole_comparison_runs_with_torch_timm_and_mmengine_alone(tmp_path):
     assert training == [(ours, rival) for ours in (', eager', ', compiled') for rival in rivals[:2]]
     assert len([part for part, _, _ in ratios if part == 'memory']) == 2
     assert {row['name'] for row in rows if row['kind'] == 'point'} == {
-        'MogaNet-XT', 'ConvNeXt-T', 'Swin-T', 'ResNet-50'}  # fmt: skip
+        'MogaNet-XT',
+        'ConvNeXt-T',
+        'Swin-T',
+        'ResNet-50',
+    }
     rates = [row for row in rows if row['kind'] == 'rate']
     assert len(rates) == 8 + 4 and all(row['operations_floor_ms'] > 0 < row['bytes_floor_ms'] for row in rates)
     # The goals are a GPU's.

@@ -51,8 +51,17 @@ def test_metrics_are_those_of_the_averaged_weights_in_the_file(run, tmp_path):
 
 def test_predictions_and_pictures_are_written(run, tmp_path):
     config, checkpoint = run
-    call('test', config, checkpoint, '--work-dir', tmp_path / 'test', '--out', tmp_path / 'out/predictions.pkl',
-         '--show-dir', tmp_path / 'pictures')  # fmt: skip
+    call(
+        'test',
+        config,
+        checkpoint,
+        '--work-dir',
+        tmp_path / 'test',
+        '--out',
+        tmp_path / 'out/predictions.pkl',
+        '--show-dir',
+        tmp_path / 'pictures',
+    )
     predictions = pickle.loads((tmp_path / 'out/predictions.pkl').read_bytes())  # noqa: S301  written just above
     _, scores = predict(config, checkpoint)
     assert len(predictions) == 16
@@ -195,8 +204,13 @@ def test_a_task_whose_package_is_not_there_is_named(capsys, monkeypatch):
 
 def test_demo_trains_and_draws(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(ROOT)
-    small = ['model.backbone.arch=xtiny', 'train_cfg.max_epochs=1', 'train_dataloader.dataset.indices=64',
-             'val_dataloader.dataset.indices=40', f'data_root={tmp_path}/data']  # fmt: skip
+    small = [
+        'model.backbone.arch=xtiny',
+        'train_cfg.max_epochs=1',
+        'train_dataloader.dataset.indices=64',
+        'val_dataloader.dataset.indices=40',
+        f'data_root={tmp_path}/data',
+    ]
     call('demo', '--work-dir', tmp_path / 'run', '--cfg-options', *small)
     out = capsys.readouterr().out
     assert 'iteration 1/1' in out and 'evaluation: accuracy/top1' in out and 'top-1 on 40 scans' in out

@@ -31,9 +31,19 @@ def test_work_dir_defaults_to_the_name_of_the_config(tiny_config, tmp_path, monk
 
 
 def test_options_of_the_command_line_reach_the_run(tiny_config, tmp_path):
-    call('train', tiny_config(), '--work-dir', tmp_path / 'run', '--auto-scale-lr', '--seed', 7, '--cfg-options',
-         'train_cfg.max_epochs=1', 'optim_wrapper.accumulative_counts=3',
-         'optim_wrapper.clip_grad.max_norm=5')  # fmt: skip
+    call(
+        'train',
+        tiny_config(),
+        '--work-dir',
+        tmp_path / 'run',
+        '--auto-scale-lr',
+        '--seed',
+        7,
+        '--cfg-options',
+        'train_cfg.max_epochs=1',
+        'optim_wrapper.accumulative_counts=3',
+        'optim_wrapper.clip_grad.max_norm=5',
+    )
     checkpoint = read_checkpoint(tmp_path / 'run/epoch_1.pth')
     assert checkpoint['meta']['seed'] == 7
     assert {int(state['step']) for state in checkpoint['optimizer']['state'].values()} == {1}  # 3 batches, one step
@@ -115,7 +125,11 @@ def test_two_processes_train_as_one_with_twice_the_batch(tiny_config, tmp_path):
     environment.pop('PORT', None)
     done = subprocess.run(
         ['bash', ROOT / 'tools/dist_train.sh', config, '2', '--work-dir', tmp_path / 'two'],
-        env=environment, capture_output=True, text=True, timeout=300)  # fmt: skip
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
     assert done.returncode == 0, done.stderr[-3000:]
     assert 'gloo between the processes' in done.stdout + done.stderr
     one, two = (read_checkpoint(tmp_path / name / 'epoch_1.pth')['state_dict'] for name in ('one', 'two'))
@@ -135,8 +149,12 @@ def test_launchers_pass_nodes_on_to_torchrun(tmp_path):
     fake.write_text('#!/usr/bin/env bash\necho "$@"\n')
     fake.chmod(0o755)
     environment = dict(os.environ, PYTHON=str(fake), NNODES='2', NODE_RANK='1', MASTER_ADDR='10.0.0.1', PORT='1234')
-    done = subprocess.run(['bash', ROOT / 'tools/dist_test.sh', 'c.py', 'w.pth', '8', '--tta'], env=environment,
-                          capture_output=True, text=True)  # fmt: skip
+    done = subprocess.run(
+        ['bash', ROOT / 'tools/dist_test.sh', 'c.py', 'w.pth', '8', '--tta'],
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
     assert (
         done.stdout.split()
         == (
@@ -152,8 +170,12 @@ def test_slurm_gets_the_gpus_that_were_asked_for(tmp_path):
     fake.write_text('#!/usr/bin/env bash\necho "$@"\n')
     fake.chmod(0o755)
     environment = dict(os.environ, PATH=f'{tmp_path}:{os.environ["PATH"]}', GPUS='4', PYTHON='py', SRUN_ARGS='-q a')
-    done = subprocess.run(['bash', ROOT / 'tools/slurm_train.sh', 'part', 'job', 'c.py', '--amp'], env=environment,
-                          capture_output=True, text=True)  # fmt: skip
+    done = subprocess.run(
+        ['bash', ROOT / 'tools/slurm_train.sh', 'part', 'job', 'c.py', '--amp'],
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
     assert (
         done.stdout.split()
         == (
@@ -181,11 +203,13 @@ MISTAKES = {
     'misspelt option': (['CONFIG', '--cfg-options', 'model.backbone.with_pc=True'], ['with_pc']),
     'misspelt type': (['CONFIG', '--cfg-options', 'model.backbone.type=MogaNt'], ['MogaNt', 'registry']),
     'no data': (['CONFIG', '--cfg-options', 'data_root=nowhere'], ['nowhere', 'train/<class>/*.jpg', 'data_root=DIR']),
-    'wrong classes': (['CONFIG', '--cfg-options', 'model.head.num_classes=7'], ['10 class folders', '7 classes',
-                                                                              'model.head.num_classes=10']),
+    'wrong classes': (
+        ['CONFIG', '--cfg-options', 'model.head.num_classes=7'],
+        ['10 class folders', '7 classes', 'model.head.num_classes=10'],
+    ),
     'no checkpoint': (['CONFIG', '--resume', 'gone.pth'], ['gone.pth', 'no such checkpoint']),
     'bad size': (['CONFIG', '--cfg-options', 'model.backbone.drop_path_rate=1.5'], ['drop_path_rate=1.5']),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize('mistake', MISTAKES)
@@ -226,8 +250,18 @@ def test_an_unreadable_image_is_named_by_workers_too(tiny_config, tmp_path, mini
     data = with_data(tmp_path, mini_cls)
     broken = next((data / 'train/3').iterdir())
     broken.write_text('no image')
-    assert run_tool('train', tiny_config(), '--work-dir', tmp_path / 'run', '--cfg-options', f'data_root={data}',
-                    'train_dataloader.num_workers=1') == 1  # fmt: skip
+    assert (
+        run_tool(
+            'train',
+            tiny_config(),
+            '--work-dir',
+            tmp_path / 'run',
+            '--cfg-options',
+            f'data_root={data}',
+            'train_dataloader.num_workers=1',
+        )
+        == 1
+    )
     error = capsys.readouterr().err.strip().splitlines()[-1]
     assert error.startswith('error: ') and str(broken) in error and 'cannot be read as an image' in error
 
@@ -240,11 +274,23 @@ def test_own_data_need_a_folder_and_a_number_of_classes(tmp_path, monkeypatch):
             for i in range(count):
                 Image.new('RGB', (40 + i, 50), (i * 30, 90, 200)).save(folder / f'{i}.jpg')
     monkeypatch.chdir(tmp_path)
-    call('train', ROOT / 'configs/cls/moganet_t_own_data.py', '--cfg-options', f'data_root={tmp_path}/pets',
-         'model.head.num_classes=2', 'val_evaluator.topk=1', 'model.backbone.arch=xtiny', 'model.head.in_channels=192',
-         'model.backbone.init_cfg=None', 'train_cfg.max_epochs=1', 'train_dataloader.batch_size=4',
-         'train_dataloader.num_workers=0', 'val_dataloader.num_workers=0', 'train_dataloader.persistent_workers=False',
-         'val_dataloader.persistent_workers=False')  # fmt: skip
+    call(
+        'train',
+        ROOT / 'configs/cls/moganet_t_own_data.py',
+        '--cfg-options',
+        f'data_root={tmp_path}/pets',
+        'model.head.num_classes=2',
+        'val_evaluator.topk=1',
+        'model.backbone.arch=xtiny',
+        'model.head.in_channels=192',
+        'model.backbone.init_cfg=None',
+        'train_cfg.max_epochs=1',
+        'train_dataloader.batch_size=4',
+        'train_dataloader.num_workers=0',
+        'val_dataloader.num_workers=0',
+        'train_dataloader.persistent_workers=False',
+        'val_dataloader.persistent_workers=False',
+    )
     checkpoint = read_checkpoint(tmp_path / 'work_dirs/moganet_t_own_data/epoch_1.pth')
     assert checkpoint['meta']['dataset_meta']['classes'] == ('cat', 'dog')
     assert checkpoint['state_dict']['head.fc.weight'].shape == (2, 192)

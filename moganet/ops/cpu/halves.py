@@ -47,8 +47,9 @@ def compiles(convs: Sequence[Tensor]) -> bool:
     return all(w.shape[-1] == w.shape[-2] <= MOST_TAPS for w in convs)
 
 
-def spatial(x: Tensor, normed: Tensor, mask: Tensor | None, weights: Sequence[Tensor | None], options: tuple,
-            kept: list | None) -> Tensor:  # fmt: skip
+def spatial(
+    x: Tensor, normed: Tensor, mask: Tensor | None, weights: Sequence[Tensor | None], options: tuple, kept: list | None
+) -> Tensor:
     """x + mask * (what a spatial half makes of ``normed``).
 
     Args:
@@ -66,8 +67,9 @@ def spatial(x: Tensor, normed: Tensor, mask: Tensor | None, weights: Sequence[Te
     return out
 
 
-def spatial_backward(grad: Tensor, normed: Tensor, mask: Tensor | None, weights: Sequence[Tensor], options: tuple,
-                     kept: Tensor) -> tuple[Tensor, list[Tensor]]:  # fmt: skip
+def spatial_backward(
+    grad: Tensor, normed: Tensor, mask: Tensor | None, weights: Sequence[Tensor], options: tuple, kept: Tensor
+) -> tuple[Tensor, list[Tensor]]:
     """The gradient of ``normed``, but for what goes by its means, and the sums that the weights' gradients are made of.
 
     Args:
@@ -104,8 +106,9 @@ def channel(x: Tensor, normed: Tensor, mask: Tensor | None, weights: Sequence[Te
     return out
 
 
-def channel_backward(grad: Tensor, normed: Tensor, mask: Tensor | None, weights: Sequence[Tensor],
-                     kept: Tensor) -> tuple[Tensor, list[Tensor]]:  # fmt: skip
+def channel_backward(
+    grad: Tensor, normed: Tensor, mask: Tensor | None, weights: Sequence[Tensor], kept: Tensor
+) -> tuple[Tensor, list[Tensor]]:
     """The gradient of ``normed`` and what the weights' gradients are made of.
 
     Args:

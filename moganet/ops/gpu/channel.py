@@ -15,8 +15,9 @@ from .products import correlate, product
 KEPT = 4
 
 
-def forward(x: Tensor, normed: Tensor, mask: Tensor | None, weights: tuple[Tensor, ...], options: tuple,
-            kept: list | None) -> Tensor:  # fmt: skip
+def forward(
+    x: Tensor, normed: Tensor, mask: Tensor | None, weights: tuple[Tensor, ...], options: tuple, kept: list | None
+) -> Tensor:
     """Maps (B, H, W, C); products are in the type of ``normed``. ``kept`` is given what the backward pass needs."""
     scale, w1, b1, w_dw, b_dw, w_context, b_context, sigma, w2, b2 = weights
     h = product(normed.view(-1, normed.shape[-1]), w1, b1).view(*normed.shape[:3], -1)
@@ -46,8 +47,9 @@ def extended(
     return weight.to(dtype), bias.to(dtype), subtracted, factor
 
 
-def backward(grad: Tensor, normed: Tensor, mask: Tensor | None, weights: tuple[Tensor, ...], options: tuple,
-             kept: list) -> tuple:  # fmt: skip
+def backward(
+    grad: Tensor, normed: Tensor, mask: Tensor | None, weights: tuple[Tensor, ...], options: tuple, kept: list
+) -> tuple:
     """Gradients of ``normed`` and of all weights, in their order."""
     scale, w1, _, w_dw, b_dw, _, _, sigma, w2, b2 = weights
     h, before_gelu, weight, subtracted = kept
@@ -66,5 +68,15 @@ def backward(grad: Tensor, normed: Tensor, mask: Tensor | None, weights: tuple[T
     d_normed = product(dh, w1.t()).view(normed.shape)
     d_taps, d_b_dw, d_b1 = sums.split((9, 1, 1))
     d_w2, d_scale, d_sigma = passes.folded_backward(m, by_context, w2.float(), scale.float(), sigma.float())
-    return d_normed, (d_scale + b2 * dt_sum, d_w1, d_b1.view(-1), d_taps.t().reshape(w_dw.shape), d_b_dw.view(-1),
-                      d_w_context, d_b_context, d_sigma, d_w2, scale * dt_sum)  # fmt: skip
+    return d_normed, (
+        d_scale + b2 * dt_sum,
+        d_w1,
+        d_b1.view(-1),
+        d_taps.t().reshape(w_dw.shape),
+        d_b_dw.view(-1),
+        d_w_context,
+        d_b_context,
+        d_sigma,
+        d_w2,
+        scale * dt_sum,
+    )

@@ -30,8 +30,20 @@ def _half(x):
 
 
 @triton.jit(do_not_specialize=['N'])
-def _add_channel(x_ptr, t_ptr, s_ptr, factor_ptr, mask_ptr, out_ptr, context_ptr, N, C, PAD: tl.constexpr,
-                 P: tl.constexpr, BC: tl.constexpr):  # fmt: skip
+def _add_channel(
+    x_ptr,
+    t_ptr,
+    s_ptr,
+    factor_ptr,
+    mask_ptr,
+    out_ptr,
+    context_ptr,
+    N,
+    C,
+    PAD: tl.constexpr,
+    P: tl.constexpr,
+    BC: tl.constexpr,
+):
     image, channels, first, _ = place(N, C, P, BC)
     positions = first + tl.arange(0, P)
     start = image.to(tl.int64) * N
@@ -64,14 +76,34 @@ def add_channel(
     """
     out, share = torch.empty_like(x, dtype=dtype), shares(x.shape)
     context = x.new_empty(len(t), dtype=torch.float32) if keep else None
-    launch(_add_channel, share.grid, (x, t, s, factor, mask, out, context), share.sizes, PAD=PAD,
-           P=POSITIONS, BC=CHANNELS, num_warps=WARPS)  # fmt: skip
+    launch(
+        _add_channel,
+        share.grid,
+        (x, t, s, factor, mask, out, context),
+        share.sizes,
+        PAD=PAD,
+        P=POSITIONS,
+        BC=CHANNELS,
+        num_warps=WARPS,
+    )
     return out, context
 
 
 @triton.jit(do_not_specialize=['N', 'length'])
-def _context_backward(d_ptr, context_ptr, s_ptr, mask_ptr, dt_ptr, sums_ptr, N, C, length, PAD: tl.constexpr,
-                      P: tl.constexpr, BC: tl.constexpr):  # fmt: skip
+def _context_backward(
+    d_ptr,
+    context_ptr,
+    s_ptr,
+    mask_ptr,
+    dt_ptr,
+    sums_ptr,
+    N,
+    C,
+    length,
+    PAD: tl.constexpr,
+    P: tl.constexpr,
+    BC: tl.constexpr,
+):
     """A program has whole rows: the context's gradient is a sum over channels."""
     image, channels, first, part = place(N, C, length, BC)
     s = vector(s_ptr, channels, C)
@@ -119,6 +151,14 @@ def context_backward(
     parts = batch * ceil_div(positions, length)
     dt = d.new_empty((batch * positions, channels + PAD), dtype=dtype)
     sums = d.new_empty((parts, 2 * channels + 1), dtype=torch.float32)
-    launch(_context_backward, (parts,), (d, context, s, mask, dt, sums), (positions, channels, length), PAD=PAD,
-           P=rows, BC=block, num_warps=WARPS)  # fmt: skip
+    launch(
+        _context_backward,
+        (parts,),
+        (d, context, s, mask, dt, sums),
+        (positions, channels, length),
+        PAD=PAD,
+        P=rows,
+        BC=block,
+        num_warps=WARPS,
+    )
     return dt, *sums.sum(0).split((channels, channels, 1))

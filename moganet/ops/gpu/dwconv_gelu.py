@@ -35,9 +35,7 @@ LOG_DENSITY, LOG_DECAY = tl.constexpr(-1.3257480647361592), tl.constexpr(0.72134
 
 
 @triton.jit
-def _read(at, y, end, x, W, inside,
-          C: tl.constexpr, AROUND: tl.constexpr, WHOLE: tl.constexpr,
-          BLOCK: tl.constexpr):  # fmt: skip
+def _read(at, y, end, x, W, inside, C: tl.constexpr, AROUND: tl.constexpr, WHOLE: tl.constexpr, BLOCK: tl.constexpr):
     """Row y, columns x to x + COLS - 1 and AROUND more on each side, as vectors of channels; zeros outside the map.
 
     ``at`` are the addresses in row 0 of column x. Rows from ``end`` on are not read. WHOLE: all COLS columns exist.
@@ -58,8 +56,9 @@ def _read(at, y, end, x, W, inside,
 
 
 @triton.jit
-def _write(at, vector, y, column: tl.constexpr, x, W, inside,
-           C: tl.constexpr, WHOLE: tl.constexpr, BLOCK: tl.constexpr):  # fmt: skip
+def _write(
+    at, vector, y, column: tl.constexpr, x, W, inside, C: tl.constexpr, WHOLE: tl.constexpr, BLOCK: tl.constexpr
+):
     """A vector into row y, column x + ``column``, if that exists."""
     at += y * W * C
     vector = vector.to(at.dtype.element_ty)
@@ -131,8 +130,22 @@ def _add_correlations(sums, dpre, row, FIRST: tl.constexpr, COLUMN: tl.constexpr
     triton.Config({'BLOCK': 128}, num_warps=2, num_stages=1),
 )
 @triton.jit(do_not_specialize=['B', 'H', 'W', 'rows', 'tuned_for'])
-def _convolve(x_ptr, w_ptr, b_ptr, out_ptr, sums_ptr, B, H, W, rows, tuned_for,
-              C: tl.constexpr, WHOLE: tl.constexpr, FORWARD: tl.constexpr, BLOCK: tl.constexpr):  # fmt: skip
+def _convolve(
+    x_ptr,
+    w_ptr,
+    b_ptr,
+    out_ptr,
+    sums_ptr,
+    B,
+    H,
+    W,
+    rows,
+    tuned_for,
+    C: tl.constexpr,
+    WHOLE: tl.constexpr,
+    FORWARD: tl.constexpr,
+    BLOCK: tl.constexpr,
+):
     """FORWARD, GELU of the convolution, without ``sums_ptr``; else, without ``b_ptr``, the transposed one and its sums
     over positions.
     """
@@ -179,8 +192,22 @@ def _convolve(x_ptr, w_ptr, b_ptr, out_ptr, sums_ptr, B, H, W, rows, tuned_for,
     overwritten=('da_ptr',),
 )
 @triton.jit(do_not_specialize=['B', 'H', 'W', 'rows', 'tuned_for'])
-def _differentiate(h_ptr, da_ptr, w_ptr, b_ptr, dpre_ptr, sums_ptr, B, H, W, rows, tuned_for,
-                   C: tl.constexpr, WHOLE: tl.constexpr, BLOCK: tl.constexpr):  # fmt: skip
+def _differentiate(
+    h_ptr,
+    da_ptr,
+    w_ptr,
+    b_ptr,
+    dpre_ptr,
+    sums_ptr,
+    B,
+    H,
+    W,
+    rows,
+    tuned_for,
+    C: tl.constexpr,
+    WHOLE: tl.constexpr,
+    BLOCK: tl.constexpr,
+):
     """GELU of the convolution, in place of its gradient; the gradient before GELU; and sums over positions."""
     EXACT: tl.constexpr = h_ptr.dtype.element_ty == tl.float32
     c = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
@@ -263,9 +290,15 @@ def _launch(kernel: Callable, tensors: tuple[Tensor | None, ...], rows: int, par
     """``kernel`` on maps of the shape of the first tensor: tiles of ``rows`` rows, shared out in ``parts``."""
     batch, height, width, channels = tensors[0].shape
     check_size(height, width, channels)
-    launch(kernel, lambda meta: (ceil_div(channels, meta['BLOCK']), parts), tensors,
-           (batch, height, width, rows, kind(tensors[0].numel(), width)),
-           C=channels, WHOLE=width % COLS.value == 0, **constants)  # fmt: skip
+    launch(
+        kernel,
+        lambda meta: (ceil_div(channels, meta['BLOCK']), parts),
+        tensors,
+        (batch, height, width, rows, kind(tensors[0].numel(), width)),
+        C=channels,
+        WHOLE=width % COLS.value == 0,
+        **constants,
+    )
 
 
 @functools.lru_cache(1024)

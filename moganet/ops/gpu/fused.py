@@ -12,9 +12,13 @@ _prepared = WeakTensorKeyDictionary()
 
 
 def block(
-    x: Tensor, spatial_weights: list[Tensor], channel_weights: list[Tensor], dilations: tuple[int, ...], double: bool,
+    x: Tensor,
+    spatial_weights: list[Tensor],
+    channel_weights: list[Tensor],
+    dilations: tuple[int, ...],
+    double: bool,
     keep: bool,
-) -> Tensor:  # fmt: skip
+) -> Tensor:
     """The arguments are those of ``moganet.ops.fused.block``, and of ``prepared``; computed in channels-last."""
     with torch.cuda.device_of(x):
         rows = x.permute(0, 2, 3, 1).contiguous()

@@ -85,8 +85,15 @@ def backward(
 def _copy_table(table: Tensor, weights: Sequence[Tensor], to_table: bool) -> None:
     rows, channels = table.shape
     low, middle, _ = split_channels(channels)
-    launch(kernels.copy_table, (ceil_div(rows, 16), ceil_div(channels, 32)), (table, *weights),
-           (channels, low, low + middle), TO_TABLE=to_table, ROWS=16, BLOCK=32)  # fmt: skip
+    launch(
+        kernels.copy_table,
+        (ceil_div(rows, 16), ceil_div(channels, 32)),
+        (table, *weights),
+        (channels, low, low + middle),
+        TO_TABLE=to_table,
+        ROWS=16,
+        BLOCK=32,
+    )
 
 
 def _convolve(src: Tensor, low: Tensor, dst: Tensor, table: Tensor, dilations: Sequence[int], flip: bool) -> None:
@@ -148,9 +155,16 @@ def _correlate(grad: Tensor, between: Tensor, grad_between: Tensor, src: Tensor,
     lines = batch * ceil_div(height, ROWS_5)
     parts = max(1, min(lines, PROGRAMS // (4 * ceil_div(channels, BLOCK_OF_GRADIENTS))))
     tables = src.new_zeros(kernels.BESIDE * parts, kernels.TABLE_ROWS, channels, dtype=torch.float32)
-    launch(kernels.correlate, lambda meta: (parts, ceil_div(channels, meta['BLOCK']), 2),
-           (grad, between, grad_between, src, tables), _numbers(*src.shape),
-           D0=dilations[0], D1=dilations[1], D2=dilations[2], ALIGN=_align(channels))  # fmt: skip
+    launch(
+        kernels.correlate,
+        lambda meta: (parts, ceil_div(channels, meta['BLOCK']), 2),
+        (grad, between, grad_between, src, tables),
+        _numbers(*src.shape),
+        D0=dilations[0],
+        D1=dilations[1],
+        D2=dilations[2],
+        ALIGN=_align(channels),
+    )
     return tables.sum(0)
 
 

@@ -41,8 +41,9 @@ def _first_row(line, H, D: tl.constexpr, ROWS: tl.constexpr):
 
 
 @triton.jit
-def _read_column(at, x, y, exists, H, W, inside,
-                 C: tl.constexpr, D: tl.constexpr, COUNT: tl.constexpr, WHOLE: tl.constexpr):  # fmt: skip
+def _read_column(
+    at, x, y, exists, H, W, inside, C: tl.constexpr, D: tl.constexpr, COUNT: tl.constexpr, WHOLE: tl.constexpr
+):
     """COUNT rows, D apart, from row y, of column x: vectors of channels; zeros outside the map, or unless it exists.
 
     WHOLE: all lanes are inside.
@@ -60,8 +61,21 @@ def _read_column(at, x, y, exists, H, W, inside,
 
 
 @triton.jit
-def _write_column(at, sums, FIRST: tl.constexpr, x, y, exists, H, W, inside,
-                  C: tl.constexpr, D: tl.constexpr, ROWS: tl.constexpr, WHOLE: tl.constexpr):  # fmt: skip
+def _write_column(
+    at,
+    sums,
+    FIRST: tl.constexpr,
+    x,
+    y,
+    exists,
+    H,
+    W,
+    inside,
+    C: tl.constexpr,
+    D: tl.constexpr,
+    ROWS: tl.constexpr,
+    WHOLE: tl.constexpr,
+):
     """ROWS sums, from FIRST on, into the rows, D apart, from row y, of column x, if that exists."""
     at += x * C
     for i in tl.static_range(ROWS):
@@ -97,9 +111,28 @@ def _add_column(sums, start, column, taps, K: tl.constexpr, ROWS: tl.constexpr):
 
 
 @triton.jit
-def _walk(src, dst_low, dst, table, block, images, length, flip, H, W,
-          C: tl.constexpr, START: tl.constexpr, LOW: tl.constexpr, END: tl.constexpr, K: tl.constexpr, D: tl.constexpr,
-          ROWS: tl.constexpr, FIT: tl.constexpr, IMAGES: tl.constexpr, BLOCK: tl.constexpr):  # fmt: skip
+def _walk(
+    src,
+    dst_low,
+    dst,
+    table,
+    block,
+    images,
+    length,
+    flip,
+    H,
+    W,
+    C: tl.constexpr,
+    START: tl.constexpr,
+    LOW: tl.constexpr,
+    END: tl.constexpr,
+    K: tl.constexpr,
+    D: tl.constexpr,
+    ROWS: tl.constexpr,
+    FIT: tl.constexpr,
+    IMAGES: tl.constexpr,
+    BLOCK: tl.constexpr,
+):
     """A program's strips, ``length`` columns each, of a block of the channels START to END; those below LOW go to
     ``dst_low``.
 
@@ -130,14 +163,14 @@ def _walk(src, dst_low, dst, table, block, images, length, flip, H, W,
         # From the first column that exists and is reached; those after the last one add nothing to what they reach.
         first, end = tl.maximum(x - HALF * D, strip % D), tl.minimum(x + length * D, W)
         stop = tl.minimum(end + HALF * D, W)
-        ahead = _read_column(src + place, first, y - PAD * D, first < stop, H, W, there,
-                             C, D, ROWS + 2 * PAD, WHOLE)  # fmt: skip
+        ahead = _read_column(src + place, first, y - PAD * D, first < stop, H, W, there, C, D, ROWS + 2 * PAD, WHOLE)
         for now in range(first, stop, D):
             column = ()
             for i in tl.static_range(ROWS + 2 * PAD):
                 column += (ahead[i].to(tl.float32),)
-            ahead = _read_column(src + place, now + D, y - PAD * D, now + D < stop, H, W, there,
-                                 C, D, ROWS + 2 * PAD, WHOLE)  # fmt: skip
+            ahead = _read_column(
+                src + place, now + D, y - PAD * D, now + D < stop, H, W, there, C, D, ROWS + 2 * PAD, WHOLE
+            )
             added = _add_column(sums, start, column, taps, K, ROWS)
             done = now - HALF * D
             _write_column(to, added, 0, done, y, done >= x, H, W, there, C, D, ROWS, WHOLE)
@@ -156,12 +189,47 @@ def _walk(src, dst_low, dst, table, block, images, length, flip, H, W,
     triton.Config({'BLOCK': 64}, num_warps=1, num_stages=1, maxnreg=168),
 )
 @triton.jit(do_not_specialize=['H', 'W', 'images', 'length', 'tuned_for', 'flip'])
-def convolve(src, dst_low, dst, table, H, W, images, length, tuned_for, flip,
-             C: tl.constexpr, LOW: tl.constexpr, D: tl.constexpr,
-             FIT: tl.constexpr, IMAGES: tl.constexpr, BLOCK: tl.constexpr):  # fmt: skip
+def convolve(
+    src,
+    dst_low,
+    dst,
+    table,
+    H,
+    W,
+    images,
+    length,
+    tuned_for,
+    flip,
+    C: tl.constexpr,
+    LOW: tl.constexpr,
+    D: tl.constexpr,
+    FIT: tl.constexpr,
+    IMAGES: tl.constexpr,
+    BLOCK: tl.constexpr,
+):
     """The 5x5 convolution of all channels; the first LOW of them go into ``dst_low``, the others into ``dst``."""
-    _walk(src, dst_low, dst, table, tl.program_id(1), images, length, flip, H, W,
-          C, 0, LOW, C, 5, D, ROWS_5, FIT, IMAGES, BLOCK)  # fmt: skip
+    _walk(
+        src,
+        dst_low,
+        dst,
+        table,
+        tl.program_id(1),
+        images,
+        length,
+        flip,
+        H,
+        W,
+        C,
+        0,
+        LOW,
+        C,
+        5,
+        D,
+        ROWS_5,
+        FIT,
+        IMAGES,
+        BLOCK,
+    )
 
 
 @tuned(
@@ -170,19 +238,76 @@ def convolve(src, dst_low, dst, table, H, W, images, length, tuned_for, flip,
     triton.Config({'BLOCK': 64}, num_warps=1, num_stages=1, maxnreg=224),
 )
 @triton.jit(do_not_specialize=['H', 'W', 'images', 'length_5', 'length_7', 'tuned_for', 'flip'])
-def convolve_dilated(src, dst, table, H, W, images, length_5, length_7, tuned_for, flip,
-                     C: tl.constexpr, LOW: tl.constexpr, SPLIT: tl.constexpr, D1: tl.constexpr, D2: tl.constexpr,
-                     FIT_5: tl.constexpr, FIT_7: tl.constexpr,
-                     IMAGES: tl.constexpr, BLOCK: tl.constexpr):  # fmt: skip
+def convolve_dilated(
+    src,
+    dst,
+    table,
+    H,
+    W,
+    images,
+    length_5,
+    length_7,
+    tuned_for,
+    flip,
+    C: tl.constexpr,
+    LOW: tl.constexpr,
+    SPLIT: tl.constexpr,
+    D1: tl.constexpr,
+    D2: tl.constexpr,
+    FIT_5: tl.constexpr,
+    FIT_7: tl.constexpr,
+    IMAGES: tl.constexpr,
+    BLOCK: tl.constexpr,
+):
     """The 5x5 convolution, dilated by D1, of channels LOW to SPLIT, and the 7x7, dilated by D2, of those from SPLIT."""
     table += 26 * C
     block, high = tl.program_id(1), tl.cdiv(C - SPLIT, BLOCK // IMAGES)
     if block < high:  # those that take longest come first
-        _walk(src, dst, dst, table, block, images, length_7, flip, H, W,
-              C, SPLIT, 0, C, 7, D2, ROWS_7, FIT_7, IMAGES, BLOCK)  # fmt: skip
+        _walk(
+            src,
+            dst,
+            dst,
+            table,
+            block,
+            images,
+            length_7,
+            flip,
+            H,
+            W,
+            C,
+            SPLIT,
+            0,
+            C,
+            7,
+            D2,
+            ROWS_7,
+            FIT_7,
+            IMAGES,
+            BLOCK,
+        )
     else:
-        _walk(src, dst, dst, table, block - high, images, length_5, flip, H, W,
-              C, LOW, 0, SPLIT, 5, D1, ROWS_5, FIT_5, IMAGES, BLOCK)  # fmt: skip
+        _walk(
+            src,
+            dst,
+            dst,
+            table,
+            block - high,
+            images,
+            length_5,
+            flip,
+            H,
+            W,
+            C,
+            LOW,
+            0,
+            SPLIT,
+            5,
+            D1,
+            ROWS_5,
+            FIT_5,
+            IMAGES,
+            BLOCK,
+        )
 
 
 @triton.jit
@@ -208,9 +333,25 @@ def _add_products(sums, rows, factors, COUNT: tl.constexpr, FACTORS: tl.constexp
 
 
 @triton.jit
-def _correlate(grad, src, table, tables, c, inside, part, parts, images, H, W, C,
-               K: tl.constexpr, D: tl.constexpr, ROWS: tl.constexpr,
-               COLS: tl.constexpr, BLOCK: tl.constexpr):  # fmt: skip
+def _correlate(
+    grad,
+    src,
+    table,
+    tables,
+    c,
+    inside,
+    part,
+    parts,
+    images,
+    H,
+    W,
+    C,
+    K: tl.constexpr,
+    D: tl.constexpr,
+    ROWS: tl.constexpr,
+    COLS: tl.constexpr,
+    BLOCK: tl.constexpr,
+):
     """Gradients of K * K taps and of the bias, summed over a part of all lines of tiles.
 
     There are SLOTS tiles at once: as many columns of taps, for as many tiles side by side, as fit into them.
@@ -254,9 +395,26 @@ def _correlate(grad, src, table, tables, c, inside, part, parts, images, H, W, C
     triton.Config({'COLS': 4, 'BLOCK': 32}, num_warps=16, num_stages=1),
 )
 @triton.jit(do_not_specialize=['H', 'W', 'channels', 'low', 'split', 'images', 'tuned_for'])
-def correlate(grad, between, grad_between, src, table, H, W, channels, low, split, images, tuned_for,
-              D0: tl.constexpr, D1: tl.constexpr, D2: tl.constexpr, ALIGN: tl.constexpr,
-              COLS: tl.constexpr, BLOCK: tl.constexpr):  # fmt: skip
+def correlate(
+    grad,
+    between,
+    grad_between,
+    src,
+    table,
+    H,
+    W,
+    channels,
+    low,
+    split,
+    images,
+    tuned_for,
+    D0: tl.constexpr,
+    D1: tl.constexpr,
+    D2: tl.constexpr,
+    ALIGN: tl.constexpr,
+    COLS: tl.constexpr,
+    BLOCK: tl.constexpr,
+):
     """Tables of gradients, (BESIDE * parts, TABLE_ROWS, C), to be summed; what is not written has to be zero.
 
     ``between`` is the result of the 5x5 convolution, ``grad_between`` its gradient.
@@ -269,20 +427,54 @@ def correlate(grad, between, grad_between, src, table, H, W, channels, low, spli
     table += part * 76 * C
     dilated = table + 26 * C
     if tl.program_id(2) == 1:
-        _correlate(grad_between, src, table, tables, c, c < C, part, parts, images, H, W, C,
-                   5, D0, ROWS_5, COLS, BLOCK)  # fmt: skip
+        _correlate(grad_between, src, table, tables, c, c < C, part, parts, images, H, W, C, 5, D0, ROWS_5, COLS, BLOCK)
     elif block + BLOCK > low:
         if block < split:
-            _correlate(grad, between, dilated, tables, c, (c >= low) & (c < split), part, parts, images, H, W, C,
-                       5, D1, ROWS_5, COLS, BLOCK)  # fmt: skip
+            _correlate(
+                grad,
+                between,
+                dilated,
+                tables,
+                c,
+                (c >= low) & (c < split),
+                part,
+                parts,
+                images,
+                H,
+                W,
+                C,
+                5,
+                D1,
+                ROWS_5,
+                COLS,
+                BLOCK,
+            )
         if block + BLOCK > split:
-            _correlate(grad, between, dilated, tables, c, (c >= split) & (c < C), part, parts, images, H, W, C,
-                       7, D2, ROWS_7, COLS, BLOCK)  # fmt: skip
+            _correlate(
+                grad,
+                between,
+                dilated,
+                tables,
+                c,
+                (c >= split) & (c < C),
+                part,
+                parts,
+                images,
+                H,
+                W,
+                C,
+                7,
+                D2,
+                ROWS_7,
+                COLS,
+                BLOCK,
+            )
 
 
 @triton.jit(do_not_specialize=['C', 'low', 'split'])
-def copy_table(table, w0, b0, w1, b1, w2, b2, C, low, split,
-               TO_TABLE: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr):  # fmt: skip
+def copy_table(
+    table, w0, b0, w1, b1, w2, b2, C, low, split, TO_TABLE: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr
+):
     """Weights (channels, 1, k, k) and biases into the table, or out of it."""
     row = (tl.program_id(0) * ROWS + tl.arange(0, ROWS))[:, None]
     c = (tl.program_id(1) * BLOCK + tl.arange(0, BLOCK))[None, :]

@@ -11,8 +11,7 @@ from . import channel, multi_order_kernels, spatial
 from .context import PAD
 
 FORWARD = '(Tensor x, Tensor normed, Tensor? mask, Tensor[] weights, int[] options) -> ({})'
-BACKWARD = ('(Tensor grad, Tensor normed, Tensor? mask, Tensor[] weights, Tensor[] kept, int[] options) -> '
-            'Tensor[]')  # fmt: skip
+BACKWARD = '(Tensor grad, Tensor normed, Tensor? mask, Tensor[] weights, Tensor[] kept, int[] options) -> Tensor[]'
 
 
 def _register(name: str, half: ModuleType, kept_like: Callable) -> Callable:
@@ -24,8 +23,9 @@ def _register(name: str, half: ModuleType, kept_like: Callable) -> Callable:
             out = half.forward(x, normed, mask, flat(weights), _unpacked(options), kept)
         return out, *kept
 
-    def backward(grad: Tensor, normed: Tensor, mask: Tensor | None, weights: list[Tensor], kept: list[Tensor],
-                 options: list[int]) -> list[Tensor]:  # fmt: skip
+    def backward(
+        grad: Tensor, normed: Tensor, mask: Tensor | None, weights: list[Tensor], kept: list[Tensor], options: list[int]
+    ) -> list[Tensor]:
         with torch.cuda.device_of(grad):
             d, grads = half.backward(grad.contiguous(), normed, mask, flat(weights), _unpacked(options), kept)
         return [d, *(_alone(g.to(w.dtype).reshape(w.shape)) for g, w in zip(grads, weights, strict=True))]
@@ -40,8 +40,9 @@ def _register(name: str, half: ModuleType, kept_like: Callable) -> Callable:
         return out, *kept_like(normed, weights)
 
     @derived.register_fake
-    def _(grad: Tensor, normed: Tensor, mask: Tensor | None, weights: list[Tensor], kept: list[Tensor],
-          options: list[int]) -> list[Tensor]:  # fmt: skip
+    def _(
+        grad: Tensor, normed: Tensor, mask: Tensor | None, weights: list[Tensor], kept: list[Tensor], options: list[int]
+    ) -> list[Tensor]:
         return [torch.empty_like(normed), *(w.new_empty(w.shape) for w in weights)]
 
     def keep(ctx, inputs: tuple, output: tuple) -> None:

@@ -85,8 +85,16 @@ def decomposed(q: Tensor, b: Tensor, mean: Tensor) -> Tensor:
     if not once and programs < ENOUGH:
         return activated(q, torch.addcmul(b, mean, q.mean((1, 2)), value=-1))
     u = torch.empty_like(q)
-    launch(_decomposed, (programs,), (q, b, mean, u), (positions, channels),
-           ONCE=once, P=at_once, BC=block, num_warps=warps)  # fmt: skip
+    launch(
+        _decomposed,
+        (programs,),
+        (q, b, mean, u),
+        (positions, channels),
+        ONCE=once,
+        P=at_once,
+        BC=block,
+        num_warps=warps,
+    )
     return u
 
 
@@ -112,8 +120,9 @@ def activated_backward(a: Tensor, b: Tensor, y: Tensor, bias: Tensor) -> tuple[T
     """From the sum of two gradients of ``activated``, that of y, and its sum over each image (B, C). Overwrites a."""
     share = shares(y.shape, summed=True)
     sums = y.new_empty((len(y), share.parts, y.shape[-1]), dtype=torch.float32)
-    launch(_activated_backward, share.grid, (a, b, y, bias, sums), share.sizes,
-           P=POSITIONS, BC=CHANNELS, num_warps=WARPS)  # fmt: skip
+    launch(
+        _activated_backward, share.grid, (a, b, y, bias, sums), share.sizes, P=POSITIONS, BC=CHANNELS, num_warps=WARPS
+    )
     return a, sums.sum(1)
 
 
@@ -136,8 +145,9 @@ def gated(g: Tensor, v: Tensor, double: bool) -> Tensor:
 
 
 @triton.jit(do_not_specialize=['N', 'length'])
-def _gated_backward(d_ptr, g_ptr, v_ptr, dg_ptr, dv_ptr, sums_ptr, N, C, length, DOUBLE: tl.constexpr,
-                    P: tl.constexpr, BC: tl.constexpr):  # fmt: skip
+def _gated_backward(
+    d_ptr, g_ptr, v_ptr, dg_ptr, dv_ptr, sums_ptr, N, C, length, DOUBLE: tl.constexpr, P: tl.constexpr, BC: tl.constexpr
+):
     """The gate once more goes where its gradient came from."""
     image, channels, first, part = place(N, C, length, BC)
     start = image.to(tl.int64) * N * C
@@ -169,8 +179,16 @@ def gated_backward(d: Tensor, g: Tensor, v: Tensor, double: bool) -> tuple[Tenso
     """``gated`` once more, the gradients of g and v, and both sums over positions (2, C). Overwrites d."""
     share = shares(g.shape, summed=True)
     dg, dv, sums = torch.empty_like(g), torch.empty_like(g), share.buffer(g, 2 * g.shape[-1])
-    launch(_gated_backward, share.grid, (d, g, v, dg, dv, sums), share.sizes, DOUBLE=double,
-           P=POSITIONS, BC=CHANNELS, num_warps=WARPS)  # fmt: skip
+    launch(
+        _gated_backward,
+        share.grid,
+        (d, g, v, dg, dv, sums),
+        share.sizes,
+        DOUBLE=double,
+        P=POSITIONS,
+        BC=CHANNELS,
+        num_warps=WARPS,
+    )
     return d, dg, dv, sums.sum(0).view(2, -1)
 
 
@@ -196,8 +214,15 @@ def add_spatial(
 ) -> Tensor:
     """x + mask * (factor * t + s * e), s and the factor (C), the mask one number per image; of type ``dtype``."""
     out, share = torch.empty_like(x, dtype=dtype), shares(x.shape)
-    launch(_add_spatial, share.grid, (x, t, e, s, factor, mask, out), share.sizes,
-           P=POSITIONS, BC=CHANNELS, num_warps=WARPS)  # fmt: skip
+    launch(
+        _add_spatial,
+        share.grid,
+        (x, t, e, s, factor, mask, out),
+        share.sizes,
+        P=POSITIONS,
+        BC=CHANNELS,
+        num_warps=WARPS,
+    )
     return out
 
 
@@ -231,8 +256,9 @@ def shortcut_backward(d: Tensor, e: Tensor, mask: Tensor | None) -> tuple[Tensor
     share = shares(d.shape, summed=True)
     dt = None if mask is None and d.dtype is e.dtype else torch.empty_like(e)
     sums = share.buffer(d, 2 * d.shape[-1])
-    launch(_shortcut_backward, share.grid, (d, e, mask, dt, sums), share.sizes,
-           P=POSITIONS, BC=CHANNELS, num_warps=WARPS)  # fmt: skip
+    launch(
+        _shortcut_backward, share.grid, (d, e, mask, dt, sums), share.sizes, P=POSITIONS, BC=CHANNELS, num_warps=WARPS
+    )
     return d if dt is None else dt, sums.sum(0).view(2, -1)
 
 

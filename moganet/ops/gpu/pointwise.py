@@ -122,8 +122,20 @@ def _add_product(sums, x, w_ptr, column, k, N, K, EVEN_K: tl.constexpr):
 
 
 @triton.jit
-def _product(x_ptr, w_ptr, row, column, M, N, K, BM: tl.constexpr, BN: tl.constexpr, REST: tl.constexpr,
-             BK: tl.constexpr, EVEN_K: tl.constexpr):  # fmt: skip
+def _product(
+    x_ptr,
+    w_ptr,
+    row,
+    column,
+    M,
+    N,
+    K,
+    BM: tl.constexpr,
+    BN: tl.constexpr,
+    REST: tl.constexpr,
+    BK: tl.constexpr,
+    EVEN_K: tl.constexpr,
+):
     """x @ w.T, as one or two tiles."""
     x_ptr += tl.cast(row, tl.int64) * K
     rows = _lines(row, M, BM)
@@ -170,9 +182,25 @@ def _gate(gate, value):
 
 
 @triton.jit(do_not_specialize=['M', 'multiprocessors', 'tuned_for'])
-def _gated_near(u_ptr, m_ptr, w_gate_ptr, b_gate_ptr, w_value_ptr, b_value_ptr, y_ptr, M, N, K, multiprocessors,
-                tuned_for, EVEN_K: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr, BM: tl.constexpr,
-                PER: tl.constexpr):  # fmt: skip
+def _gated_near(
+    u_ptr,
+    m_ptr,
+    w_gate_ptr,
+    b_gate_ptr,
+    w_value_ptr,
+    b_value_ptr,
+    y_ptr,
+    M,
+    N,
+    K,
+    multiprocessors,
+    tuned_for,
+    EVEN_K: tl.constexpr,
+    BN: tl.constexpr,
+    BK: tl.constexpr,
+    BM: tl.constexpr,
+    PER: tl.constexpr,
+):
     columns, k = tl.arange(0, BN), tl.arange(0, BK)
     lines = _lines(0, N, BN)
     w_gate, w_value = _read(w_gate_ptr, lines, k, K, EVEN_K), _read(w_value_ptr, lines, k, K, EVEN_K)
@@ -185,9 +213,24 @@ def _gated_near(u_ptr, m_ptr, w_gate_ptr, b_gate_ptr, w_value_ptr, b_value_ptr, 
 
 
 @triton.jit(do_not_specialize=['M', 'multiprocessors', 'tuned_for'])
-def _added_near(y_ptr, w_ptr, b_ptr, x_ptr, shortcut_ptr, out_ptr, M, N, K, multiprocessors, tuned_for,
-                EVEN_K: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr, BM: tl.constexpr,
-                PER: tl.constexpr):  # fmt: skip
+def _added_near(
+    y_ptr,
+    w_ptr,
+    b_ptr,
+    x_ptr,
+    shortcut_ptr,
+    out_ptr,
+    M,
+    N,
+    K,
+    multiprocessors,
+    tuned_for,
+    EVEN_K: tl.constexpr,
+    BN: tl.constexpr,
+    BK: tl.constexpr,
+    BM: tl.constexpr,
+    PER: tl.constexpr,
+):
     columns, k = tl.arange(0, BN), tl.arange(0, BK)
     w = _read(w_ptr, _lines(0, N, BN), k, K, EVEN_K)
     b, scale = _vector(b_ptr, columns, N), 1 + _vector(shortcut_ptr, columns, N)
@@ -205,9 +248,24 @@ def _added_near(y_ptr, w_ptr, b_ptr, x_ptr, shortcut_ptr, out_ptr, M, N, K, mult
 
 
 @triton.jit(do_not_specialize=['M', 'tuned_for'])
-def _gated(u_ptr, m_ptr, w_gate_ptr, b_gate_ptr, w_value_ptr, b_value_ptr, y_ptr, M, N, K, tuned_for,
-           EVEN_K: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr, REST: tl.constexpr,
-           BK: tl.constexpr):  # fmt: skip
+def _gated(
+    u_ptr,
+    m_ptr,
+    w_gate_ptr,
+    b_gate_ptr,
+    w_value_ptr,
+    b_value_ptr,
+    y_ptr,
+    M,
+    N,
+    K,
+    tuned_for,
+    EVEN_K: tl.constexpr,
+    BM: tl.constexpr,
+    BN: tl.constexpr,
+    REST: tl.constexpr,
+    BK: tl.constexpr,
+):
     row, column = _place(N, BM, BN + REST)
     u_ptr += tl.cast(row, tl.int64) * K
     m_ptr += tl.cast(row, tl.int64) * K
@@ -226,8 +284,23 @@ def _gated(u_ptr, m_ptr, w_gate_ptr, b_gate_ptr, w_value_ptr, b_value_ptr, y_ptr
 
 
 @triton.jit(do_not_specialize=['M', 'tuned_for'])
-def _added(y_ptr, w_ptr, b_ptr, x_ptr, shortcut_ptr, out_ptr, M, N, K, tuned_for, EVEN_K: tl.constexpr,
-           BM: tl.constexpr, BN: tl.constexpr, REST: tl.constexpr, BK: tl.constexpr):  # fmt: skip
+def _added(
+    y_ptr,
+    w_ptr,
+    b_ptr,
+    x_ptr,
+    shortcut_ptr,
+    out_ptr,
+    M,
+    N,
+    K,
+    tuned_for,
+    EVEN_K: tl.constexpr,
+    BM: tl.constexpr,
+    BN: tl.constexpr,
+    REST: tl.constexpr,
+    BK: tl.constexpr,
+):
     row, column = _place(N, BM, BN + REST)
     sums = _product(y_ptr, w_ptr, row, column, M, N, K, BM, BN, REST, BK, EVEN_K)
     for part in tl.static_range(len(sums)):
@@ -286,12 +359,23 @@ def _launch(kernels: _Tuned, tensors: tuple[Tensor, ...], numbers: tuple[int, ..
     if multiprocessors and max(columns, depth) <= NEAR:
         # Tensor cores take no fewer.
         wide, deep = (max(16, 1 << (size - 1).bit_length()) for size in (columns, depth))
-        launch(kernels.near, lambda meta: (min(multiprocessors * meta['PER'], ceil_div(rows, meta['BM'])),),
-               tensors, (*numbers, multiprocessors, kind(rows, 0)), EVEN_K=depth == deep, BN=wide, BK=deep)  # fmt: skip
+        launch(
+            kernels.near,
+            lambda meta: (min(multiprocessors * meta['PER'], ceil_div(rows, meta['BM'])),),
+            tensors,
+            (*numbers, multiprocessors, kind(rows, 0)),
+            EVEN_K=depth == deep,
+            BN=wide,
+            BK=deep,
+        )
     else:
-        launch(kernels.far,
-               lambda meta: (ceil_div(rows, meta['BM']) * ceil_div(columns, meta['BN'] + meta['REST']),),
-               tensors, (*numbers, kind(rows, 0)), EVEN_K=depth % DEPTH == 0)  # fmt: skip
+        launch(
+            kernels.far,
+            lambda meta: (ceil_div(rows, meta['BM']) * ceil_div(columns, meta['BN'] + meta['REST']),),
+            tensors,
+            (*numbers, kind(rows, 0)),
+            EVEN_K=depth % DEPTH == 0,
+        )
 
 
 @functools.cache

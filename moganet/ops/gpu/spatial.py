@@ -16,8 +16,9 @@ from .products import correlate, product
 KEPT = 9
 
 
-def forward(x: Tensor, normed: Tensor, mask: Tensor | None, weights: tuple[Tensor, ...], options: tuple,
-            kept: list | None) -> Tensor:  # fmt: skip
+def forward(
+    x: Tensor, normed: Tensor, mask: Tensor | None, weights: tuple[Tensor, ...], options: tuple, kept: list | None
+) -> Tensor:
     """Maps (B, H, W, C); products are in the type of ``normed``. ``kept`` is given what the backward pass needs."""
     scale, w_in, b_in, sigma, w_gate, b_gate, *convs, w_value, b_value, w_out, b_out = weights
     double, dilations = options
@@ -45,8 +46,9 @@ def scaled_out(scale: Tensor, weight: Tensor, bias: Tensor, dtype: torch.dtype) 
     return scale[:, None] * weight, scale * bias, None
 
 
-def backward(grad: Tensor, normed: Tensor, mask: Tensor | None, weights: tuple[Tensor, ...], options: tuple,
-             kept: list) -> tuple:  # fmt: skip
+def backward(
+    grad: Tensor, normed: Tensor, mask: Tensor | None, weights: tuple[Tensor, ...], options: tuple, kept: list
+) -> tuple:
     """Gradients of ``normed`` and of all weights, in their order."""
     scale, w_in, _, sigma, w_gate, _, *convs, w_value, _, w_out, b_out = weights
     y, g, m, v, bias, mean, projected, table, decomposed_in = kept

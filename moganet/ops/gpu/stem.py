@@ -37,9 +37,26 @@ def _lines(x_ptr, y, x, H, W, stride_y, stride_x, stride_c, CHANNELS: tl.constex
     triton.Config({'ROWS': 4, 'COLS': 32}, num_warps=8, num_stages=1),
 )
 @triton.jit(do_not_specialize=['B', 'H', 'W', 'stride_b', 'stride_y', 'stride_x', 'stride_c', 'tuned_for'])
-def _embed(x_ptr, w_ptr, b_ptr, out_ptr, B, H, W, N, stride_b, stride_y, stride_x, stride_c, tuned_for,
-           CHANNELS: tl.constexpr, DEPTH: tl.constexpr, BN: tl.constexpr,
-           ROWS: tl.constexpr, COLS: tl.constexpr):  # fmt: skip
+def _embed(
+    x_ptr,
+    w_ptr,
+    b_ptr,
+    out_ptr,
+    B,
+    H,
+    W,
+    N,
+    stride_b,
+    stride_y,
+    stride_x,
+    stride_c,
+    tuned_for,
+    CHANNELS: tl.constexpr,
+    DEPTH: tl.constexpr,
+    BN: tl.constexpr,
+    ROWS: tl.constexpr,
+    COLS: tl.constexpr,
+):
     n, k, position = tl.arange(0, BN), tl.arange(0, DEPTH), tl.arange(0, ROWS * COLS)
     inside = (n < N)[:, None] & (k < 9 * CHANNELS)[None, :]
     w = tl.load(w_ptr + n[:, None] * (9 * CHANNELS) + k[None, :], mask=inside, other=0)
@@ -80,7 +97,13 @@ def embed(x: Tensor, w: Tensor, b: Tensor) -> Tensor:
         tiles = batch * ceil_div(out.shape[1], meta['ROWS']) * ceil_div(out.shape[2], meta['COLS'])
         return (min(tiles, MOST_PROGRAMS),)
 
-    launch(_embed, grid, (x, w.permute(0, 2, 3, 1).contiguous(), b, out),
-           (batch, height, width, len(w), b_stride, y_stride, x_stride, c_stride, kind(x.numel(), width)),
-           CHANNELS=channels, DEPTH=DEPTH, BN=max(16, triton.next_power_of_2(len(w))))  # fmt: skip
+    launch(
+        _embed,
+        grid,
+        (x, w.permute(0, 2, 3, 1).contiguous(), b, out),
+        (batch, height, width, len(w), b_stride, y_stride, x_stride, c_stride, kind(x.numel(), width)),
+        CHANNELS=channels,
+        DEPTH=DEPTH,
+        BN=max(16, triton.next_power_of_2(len(w))),
+    )
     return out.permute(0, 3, 1, 2)

@@ -28,8 +28,15 @@ train_dataloader = dict(**loader)
 test_dataloader = dict(**loader)
 train_cfg = dict(max_epochs=1)
 """
-LABELS = dict(global_orient=(1, 3), body_pose=(21, 3), left_hand_pose=(15, 3), right_hand_pose=(15, 3), jaw_pose=(1, 3),
-              betas=(10,), expression=(10,))  # fmt: skip
+LABELS = dict(
+    global_orient=(1, 3),
+    body_pose=(21, 3),
+    left_hand_pose=(15, 3),
+    right_hand_pose=(15, 3),
+    jaw_pose=(1, 3),
+    betas=(10,),
+    expression=(10,),
+)
 COUNT = 4
 
 
@@ -39,10 +46,16 @@ def test_body_has_the_parameters_of_backbone_and_head_and_all_losses():
     with DefaultScope.overwrite_default_scope('mogapose'):
         model = MODELS.build(cfg.model)
     assert {name: loss.loss_weight for name, loss in model.losses.items()} == dict(
-        loss_keypoints2d=1, loss_keypoints3d=1, loss_smplx_global_orient=1, loss_smplx_body_pose=1,
-        loss_smplx_hand_pose=1, loss_smplx_jaw_pose=1, loss_smplx_expression=1, loss_smplx_betas=0.001,
+        loss_keypoints2d=1,
+        loss_keypoints3d=1,
+        loss_smplx_global_orient=1,
+        loss_smplx_body_pose=1,
+        loss_smplx_hand_pose=1,
+        loss_smplx_jaw_pose=1,
+        loss_smplx_expression=1,
+        loss_smplx_betas=0.001,
         loss_smplx_betas_prior=1,
-    )  # fmt: skip
+    )
     assert (cfg.train_dataloader.batch_size, cfg.auto_scale_lr.base_batch_size) == (48, 192)
     steps = {step.type: step for step in cfg.train_dataloader.dataset.pipeline}
     assert 'BBoxCenterJitter' not in steps and 'SimulateLowRes' not in steps

@@ -151,7 +151,7 @@ WRONG = {
     'objects': (changed('weights', lambda w: w.astype(object)), 'weights is not readable'),
     'SMPL': (lambda a: a.update(v_template=np.zeros((6890, 3)), kintree_table=np.zeros((2, 24))), r'SMPL \(6890'),
     'no model': (lambda a: a.update(v_template=np.zeros((12, 3))), 'a model of 12 vertices, 16 joints'),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize('change,text', WRONG.values(), ids=WRONG)

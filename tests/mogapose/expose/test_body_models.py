@@ -22,8 +22,10 @@ def models(body_models):
 
 def arrays_of(body_models, kind):
     with np.load((body_models / FILES[kind]).with_suffix('.npz')) as file:
-        return {key: torch.from_numpy(file[key].astype(np.float64 if file[key].dtype.kind == 'f' else np.int64))
-                for key in file.files}  # fmt: skip
+        return {
+            key: torch.from_numpy(file[key].astype(np.float64 if file[key].dtype.kind == 'f' else np.int64))
+            for key in file.files
+        }
 
 
 def turns(batch, count, size=0.5, dtype=torch.float32):
@@ -253,7 +255,7 @@ def test_more_shapes_than_the_file_has_are_an_error(body_models):
         (dict(global_orient=identity(), expression=torch.zeros(1, 50)), ValueError, r'expression has shape'),
         (dict(global_orient=identity(), jaw_pose=identity()), TypeError, "MANO has no pose 'jaw_pose'"),
     ],
-)  # fmt: skip
+)
 def test_wrong_inputs_are_named(models, arguments, error, match):
     with pytest.raises(error, match=match):
         models[MANO](**arguments)

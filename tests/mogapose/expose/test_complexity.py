@@ -48,12 +48,18 @@ def test_fvcore_counts_without_biases(name, fvcore):
 def test_metafile_holds_the_published_rows():
     found = {row.name: (row.numbers['Parameters'].text, row.numbers['FLOPs'].text) for row in rows('expose')}
     assert found == {name: (f'{millions} M', f'{flops} G') for name, *_, millions, flops in ROWS}
-    metrics = {row.name: {name: number.value for name, number in row.numbers.items() if name in row.metrics}
-               for row in rows('expose')}  # fmt: skip
+    metrics = {
+        row.name: {name: number.value for name, number in row.numbers.items() if name in row.metrics}
+        for row in rows('expose')
+    }
     assert metrics == {
-        'hand_moganet_t': {'PA-MPJPE': 6.82}, 'hand_moganet_s': {'PA-MPJPE': 6.08}, 'hand_resnet18': {'PA-MPJPE': 7.51},
-        'face_moganet_t': {'3DRMSE': 2.36}, 'face_moganet_s': {'3DRMSE': 2.24}, 'face_resnet18': {'3DRMSE': 2.4},
-    }  # fmt: skip
+        'hand_moganet_t': {'PA-MPJPE': 6.82},
+        'hand_moganet_s': {'PA-MPJPE': 6.08},
+        'hand_resnet18': {'PA-MPJPE': 7.51},
+        'face_moganet_t': {'3DRMSE': 2.36},
+        'face_moganet_s': {'3DRMSE': 2.24},
+        'face_resnet18': {'3DRMSE': 2.4},
+    }
 
 
 def test_metafile_is_a_model_index_that_openmmlab_reads():

@@ -15,8 +15,15 @@ SMPLX_144 = (
 def test_freihand_goes_from_the_wrist_along_each_finger():
     assert len(c.FREIHAND_21) == 21
     assert [c.FREIHAND_21[i] for i in (0, 1, 4, 5, 8, 12, 16, 20)] == [
-        'wrist', 'thumb_1', 'thumb_tip', 'index_1', 'index_tip', 'middle_tip', 'ring_tip', 'pinky_tip',
-    ]  # fmt: skip
+        'wrist',
+        'thumb_1',
+        'thumb_tip',
+        'index_1',
+        'index_tip',
+        'middle_tip',
+        'ring_tip',
+        'pinky_tip',
+    ]
 
 
 def test_mano_joints_and_tips_map_to_freihand_by_name():

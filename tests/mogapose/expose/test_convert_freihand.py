@@ -21,8 +21,10 @@ def read(path):
     with HumanData(path) as data:
         truth = {}
         if 'gt_vertices' in data.keys:
-            truth = dict(vertices=data.array('gt_vertices', (None, 778, 3)),
-                         index=data.array('gt_index', (data.count,)).astype(int))  # fmt: skip
+            truth = dict(
+                vertices=data.array('gt_vertices', (None, 778, 3)),
+                index=data.array('gt_index', (data.count,)).astype(int),
+            )
         return dict(
             data.parameters(),
             **truth,
@@ -152,14 +154,17 @@ def spoil(path, function):
 @pytest.mark.parametrize(
     'name, function, message',
     [
-        ('training_mano', lambda x: [[row[0][:48]] for row in x], 'training_mano.json: holds 192 numbers, where a '
-                                                                 'multiple of 61'),
+        (
+            'training_mano',
+            lambda x: [[row[0][:48]] for row in x],
+            'training_mano.json: holds 192 numbers, where a multiple of 61',
+        ),
         ('training_K', lambda x: x[:3], 'training_K.json: holds 3 samples, training_xyz.json 4'),
         ('evaluation_xyz', lambda x: [*x[:2], [['nan', 0, 0]] * 21, x[3]], 'evaluation_xyz.json: no json of numbers'),
         ('evaluation_verts', lambda x: x[:2] + [[[float('nan'), 0, 0]] * 778] + x[3:], 'first for sample 2'),
         ('evaluation_K', lambda x: [], 'evaluation_K.json: holds 0 numbers'),
     ],
-)  # fmt: skip
+)
 def test_a_file_that_does_not_fit_is_one_line(source, freihand, tmp_path, name, function, message):
     spoil(source / f'{name}.json', function)
     with pytest.raises(ValueError) as caught:

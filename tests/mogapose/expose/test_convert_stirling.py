@@ -58,8 +58,9 @@ def test_one_quality_will_do(source, tmp_path):
     shutil.rmtree(source / 'Subset_2D_FG2018/LQ')
     call('convert_expose_data', 'stirling', source, tmp_path / 'out')
     assert sorted(path.name for path in (tmp_path / 'out').iterdir()) == [
-        'stirling_ESRC3D_HQ.npz', 'stirling_scans.npz',
-    ]  # fmt: skip
+        'stirling_ESRC3D_HQ.npz',
+        'stirling_scans.npz',
+    ]
     shutil.rmtree(source / 'Subset_2D_FG2018/HQ')
     with pytest.raises(FileNotFoundError, match='Subset_2D_FG2018: has neither of the folders HQ and LQ'):
         convert(source, tmp_path / 'out')
@@ -120,8 +121,15 @@ def test_a_file_of_scans_that_does_not_fit_is_one_line(stirling, tmp_path):
     with pytest.raises(ValueError, match='array.npy: not a readable .npz'):
         check_scans(tmp_path / 'array.npy', set())
     bad = tmp_path / 'bad.npz'
-    np.savez(bad, a_vertices=np.ones((3, 3)), a_landmarks=np.ones((6, 3)), b_vertices=np.full((3, 3), np.nan),
-             b_landmarks=np.ones((7, 3)), c_vertices=np.array([{}]), c_landmarks=np.ones((7, 3)))  # fmt: skip
+    np.savez(
+        bad,
+        a_vertices=np.ones((3, 3)),
+        a_landmarks=np.ones((6, 3)),
+        b_vertices=np.full((3, 3), np.nan),
+        b_landmarks=np.ones((7, 3)),
+        c_vertices=np.array([{}]),
+        c_landmarks=np.ones((7, 3)),
+    )
     for subject, message in dict(
         a='a_landmarks .* is no list of 7', b='b_vertices .* is no list', c='not read'
     ).items():

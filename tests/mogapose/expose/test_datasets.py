@@ -27,8 +27,15 @@ def scope():
 
 
 def load(ann_file, images, convention, **options):
-    return DATASETS.build(dict(type='HumanDataDataset', ann_file=str(ann_file), convention=convention,
-                               data_prefix=dict(img=str(images)), **options))  # fmt: skip
+    return DATASETS.build(
+        dict(
+            type='HumanDataDataset',
+            ann_file=str(ann_file),
+            convention=convention,
+            data_prefix=dict(img=str(images)),
+            **options,
+        )
+    )
 
 
 @pytest.fixture
@@ -113,9 +120,14 @@ def test_records_do_not_hold_the_vertices(freihand):
 
 
 def test_type_is_found_from_the_root_registry(freihand):
-    config = dict(type='mogapose.HumanDataDataset', ann_file='out/freihand_val.npz', convention='mano',
-                  data_root=str(freihand.out.parent), data_prefix=dict(img='source'),
-                  pipeline=TEST_PIPELINE)  # fmt: skip
+    config = dict(
+        type='mogapose.HumanDataDataset',
+        ann_file='out/freihand_val.npz',
+        convention='mano',
+        data_root=str(freihand.out.parent),
+        data_prefix=dict(img='source'),
+        pipeline=TEST_PIPELINE,
+    )
     dataset = ROOT_DATASETS.build(config)
     assert isinstance(dataset, HumanDataDataset) and dataset[0]['inputs'].shape == (3, 224, 224)
 
@@ -153,8 +165,14 @@ def test_mmhuman3ds_copies_of_scans_are_kept_once(tmp_path, stirling):
     for i, name in enumerate(names):
         scans[i] = stirling.truth[name[:5]][0]
         landmarks.append(np.concatenate((stirling.truth[name[:5]][1], np.ones((7, 1))), 1))
-    write_human_data(tmp_path / 'a.npz', [f'{name}.jpg' for name in names], np.tile(BOXES, (3, 1)), slots=FACE3D_SLOTS,
-                     keypoints3d=np.array(landmarks), vertices=scans)  # fmt: skip
+    write_human_data(
+        tmp_path / 'a.npz',
+        [f'{name}.jpg' for name in names],
+        np.tile(BOXES, (3, 1)),
+        slots=FACE3D_SLOTS,
+        keypoints3d=np.array(landmarks),
+        vertices=scans,
+    )
     dataset = load(tmp_path / 'a.npz', stirling.source / 'Subset_2D_FG2018/HQ', 'flame', test_mode=True)
     assert len(dataset._scans) == 2
     for i, name in enumerate(names):
@@ -164,8 +182,15 @@ def test_mmhuman3ds_copies_of_scans_are_kept_once(tmp_path, stirling):
 
 
 def test_a_file_of_scans_elsewhere_is_not_followed(one):
-    text = error_of(one, 'flame', FACE3D_SLOTS, keypoints3d=points(FACE3D_SLOTS, 4), subject=np.array(['x']),
-                    scan_file=np.array('../../x.npz'), options=dict(test_mode=True))  # fmt: skip
+    text = error_of(
+        one,
+        'flame',
+        FACE3D_SLOTS,
+        keypoints3d=points(FACE3D_SLOTS, 4),
+        subject=np.array(['x']),
+        scan_file=np.array('../../x.npz'),
+        options=dict(test_mode=True),
+    )
     assert "a.npz: scan_file is '../../x.npz', where the name of a file beside it is expected" in text
 
 
@@ -176,8 +201,17 @@ def test_body_samples_and_what_they_lack(one):
     slots = SLOTS['smplx']
     smplx = dict(body_pose=np.ones((1, 21, 3)), betas=np.arange(300.0)[None])
     info = one('smplx', slots, keypoints2d=points(slots), smplx=smplx).get_data_info(0)
-    shapes = dict(keypoints2d=(144, 3), keypoints3d=(144, 4), global_orient=(1, 3), body_pose=(21, 3), jaw_pose=(1, 3),
-                  left_hand_pose=(15, 3), right_hand_pose=(15, 3), betas=(10,), expression=(10,))  # fmt: skip
+    shapes = dict(
+        keypoints2d=(144, 3),
+        keypoints3d=(144, 4),
+        global_orient=(1, 3),
+        body_pose=(21, 3),
+        jaw_pose=(1, 3),
+        left_hand_pose=(15, 3),
+        right_hand_pose=(15, 3),
+        betas=(10,),
+        expression=(10,),
+    )
     there = {'keypoints2d', 'body_pose', 'betas'}
     for name, shape in shapes.items():
         assert info[name].shape == shape and info[f'has_{name}'] == (name in there), name

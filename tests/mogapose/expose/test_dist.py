@@ -68,8 +68,17 @@ def test_two_processes_test_as_one(part, tiny_expose, mini_expose, tmp_path):
     torch.save(dict(state_dict=model.state_dict()), checkpoint)
     cfg.dump(config)
     call('test', config, checkpoint, '--out', tmp_path / 'one.json', '--work-dir', tmp_path / 'one')
-    command = ['bash', ROOT / 'tools/dist_test.sh', config, checkpoint, '2', '--out', tmp_path / 'two.json',
-               '--work-dir', tmp_path / 'two']  # fmt: skip
+    command = [
+        'bash',
+        ROOT / 'tools/dist_test.sh',
+        config,
+        checkpoint,
+        '2',
+        '--out',
+        tmp_path / 'two.json',
+        '--work-dir',
+        tmp_path / 'two',
+    ]
     subprocess.run(list(map(str, command)), cwd=ROOT, env=ENVIRONMENT, check=True, capture_output=True)
     one, two = (json.loads((tmp_path / name).read_text()) for name in ('one.json', 'two.json'))
     assert one and two == pytest.approx(one, rel=1e-6)

@@ -35,8 +35,10 @@ def perfect(model, inputs, part):
     for i in range(len(inputs)):
         poses = {name: matrix_to_axis_angle(found['pred_param'][name][i]) for name in PARTS[part][-1]}
         rest = {name: found['pred_param'][name][i] for name in ('betas', 'expression') if name in found['pred_param']}
-        points = dict(keypoints2d=torch.cat((pixels[i], torch.ones(len(pixels[i]), 1)), 1),
-                      keypoints3d=torch.cat((joints[i], torch.ones(len(joints[i]), 1)), 1))  # fmt: skip
+        points = dict(
+            keypoints2d=torch.cat((pixels[i], torch.ones(len(pixels[i]), 1)), 1),
+            keypoints3d=torch.cat((joints[i], torch.ones(len(joints[i]), 1)), 1),
+        )
         labels = {name: value.detach() for name, value in {**poses, **rest, **points}.items()}
         samples.append(sample(part, **labels))
     return samples
@@ -265,8 +267,9 @@ def test_double_precision_and_autocast_work(body_models):
         half = model(inputs, samples, mode='loss')
     assert {loss.dtype for loss in half.values()} == {torch.float32}
     double = estimator('hand', body_models).double().eval()
-    double.load_state_dict({name: value.double() if value.is_floating_point() else value
-                            for name, value in model.state_dict().items()})  # fmt: skip
+    double.load_state_dict(
+        {name: value.double() if value.is_floating_point() else value for name, value in model.state_dict().items()}
+    )
     exact = double(inputs.double(), samples, mode='loss')
     assert exact['loss_keypoints2d'].dtype == torch.float64
     for name, loss in plain.items():
@@ -301,15 +304,18 @@ class Twice(torch.nn.Module):
         return [2 * x for x in maps]
 
 
-@pytest.mark.parametrize('changes, error, message', [
-    (dict(body_model=None), ValueError, 'body_model is missing'),
-    (dict(body_model=dict(type='SMPL', path='x')), ValueError, "type='SMPL': expected MANO, FLAME, SMPLX"),
-    (dict(loss_jaw=ANGLE), TypeError, "unexpected argument 'loss_jaw': the losses are loss_keypoints2d"),
-    (dict(loss_smplx_jaw_pose=ANGLE), ValueError, 'loss_smplx_jaw_pose: ExPoseHandHead on mano predicts nothing'),
-    (dict(loss_smplx_expression=MSE), ValueError, 'loss_smplx_expression: ExPoseHandHead'),
-    (dict(loss_keypoints3d=L1), ValueError, 'loss_keypoints3d: ExPoseHandHead'),
-    (dict(loss_keypoints2d=dict(type='L1Loss', reduction='mean')), ValueError, "reduction='mean': expected 'sum'"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    'changes, error, message',
+    [
+        (dict(body_model=None), ValueError, 'body_model is missing'),
+        (dict(body_model=dict(type='SMPL', path='x')), ValueError, "type='SMPL': expected MANO, FLAME, SMPLX"),
+        (dict(loss_jaw=ANGLE), TypeError, "unexpected argument 'loss_jaw': the losses are loss_keypoints2d"),
+        (dict(loss_smplx_jaw_pose=ANGLE), ValueError, 'loss_smplx_jaw_pose: ExPoseHandHead on mano predicts nothing'),
+        (dict(loss_smplx_expression=MSE), ValueError, 'loss_smplx_expression: ExPoseHandHead'),
+        (dict(loss_keypoints3d=L1), ValueError, 'loss_keypoints3d: ExPoseHandHead'),
+        (dict(loss_keypoints2d=dict(type='L1Loss', reduction='mean')), ValueError, "reduction='mean': expected 'sum'"),
+    ],
+)
 def test_config_that_does_not_fit_is_refused(changes, error, message, body_models):
     with pytest.raises(error, match=message):
         estimator('hand', body_models, **changes)
@@ -321,14 +327,20 @@ def without(field):
     return one
 
 
-@pytest.mark.parametrize('samples, message', [
-    (None, 'the loss needs data_samples'),
-    ([without('global_orient')] * 2, "no 'global_orient', which the loss of global_orient needs"),
-    ([without('has_keypoints2d')] * 2, "no 'has_keypoints2d', which the loss of keypoints2d needs"),
-    ([sample('hand'), sample('hand', keypoints2d=torch.ones(20, 3))], 'keypoints2d differs in shape.*(20, 3).*(21, 3)'),
-    ([sample('hand', keypoints2d=torch.ones(20, 3))] * 2, r'keypoints2d: a label has shape \(20, 2\), .*\(21, 2\)'),
-    ([sample('hand', right_hand_pose=torch.ones(14, 3))] * 2, r'\(2, 15, 3, 3\) and target \(2, 14, 3, 3\)'),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    'samples, message',
+    [
+        (None, 'the loss needs data_samples'),
+        ([without('global_orient')] * 2, "no 'global_orient', which the loss of global_orient needs"),
+        ([without('has_keypoints2d')] * 2, "no 'has_keypoints2d', which the loss of keypoints2d needs"),
+        (
+            [sample('hand'), sample('hand', keypoints2d=torch.ones(20, 3))],
+            'keypoints2d differs in shape.*(20, 3).*(21, 3)',
+        ),
+        ([sample('hand', keypoints2d=torch.ones(20, 3))] * 2, r'keypoints2d: a label has shape \(20, 2\), .*\(21, 2\)'),
+        ([sample('hand', right_hand_pose=torch.ones(14, 3))] * 2, r'\(2, 15, 3, 3\) and target \(2, 14, 3, 3\)'),
+    ],
+)
 def test_labels_that_do_not_fit_are_refused(samples, message, body_models):
     with pytest.raises(ValueError, match=message):
         estimator('hand', body_models)(crops(2), samples, mode='loss')
@@ -342,18 +354,30 @@ def test_crops_that_are_not_square_and_unknown_modes_are_refused(body_models):
         model(crops(1), mode='train')
 
 
-@pytest.mark.parametrize('part, layer, folder', [
-    ('hand', 'MANOLayer', 'mano'), ('face', 'FLAMELayer', 'flame'), ('body', 'SMPLXLayer', 'smplx'),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    'part, layer, folder',
+    [
+        ('hand', 'MANOLayer', 'mano'),
+        ('face', 'FLAMELayer', 'flame'),
+        ('body', 'SMPLXLayer', 'smplx'),
+    ],
+)
 def test_config_of_mmhuman3d_builds_the_same_network(part, layer, folder, body_models):
     """Its names: input_feat_dim, body_model_train and _test with folders, options of what is fixed here."""
     config = model_config(part, body_models)
     head = config['head'] | dict(input_feat_dim=config['head']['in_channels'])
     del head['in_channels'], config['body_model']
     _, _, _, betas, expression, _ = PARTS[part]
-    body_model = dict(type=layer, num_betas=betas, num_expression_coeffs=expression or 10, use_pca=False,
-                      flat_hand_mean=True, model_path=str(body_models / folder), keypoint_src=folder,
-                      keypoint_dst=folder)  # fmt: skip
+    body_model = dict(
+        type=layer,
+        num_betas=betas,
+        num_expression_coeffs=expression or 10,
+        use_pca=False,
+        flat_hand_mean=True,
+        model_path=str(body_models / folder),
+        keypoint_src=folder,
+        keypoint_dst=folder,
+    )
     test = body_model | dict(keypoint_dst='other')
     ported = MODELS.build(config | dict(head=head, body_model_train=body_model, body_model_test=test)).eval()
     own = estimator(part, body_models).eval()

@@ -37,8 +37,16 @@ def dataset(images, tmp_path):
 
     def build(pipeline, **options):
         with DefaultScope.overwrite_default_scope('mogapose'):
-            return DATASETS.build(dict(type='HumanDataDataset', ann_file=str(tmp_path / 'real.npz'), convention='mano',
-                                       data_prefix=dict(img=str(FOLDER)), pipeline=pipeline, **options))  # fmt: skip
+            return DATASETS.build(
+                dict(
+                    type='HumanDataDataset',
+                    ann_file=str(tmp_path / 'real.npz'),
+                    convention='mano',
+                    data_prefix=dict(img=str(FOLDER)),
+                    pipeline=pipeline,
+                    **options,
+                )
+            )
 
     return build
 
@@ -55,15 +63,18 @@ def test_joints_and_pixels_are_kept_where_nothing_is_augmented(images, dataset):
 def test_joints_are_in_freihands_order(images):
     """A tip is near the joint before it; if the order were MANO's, that would be another finger's."""
     joints = images[1][:, :, :2]
-    lengths = [np.linalg.norm(points[:, 4::4] - points[:, 3::4], axis=-1).mean()
-               for points in (joints, joints[:, list(MANO_TO_FREIHAND)])]  # fmt: skip
+    lengths = [
+        np.linalg.norm(points[:, 4::4] - points[:, 3::4], axis=-1).mean()
+        for points in (joints, joints[:, list(MANO_TO_FREIHAND)])
+    ]
     assert lengths[0] < 0.5 * lengths[1]
 
 
 def test_augmented_joints_stay_on_the_same_pixels(images, dataset):
     """What surrounds a joint in the crop is what surrounds it in the image, turned and scaled."""
-    pipeline = [step for step in load_config(RECIPE).train_pipeline
-                if step.type not in ('RandomChannelNoise', 'SimulateLowRes')]  # fmt: skip
+    pipeline = [
+        step for step in load_config(RECIPE).train_pipeline if step.type not in ('RandomChannelNoise', 'SimulateLowRes')
+    ]
     np.random.seed(0)
     turned = []
     for sample, name in zip(dataset(pipeline), images[0], strict=True):

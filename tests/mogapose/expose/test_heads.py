@@ -21,11 +21,19 @@ def head(part, in_channels=8, **options):
     return MODELS.build(dict(type=HEADS[part], in_channels=in_channels, **options)).eval()
 
 
-@pytest.mark.parametrize('part, channels, parameters', [
-    ('hand', 256, 1_536_109), ('hand', 512, 1_798_253), ('hand', 2048, 3_371_117),
-    ('face', 256, 1_650_853), ('face', 512, 1_912_997), ('face', 2048, 3_485_861),
-    ('body', 256, 2_011_477), ('body', 512, 2_273_621),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    'part, channels, parameters',
+    [
+        ('hand', 256, 1_536_109),
+        ('hand', 512, 1_798_253),
+        ('hand', 2048, 3_371_117),
+        ('face', 256, 1_650_853),
+        ('face', 512, 1_912_997),
+        ('face', 2048, 3_485_861),
+        ('body', 256, 2_011_477),
+        ('body', 512, 2_273_621),
+    ],
+)
 def test_head_has_the_parameters_of_the_paper_s_tables(part, channels, parameters):
     with torch.device('meta'):
         found = MODELS.build(dict(type=HEADS[part], in_channels=channels))
@@ -46,9 +54,15 @@ def test_vector_holds_its_parts_in_order():
         global_orient=(0, 6), jaw_pose=(6, 12), betas=(12, 112), expression=(112, 162), camera=(162, 165)
     )
     assert ends['body'] == dict(
-        global_orient=(0, 6), body_pose=(6, 132), left_hand_pose=(132, 222), right_hand_pose=(222, 312),
-        jaw_pose=(312, 318), betas=(318, 328), expression=(328, 338), camera=(338, 341),
-    )  # fmt: skip
+        global_orient=(0, 6),
+        body_pose=(6, 132),
+        left_hand_pose=(132, 222),
+        right_hand_pose=(222, 312),
+        jaw_pose=(312, 318),
+        betas=(318, 328),
+        expression=(328, 338),
+        camera=(338, 341),
+    )
 
 
 def test_mean_is_the_identity_the_face_and_body_turned_about_x_and_the_camera_s_scale():
@@ -149,9 +163,14 @@ def test_last_layer_starts_as_pytorch_makes_it_or_as_xavier_s_with_a_gain():
     assert wide.weight.abs().max() > 5 * bound
 
 
-@pytest.mark.parametrize('pos_func, raw, scale', [
-    ('exp', math.log(0.9), math.exp(2.0)), ('none', 0.9, 2.0), ('softplus', 0.3782, math.log1p(math.exp(2.0))),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    'pos_func, raw, scale',
+    [
+        ('exp', math.log(0.9), math.exp(2.0)),
+        ('none', 0.9, 2.0),
+        ('softplus', 0.3782, math.log1p(math.exp(2.0))),
+    ],
+)
 def test_camera_s_scale_is_what_its_function_says(pos_func, raw, scale):
     found = head('hand', camera_cfg=dict(pos_func=pos_func))
     assert found.regressor.mean_param[0, 106].item() == pytest.approx(raw, abs=1e-4)
@@ -169,16 +188,19 @@ def test_options_change_the_vector_and_the_camera():
     assert kinds == ['Linear', 'Dropout'] and len(linear.regressor.module.blocks) == 3
 
 
-@pytest.mark.parametrize('part, options, message', [
-    ('hand', dict(num_expression_coeffs=10), 'ExPoseHandHead has no expression'),
-    ('face', dict(num_betas=0), 'num_betas=0.*expected 1 or more'),
-    ('hand', dict(camera_cfg=dict(pos_func='relu')), "pos_func='relu': expected one of softplus, exp, none"),
-    ('hand', dict(camera_cfg=dict(mean_scale=-1)), 'mean_scale=-1: expected a number above zero'),
-    ('hand', dict(regressor_cfg=dict(activ_type='GELU')), "activ_type='GELU': expected 'ReLU' or 'none'"),
-    ('hand', dict(regressor_cfg=dict(init='zeros')), "init='zeros': expected one of default, xavier"),
-    ('hand', dict(mean_pose_path='no/all_means.pkl'), 'no/all_means.pkl does not exist'),
-    ('body', dict(shape_mean_path='no/shape_mean.npy'), 'no/shape_mean.npy does not exist'),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    'part, options, message',
+    [
+        ('hand', dict(num_expression_coeffs=10), 'ExPoseHandHead has no expression'),
+        ('face', dict(num_betas=0), 'num_betas=0.*expected 1 or more'),
+        ('hand', dict(camera_cfg=dict(pos_func='relu')), "pos_func='relu': expected one of softplus, exp, none"),
+        ('hand', dict(camera_cfg=dict(mean_scale=-1)), 'mean_scale=-1: expected a number above zero'),
+        ('hand', dict(regressor_cfg=dict(activ_type='GELU')), "activ_type='GELU': expected 'ReLU' or 'none'"),
+        ('hand', dict(regressor_cfg=dict(init='zeros')), "init='zeros': expected one of default, xavier"),
+        ('hand', dict(mean_pose_path='no/all_means.pkl'), 'no/all_means.pkl does not exist'),
+        ('body', dict(shape_mean_path='no/shape_mean.npy'), 'no/shape_mean.npy does not exist'),
+    ],
+)
 def test_option_outside_its_range_is_refused(part, options, message):
     with pytest.raises((ValueError, FileNotFoundError), match=message):
         head(part, **options)
@@ -202,8 +224,10 @@ def test_decoding_is_float32_under_autocast():
 def write_means(path, joints=15, key='cont_rot_repr'):
     """all_means.pkl, with numbers that tell where they went."""
     poses = dict(body_pose=21, left_hand_pose=15, right_hand_pose=joints)
-    means = {name: {key: np.arange(count * 6, dtype=np.float32).reshape(count, 6) + i, 'aa': np.zeros((count, 3))}
-             for i, (name, count) in enumerate(poses.items())}  # fmt: skip
+    means = {
+        name: {key: np.arange(count * 6, dtype=np.float32).reshape(count, 6) + i, 'aa': np.zeros((count, 3))}
+        for i, (name, count) in enumerate(poses.items())
+    }
     path.write_bytes(dumps(means))
     return str(path)
 

@@ -34,12 +34,19 @@ def content() -> dict:
     full2d, full3d, mask = np.zeros((N, 190, 3)), np.zeros((N, 190, 4)), np.zeros(190)
     full2d[:, HAND_SLOTS], full3d[:, HAND_SLOTS], mask[list(HAND_SLOTS)] = *list(written.values())[:2], 1
     return dict(
-        __key_strict__=False, __data_len__=N, __keypoints_compressed__=False,
-        image_path=['a.jpg', 'b/b.jpg', 'c.jpg'], bbox_xywh=np.hstack((BOXES, np.ones((N, 1)))),
-        keypoints2d=full2d, keypoints2d_mask=mask, keypoints3d=full3d, keypoints3d_mask=mask,
+        __key_strict__=False,
+        __data_len__=N,
+        __keypoints_compressed__=False,
+        image_path=['a.jpg', 'b/b.jpg', 'c.jpg'],
+        bbox_xywh=np.hstack((BOXES, np.ones((N, 1)))),
+        keypoints2d=full2d,
+        keypoints2d_mask=mask,
+        keypoints3d=full3d,
+        keypoints3d_mask=mask,
         smplx={key: value.astype(np.float64) for key, value in written['smplx'].items()},
-        config='freihand', meta=dict(gender=['m', 'f', 'm']),
-    )  # fmt: skip
+        config='freihand',
+        meta=dict(gender=['m', 'f', 'm']),
+    )
 
 
 def dump(path, **changes):
@@ -118,13 +125,16 @@ def test_written_files_have_the_entries_that_mmhuman3d_asks_for(tmp_path):
 @pytest.mark.parametrize(
     'changes, message',
     [
-        (dict(keypoints2d=np.ones((N, 20, 3))), r'a.npz: keypoints2d to be written has shape \(3, 20, 3\), where '
-                                                '3 x 21 x 3 is expected'),
+        (
+            dict(keypoints2d=np.ones((N, 20, 3))),
+            r'a.npz: keypoints2d to be written has shape \(3, 20, 3\), where '
+            '3 x 21 x 3 is expected',
+        ),
         (dict(keypoints3d=np.ones((N, 21, 3))), '3 x 21 x 4 is expected'),
         (dict(bbox_xywh=np.ones((N, 5))), 'bbox_xywh to be written .* 3 x 4 is expected'),
         (dict(smplx=dict(betas=np.ones((2, 10)))), 'smplx.betas to be written .* 3 x any is expected'),
     ],
-)  # fmt: skip
+)
 def test_what_does_not_fit_is_not_written(tmp_path, changes, message):
     content = dict(image_path=['a', 'b', 'c'], bbox_xywh=BOXES, slots=HAND_SLOTS, **arrays())
     with pytest.raises(ValueError, match=message):
@@ -163,10 +173,15 @@ class Harmful:
         return os.system, ('touch harm',)
 
 
-@pytest.mark.parametrize('changes', [
-    dict(smplx=dict(betas=Harmful())), dict(smplx=Harmful()), dict(image_path=np.array([Harmful()] * N, object)),
-    dict(keypoints2d=np.array(Harmful(), object)),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    'changes',
+    [
+        dict(smplx=dict(betas=Harmful())),
+        dict(smplx=Harmful()),
+        dict(image_path=np.array([Harmful()] * N, object)),
+        dict(keypoints2d=np.array(Harmful(), object)),
+    ],
+)
 def test_a_file_that_is_more_than_data_is_refused(tmp_path, monkeypatch, changes):
     monkeypatch.chdir(tmp_path)
     assert 'system' in error_of(dump(tmp_path / 'a.npz', **changes))
@@ -193,22 +208,30 @@ def put(value, index, new):
         (dict(bbox_xywh=BOXES[:2]), 'bbox_xywh has shape 2 x 4, where 3 x any is expected'),
         (dict(bbox_xywh=BOXES[:, :3]), 'bbox_xywh has 3 columns'),
         (changed('bbox_xywh', lambda x: put(x, (1, 2), 0)), r'bbox_xywh of sample 1 (b/b.jpg) has no width or height'),
-        (changed('bbox_xywh', lambda x: put(x, (2, 0), np.inf)), 'bbox_xywh holds NaN or infinite values, first for '
-                                                                 'sample 2 (c.jpg)'),
+        (
+            changed('bbox_xywh', lambda x: put(x, (2, 0), np.inf)),
+            'bbox_xywh holds NaN or infinite values, first for sample 2 (c.jpg)',
+        ),
         (changed('keypoints2d', lambda x: x[:, :21]), 'keypoints2d holds 21 joints, where 190, those of HumanData'),
         (changed('keypoints3d', lambda x: x[..., :3]), 'keypoints3d has shape 3 x 190 x 3, where 3 x any x 4'),
-        (changed('keypoints2d', lambda x: put(x, (2, 40, 1), np.nan)), 'keypoints2d holds NaN or infinite values, '
-                                                                       'first for sample 2 (c.jpg)'),
+        (
+            changed('keypoints2d', lambda x: put(x, (2, 40, 1), np.nan)),
+            'keypoints2d holds NaN or infinite values, first for sample 2 (c.jpg)',
+        ),
         (dict(__keypoints_compressed__=True), 'keypoints2d holds 190 joints, where 21, as marked by keypoints2d_mask'),
         (dict(keypoints2d_mask=np.ones(21)), 'keypoints2d_mask has shape (21,)'),
         (dict(smplx=[1, 2]), 'smplx holds'),
-        (changed('smplx', lambda x: x | dict(betas=np.full((N, 10), np.nan))), 'smplx.betas holds NaN or infinite '
-                                                                               'values, first for sample 0 (a.jpg)'),
-        (changed('smplx', lambda x: x | dict(right_hand_pose=np.zeros((N, 45)))), 'smplx.right_hand_pose has shape '
-                                                                                  '3 x 45, where 3 x 15 x 3'),
+        (
+            changed('smplx', lambda x: x | dict(betas=np.full((N, 10), np.nan))),
+            'smplx.betas holds NaN or infinite values, first for sample 0 (a.jpg)',
+        ),
+        (
+            changed('smplx', lambda x: x | dict(right_hand_pose=np.zeros((N, 45)))),
+            'smplx.right_hand_pose has shape 3 x 45, where 3 x 15 x 3',
+        ),
         (changed('smplx', lambda x: x | dict(betas=[['a'] * 10] * N)), 'smplx.betas holds <U1, where numbers'),
     ],
-)  # fmt: skip
+)
 def test_what_does_not_fit_is_one_line(tmp_path, changes, message):
     assert message in error_of(dump(tmp_path / 'a.npz', **changes))
 

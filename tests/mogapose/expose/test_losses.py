@@ -13,17 +13,20 @@ PRED = torch.tensor([[1.0, 2], [3, 4]])
 TARGET = torch.tensor([[0.0, 4], [3, 1]])  # differences 1, 2, 0, 3
 
 
-@pytest.mark.parametrize('loss, options, call, expected', [
-    (L1Loss, {}, {}, 6.0),
-    (MSELoss, {}, {}, 14.0),
-    (L1Loss, dict(loss_weight=0.5), {}, 3.0),
-    (MSELoss, dict(loss_weight=0.001), {}, 0.014),
-    (L1Loss, dict(reduction='mean'), {}, 1.5),
-    (MSELoss, dict(reduction='mean'), dict(avg_factor=2), 7.0),
-    (L1Loss, {}, dict(reduction_override='mean', avg_factor=3), 2.0),
-    (L1Loss, {}, dict(weight=torch.tensor([[1.0, 0.5], [7, 0]])), 2.0),
-    (MSELoss, {}, dict(weight=torch.tensor([[1.0], [2]])), 23.0),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    'loss, options, call, expected',
+    [
+        (L1Loss, {}, {}, 6.0),
+        (MSELoss, {}, {}, 14.0),
+        (L1Loss, dict(loss_weight=0.5), {}, 3.0),
+        (MSELoss, dict(loss_weight=0.001), {}, 0.014),
+        (L1Loss, dict(reduction='mean'), {}, 1.5),
+        (MSELoss, dict(reduction='mean'), dict(avg_factor=2), 7.0),
+        (L1Loss, {}, dict(reduction_override='mean', avg_factor=3), 2.0),
+        (L1Loss, {}, dict(weight=torch.tensor([[1.0, 0.5], [7, 0]])), 2.0),
+        (MSELoss, {}, dict(weight=torch.tensor([[1.0], [2]])), 23.0),
+    ],
+)
 def test_elementwise_loss_sums_what_it_is_told_to(loss, options, call, expected):
     assert loss(**options)(PRED, TARGET, **call).item() == pytest.approx(expected)
 

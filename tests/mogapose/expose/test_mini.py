@@ -83,8 +83,10 @@ def test_key_points_are_what_a_pinhole_camera_sees_of_the_parameters(root, part)
         xy = sample['keypoints2d'][:, :2].astype(float)
         # x (Z + tz) = f X + cx Z + a, and the same of y: linear in tz, f, cx, a, cy, b.
         zero, one = np.zeros(len(xy)), np.ones(len(xy))
-        rows = [np.stack((-xy[:, 0], joints[:, 0], joints[:, 2], one, zero, zero), 1),
-                np.stack((-xy[:, 1], joints[:, 1], zero, zero, joints[:, 2], one), 1)]  # fmt: skip
+        rows = [
+            np.stack((-xy[:, 0], joints[:, 0], joints[:, 2], one, zero, zero), 1),
+            np.stack((-xy[:, 1], joints[:, 1], zero, zero, joints[:, 2], one), 1),
+        ]
         right = (xy * joints[:, 2:]).T.ravel()
         solution, *_ = np.linalg.lstsq(np.concatenate(rows).astype(float), right, rcond=None)
         residual = np.concatenate(rows) @ solution - right
@@ -247,9 +249,14 @@ def test_use_points_any_recipe_at_the_mini_data(root, config):
 def test_use_knows_the_names_of_mmhuman3d(root):
     from mmengine.config import Config
 
-    cfg = Config(dict(model=dict(
-        body_model_train=dict(type='FLAMELayer', model_path='x', num_betas=100),
-        body_model_test=dict(type='FLAME', model_path='x', keypoint_dst='flame'))))  # fmt: skip
+    cfg = Config(
+        dict(
+            model=dict(
+                body_model_train=dict(type='FLAMELayer', model_path='x', num_betas=100),
+                body_model_test=dict(type='FLAME', model_path='x', keypoint_dst='flame'),
+            )
+        )
+    )
     mini.use(cfg, str(root))
     for name in ('body_model_train', 'body_model_test'):
         assert cfg.model[name].path == str(root / 'body_models/flame/FLAME_NEUTRAL.npz')

@@ -23,10 +23,16 @@ from mogapose.expose.rotation import axis_angle_to_matrix, rot6d_to_matrix, weak
 
 ROOT = Path(__file__).parents[3]
 ENVIRONMENT = ROOT / '.mmhuman3d'
-PARTS = dict(hand=('MANO', 'mano/MANO_RIGHT.npz'), face=('FLAME', 'flame/FLAME_NEUTRAL.npz'),
-             body=('SMPLX', 'smplx/SMPLX_NEUTRAL.npz'))  # fmt: skip
-ROTATIONS = dict(hand=('smplx_global_orient', 'smplx_hand_pose'), face=('smplx_global_orient', 'smplx_jaw_pose'),
-                 body=('smplx_global_orient', 'smplx_body_pose', 'smplx_jaw_pose', 'smplx_hand_pose'))  # fmt: skip
+PARTS = dict(
+    hand=('MANO', 'mano/MANO_RIGHT.npz'),
+    face=('FLAME', 'flame/FLAME_NEUTRAL.npz'),
+    body=('SMPLX', 'smplx/SMPLX_NEUTRAL.npz'),
+)
+ROTATIONS = dict(
+    hand=('smplx_global_orient', 'smplx_hand_pose'),
+    face=('smplx_global_orient', 'smplx_jaw_pose'),
+    body=('smplx_global_orient', 'smplx_body_pose', 'smplx_jaw_pose', 'smplx_hand_pose'),
+)
 SMPLX_KEYS = ('global_orient', 'body_pose', 'left_hand_pose', 'right_hand_pose', 'jaw_pose', 'expression')
 TOLERANCE = 1e-5
 
@@ -206,8 +212,10 @@ def test_two_iterations_of_training_are_mmhuman3ds(dumped, body_models, part):
     assert len(moved) == len(list(model.parameters()))
     # Adam's steps are of one size, whatever the gradient's: where that is rounding, so is the step's direction.
     weights = torch.cat([(after[name] - trained[name]).abs().flatten() for name in moved])
-    print(f'{part}: {len(weights)} parameters after two iterations: {(weights > TOLERANCE).float().mean():.1e} of them '
-          f'differ by more than {TOLERANCE}, in the mean {weights.mean():.1e}')  # fmt: skip
+    print(
+        f'{part}: {len(weights)} parameters after two iterations: {(weights > TOLERANCE).float().mean():.1e} of them '
+        f'differ by more than {TOLERANCE}, in the mean {weights.mean():.1e}'
+    )
     assert weights.mean() < 1e-6 and (weights > TOLERANCE).float().mean() < 0.01
 
 
@@ -289,8 +297,14 @@ def test_augmentations_are_mmhuman3ds(dumped, convention):
 @pytest.mark.parametrize('written_by', ['preprocessed_datasets', 'rewritten'])
 def test_human_data_is_mmhuman3ds(dumped, convention, written_by):
     """It reads what we write, and we read what it writes."""
-    dataset = HumanDataDataset(f'{written_by}/{convention}.npz', convention, str(dumped['folder']),
-                               dict(img='datasets/own'), pipeline=[], test_mode=True)  # fmt: skip
+    dataset = HumanDataDataset(
+        f'{written_by}/{convention}.npz',
+        convention,
+        str(dumped['folder']),
+        dict(img='datasets/own'),
+        pipeline=[],
+        test_mode=True,
+    )
     for index in range(3):
         ours = dataset.get_data_info(index)
         for name, value in section(dumped, f'data/{convention}/{index}').items():

@@ -19,28 +19,53 @@ from mogapose.expose.registry import MODELS
 CONFIGS = ROOT / 'configs/expose'
 # Config, part, width of the last map.
 RECIPES = dict(
-    hand_moganet_t=('hand', 'tiny', 256), hand_moganet_s=('hand', 'small', 512), hand_resnet18=('hand', None, 512),
-    face_moganet_t=('face', 'tiny', 256), face_moganet_s=('face', 'small', 512), face_resnet18=('face', None, 512),
-)  # fmt: skip
+    hand_moganet_t=('hand', 'tiny', 256),
+    hand_moganet_s=('hand', 'small', 512),
+    hand_resnet18=('hand', None, 512),
+    face_moganet_t=('face', 'tiny', 256),
+    face_moganet_s=('face', 'small', 512),
+    face_resnet18=('face', None, 512),
+)
 NAMES = list(RECIPES)
 ANGLE, L1 = dict(type='RotationDistance', loss_weight=1), dict(type='L1Loss', loss_weight=1)
 PRIOR = dict(type='ShapeThresholdPriorLoss', margin=3.0, norm='l2', loss_weight=1)
 LOSSES = dict(
-    hand=dict(loss_keypoints2d=L1, loss_smplx_global_orient=ANGLE, loss_smplx_hand_pose=ANGLE,
-              loss_smplx_betas_prior=PRIOR),
-    face=dict(loss_keypoints2d=L1, loss_smplx_global_orient=ANGLE, loss_smplx_jaw_pose=ANGLE,
-              loss_smplx_expression=dict(type='MSELoss', loss_weight=1), loss_smplx_betas_prior=PRIOR),
-)  # fmt: skip
+    hand=dict(
+        loss_keypoints2d=L1, loss_smplx_global_orient=ANGLE, loss_smplx_hand_pose=ANGLE, loss_smplx_betas_prior=PRIOR
+    ),
+    face=dict(
+        loss_keypoints2d=L1,
+        loss_smplx_global_orient=ANGLE,
+        loss_smplx_jaw_pose=ANGLE,
+        loss_smplx_expression=dict(type='MSELoss', loss_weight=1),
+        loss_smplx_betas_prior=PRIOR,
+    ),
+)
 LOAD, PACK = dict(type='LoadImageFromFile'), dict(type='PackExPoseInputs')
 JITTER, NOISE = dict(type='BBoxCenterJitter', factor=0.2), dict(type='RandomChannelNoise', noise_factor=0.4)
 TURN = dict(type='GetRandomScaleRotation', rot_factor=30, scale_factor=0.2, rot_prob=0.6)
 BLUR = [1.0, 1.2, 1.5, 2.0, 3.0, 4.0]
 TRAIN = dict(
-    hand=[LOAD, JITTER, TURN, dict(type='MeshAffine', img_res=224), NOISE,
-          dict(type='SimulateLowRes', cat_factors=BLUR), PACK],
-    face=[LOAD, JITTER, dict(type='RandomHorizontalFlip', flip_prob=0.5), TURN, dict(type='MeshAffine', img_res=256),
-          NOISE, dict(type='SimulateLowRes', cat_factors=[*BLUR, 8.0]), PACK],
-)  # fmt: skip
+    hand=[
+        LOAD,
+        JITTER,
+        TURN,
+        dict(type='MeshAffine', img_res=224),
+        NOISE,
+        dict(type='SimulateLowRes', cat_factors=BLUR),
+        PACK,
+    ],
+    face=[
+        LOAD,
+        JITTER,
+        dict(type='RandomHorizontalFlip', flip_prob=0.5),
+        TURN,
+        dict(type='MeshAffine', img_res=256),
+        NOISE,
+        dict(type='SimulateLowRes', cat_factors=[*BLUR, 8.0]),
+        PACK,
+    ],
+)
 FILES = dict(
     hand=('freihand_train', 'freihand_val', 'freihand_test', 'FreiHand', 'FreiHand'),
     face=('ffhq_flame_train', 'stirling_ESRC3D_HQ', 'stirling_ESRC3D_HQ', 'ffhq', 'stirling'),
@@ -135,8 +160,9 @@ def test_every_parameter_is_decayed():
 
 def test_rate_falls_once_after_60_epochs():
     optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=1e-4)
-    scheduler = PARAM_SCHEDULERS.build(dict(recipe('face_moganet_t').param_scheduler),
-                                       default_args=dict(optimizer=optimizer, epoch_length=1))  # fmt: skip
+    scheduler = PARAM_SCHEDULERS.build(
+        dict(recipe('face_moganet_t').param_scheduler), default_args=dict(optimizer=optimizer, epoch_length=1)
+    )
     rates = []
     for _ in range(100):
         rates.append(optimizer.param_groups[0]['lr'])

@@ -25,20 +25,32 @@ def sample(convention='smplx') -> dict:
     count = len(conventions.SLOTS[convention])
     found = dict(
         img=random.integers(0, 256, (HEIGHT, WIDTH, 3), dtype=np.uint8),
-        convention=convention, center=np.array([45.0, 30.0]), scale=np.array([40.0, 40.0]),
-        keypoints2d=random.uniform(1, 70, (count, 3)), keypoints3d=random.normal(size=(count, 4)),
-        global_orient=random.normal(size=(1, 3)), betas=random.normal(size=10), has_global_orient=1.0,
-    )  # fmt: skip
-    poses = dict(mano=dict(right_hand_pose=15), flame=dict(jaw_pose=1),
-                 smplx=dict(jaw_pose=1, body_pose=21, left_hand_pose=15, right_hand_pose=15))[convention]  # fmt: skip
+        convention=convention,
+        center=np.array([45.0, 30.0]),
+        scale=np.array([40.0, 40.0]),
+        keypoints2d=random.uniform(1, 70, (count, 3)),
+        keypoints3d=random.normal(size=(count, 4)),
+        global_orient=random.normal(size=(1, 3)),
+        betas=random.normal(size=10),
+        has_global_orient=1.0,
+    )
+    poses = dict(
+        mano=dict(right_hand_pose=15),
+        flame=dict(jaw_pose=1),
+        smplx=dict(jaw_pose=1, body_pose=21, left_hand_pose=15, right_hand_pose=15),
+    )[convention]
     for name, joints in poses.items():
         found[name] = random.normal(size=(joints, 3))
         found[f'has_{name}'] = 1.0
     if convention != 'mano':
         found['expression'] = random.normal(size=10)
         found['has_expression'] = 1.0
-    return {key: value.astype(np.float32) if isinstance(value, np.ndarray) and value.dtype == float and
-            key not in ('center', 'scale') else value for key, value in found.items()}  # fmt: skip
+    return {
+        key: value.astype(np.float32)
+        if isinstance(value, np.ndarray) and value.dtype == float and key not in ('center', 'scale')
+        else value
+        for key, value in found.items()
+    }
 
 
 def copy_of(results):
@@ -169,8 +181,9 @@ def test_opposite_rotations_cancel():
 
 def pose(model, results):
     """Joints of a body model on a sample's rotations, its other parameters left out."""
-    tensors = {name: axis_angle_to_matrix(torch.from_numpy(results[name]))[None] for name in model.POSES
-               if name in results}  # fmt: skip
+    tensors = {
+        name: axis_angle_to_matrix(torch.from_numpy(results[name]))[None] for name in model.POSES if name in results
+    }
     with torch.no_grad():
         return model(**tensors)['joints'][0].numpy()
 

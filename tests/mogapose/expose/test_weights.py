@@ -26,8 +26,15 @@ def baseline(part):
 
 def write(path, state, **more):
     """A checkpoint as mmcv 1 writes it for MMHuman3D."""
-    meta = dict(mmhuman3d_version='0.11.0', env_info='sys.platform: linux', mmcv_version='1.6.1', epoch=100, iter=40700,
-                config="model = dict(type='SMPLXImageBodyModelEstimator')", time='Fri Jul  8 2022')  # fmt: skip
+    meta = dict(
+        mmhuman3d_version='0.11.0',
+        env_info='sys.platform: linux',
+        mmcv_version='1.6.1',
+        epoch=100,
+        iter=40700,
+        config="model = dict(type='SMPLXImageBodyModelEstimator')",
+        time='Fri Jul  8 2022',
+    )
     optimizers = {name: dict(state={}, param_groups=[dict(lr=1e-5, params=[0])]) for name in ('backbone', 'head')}
     torch.save(dict(meta=meta, state_dict=state, optimizer=optimizers) | more, path)
     return path
@@ -56,17 +63,33 @@ def test_released_checkpoint_loads_in_a_runner():
     assert set(checkpoint['state_dict']) == set(model.state_dict())
 
 
-@pytest.mark.parametrize('change, message', [
-    (lambda s: s.pop('head.regressor.mean_param'), '1 missing: head.regressor.mean_param'),
-    (lambda s: s.pop('backbone.layer4.1.bn2.bias'), '1 missing: backbone.layer4.1.bn2.bias'),
-    (lambda s: s.update({'hand_head.regressor.mean_param': torch.rand(1, 109)}), '1 left over: hand_head.regressor'),
-    (lambda s: s.update({'head.regressor.module.layer_001.0.bias': torch.rand(1024)}),
-     'layer_001.0.bias is not the same as head.regressor.module.blocks.1.0.bias'),
-    (lambda s: s.update({'head.regressor.module.layer_002.0.bias': torch.rand(1024)}), 'layer_002.0.bias is not the'),
-    (lambda s: s.update({'head.shape_idxs': torch.arange(6, 16)}),
-     "head.shape_idxs: .* another layout; the model's has that part at 96 to 105"),
-    (lambda s: s.update({'head.expression_idxs': torch.arange(106, 116)}), 'head.expression_idxs: .* has no such part'),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    'change, message',
+    [
+        (lambda s: s.pop('head.regressor.mean_param'), '1 missing: head.regressor.mean_param'),
+        (lambda s: s.pop('backbone.layer4.1.bn2.bias'), '1 missing: backbone.layer4.1.bn2.bias'),
+        (
+            lambda s: s.update({'hand_head.regressor.mean_param': torch.rand(1, 109)}),
+            '1 left over: hand_head.regressor',
+        ),
+        (
+            lambda s: s.update({'head.regressor.module.layer_001.0.bias': torch.rand(1024)}),
+            'layer_001.0.bias is not the same as head.regressor.module.blocks.1.0.bias',
+        ),
+        (
+            lambda s: s.update({'head.regressor.module.layer_002.0.bias': torch.rand(1024)}),
+            'layer_002.0.bias is not the',
+        ),
+        (
+            lambda s: s.update({'head.shape_idxs': torch.arange(6, 16)}),
+            "head.shape_idxs: .* another layout; the model's has that part at 96 to 105",
+        ),
+        (
+            lambda s: s.update({'head.expression_idxs': torch.arange(106, 116)}),
+            'head.expression_idxs: .* has no such part',
+        ),
+    ],
+)
 def test_checkpoint_that_does_not_fit_is_refused(change, message, tmp_path):
     state = mmhuman3d_state('hand')
     change(state)
