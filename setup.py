@@ -34,5 +34,5 @@ setup(
     extras_require=dict(
         cls=CLS, det=DET, seg=SEG, pose=POSE, video=VIDEO, dev=DEV, all=sorted({*CLS, *DET, *SEG, *POSE, *VIDEO, *DEV})
     ),
-    entry_points=dict(console_scripts=['moganet=moganet.cli:main']),
+    entry_points=dict(console_scripts=['moganet=moganet.commands:main']),
 )

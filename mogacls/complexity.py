@@ -7,7 +7,7 @@ which leaves out the biases of convolutions and gives 0.4 to 1.7 % less.
 from mmcv.cnn import get_model_complexity_info
 from mmengine.config import Config
 
-from moganet.backbone import resolve_arch
+from moganet.arch import resolve_arch
 from moganet.complexity import COUNTERS, Complexity, count_images  # noqa: F401  a part of this module
 
 PAPER_COUNTER = 'mmcv'

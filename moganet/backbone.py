@@ -28,19 +28,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from . import ops
+from .arch import NUM_STAGES, check_options, resolve_arch
 from .recompute import recomputed
 
-# Paper Table A1. One row per size.
-ARCHS = {
-    'xtiny': dict(embed_dims=(32, 64, 96, 192), depths=(3, 3, 10, 2), ffn_ratios=(8, 8, 4, 4)),
-    'tiny': dict(embed_dims=(32, 64, 128, 256), depths=(3, 3, 12, 2), ffn_ratios=(8, 8, 4, 4)),
-    'small': dict(embed_dims=(64, 128, 320, 512), depths=(2, 3, 12, 2), ffn_ratios=(8, 8, 4, 4)),
-    'base': dict(embed_dims=(64, 160, 320, 512), depths=(4, 6, 22, 3), ffn_ratios=(8, 8, 4, 4)),
-    'large': dict(embed_dims=(64, 160, 320, 640), depths=(4, 6, 44, 4), ffn_ratios=(8, 8, 4, 4)),
-    'xlarge': dict(embed_dims=(96, 192, 480, 960), depths=(6, 6, 44, 4), ffn_ratios=(8, 8, 4, 4)),
-}
-GATES = ('single', 'double')
-NUM_STAGES = 4
 INIT_SCALE = 1e-5
 
 
@@ -208,35 +198,6 @@ def init_conv(module: nn.Module) -> None:
         nn.init.zeros_(module.bias)
 
 
-def resolve_arch(arch: str | dict) -> dict:
-    """The row of ``ARCHS`` that ``arch`` names, or ``arch`` itself once its keys and lengths are checked.
-
-    Raises:
-        ValueError: an unknown size, or a dict with other keys, lengths or widths than the network can have.
-    """
-    if not isinstance(arch, dict):
-        if arch not in ARCHS:
-            raise ValueError(
-                f'arch={arch!r} is no size of MogaNet: expected one of {", ".join(ARCHS)}, or a dict with '
-                'embed_dims, depths and ffn_ratios'
-            )
-        return ARCHS[arch]
-    expected = set(ARCHS['tiny'])
-    if set(arch) != expected:
-        raise ValueError(f'arch has the keys {sorted(arch)}: expected exactly {sorted(expected)}')
-    for key, values in arch.items():
-        if len(values) != NUM_STAGES:
-            raise ValueError(f'arch[{key!r}] has {len(values)} entries: expected {NUM_STAGES}, one per stage')
-        if min(values) <= 0:
-            raise ValueError(f'arch[{key!r}]={tuple(values)}: expected numbers above zero')
-    if any(dim % sum(ops.reference.CHANNEL_SPLIT) for dim in arch['embed_dims']):
-        raise ValueError(
-            f"arch['embed_dims']={tuple(arch['embed_dims'])}: expected multiples of 8, "
-            'since the channels are split 1:3:4'
-        )
-    return dict(arch)
-
-
 @MODELS.register_module()
 class MogaNet(nn.Module):
     """MogaNet without a head. Returns a tuple of maps, one per entry of ``out_indices``.
@@ -281,7 +242,7 @@ class MogaNet(nn.Module):
         self.init_cfg = copy.deepcopy(init_cfg)
         self.is_init = False
         settings = resolve_arch(arch)
-        self.out_indices = _check_options(in_channels, drop_path_rate, out_indices, frozen_stages, gate)
+        self.out_indices = check_options(in_channels, drop_path_rate, out_indices, frozen_stages, gate)
         self.embed_dims = tuple(settings['embed_dims'])
         self.num_stages = self.out_indices[-1] + 1
         self.frozen_stages = frozen_stages
@@ -379,24 +340,3 @@ class MogaNet(nn.Module):
 
 def _in_layout(x: Tensor, layout: torch.memory_format | None) -> Tensor:
     return x if layout is None else x.contiguous(memory_format=layout)
-
-
-def _check_options(
-    in_channels: int, drop_path_rate: float, out_indices: Sequence[int], frozen_stages: int, gate: str
-) -> tuple[int, ...]:
-    """Raise ValueError for an option outside its range; return ``out_indices`` as a tuple."""
-    if in_channels < 1:
-        raise ValueError(f'in_channels={in_channels}: expected 1 or more')
-    if not 0 <= drop_path_rate < 1:
-        raise ValueError(f'drop_path_rate={drop_path_rate}: expected a rate from 0 up to, not including, 1')
-    out_indices = tuple(out_indices)
-    if not out_indices or out_indices != tuple(sorted(set(out_indices) & set(range(NUM_STAGES)))):
-        raise ValueError(f'out_indices={out_indices}: expected stages from 0 to {NUM_STAGES - 1}, rising, each once')
-    if not -1 <= frozen_stages <= out_indices[-1] + 1:
-        raise ValueError(
-            f'frozen_stages={frozen_stages}: expected -1 (none), 0 (the stem) or up to '
-            f'{out_indices[-1] + 1}, the last stage that out_indices={out_indices} builds'
-        )
-    if gate not in GATES:
-        raise ValueError(f'gate={gate!r}: expected one of {", ".join(GATES)}')
-    return out_indices

@@ -16,9 +16,9 @@ from pathlib import Path
 from mmengine.config import Config
 
 from . import probe, swap_channels, swap_text
-from .backbone import NUM_STAGES, resolve_arch
+from .arch import NUM_STAGES, resolve_arch
 from .checkpoint import list_weights
-from .cli import one_line
+from .errors import one_line
 from .swap_channels import at
 
 # Stochastic depth of the paper's classifiers.

@@ -5,7 +5,7 @@ from official import fill
 from torch import nn
 
 from moganet import MogaNet
-from moganet.backbone import ARCHS
+from moganet.arch import ARCHS
 
 DEPTHS = (1, 1, 2, 1)
 

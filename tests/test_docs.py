@@ -156,10 +156,10 @@ def test_the_backbone_swap_builds_in_a_detector(tmp_path):
 
 
 def test_swapping_as_in_the_readme(tmp_path, monkeypatch):
-    from moganet import cli
+    from moganet import commands
 
     monkeypatch.chdir(tmp_path)
-    assert cli.main(shlex.split(next(c for c in COMMANDS if c.startswith('moganet swap')))[1:]) == 0
+    assert commands.main(shlex.split(next(c for c in COMMANDS if c.startswith('moganet swap')))[1:]) == 0
     cfg = load_config(tmp_path / 'faster_rcnn_moganet_s.py')
     assert (cfg.model.backbone.type, cfg.model.backbone.arch) == ('MogaNet', 'small')
     assert cfg.model.neck.in_channels == [64, 128, 320, 512]
@@ -193,9 +193,9 @@ def test_a_model_is_fused_as_in_the_readme():
 
 
 def test_the_console_script_lists_the_weights(capsys):
-    from moganet import cli
+    from moganet import commands
 
-    assert cli.main(['weights']) == 0
+    assert commands.main(['weights']) == 0
     lines = capsys.readouterr().out.splitlines()
     assert any(re.match(r'moganet://small_1k +small +gate=single', line) for line in lines)
     assert any(re.match(r'moganet://openmixup_small_1k +small +gate=double', line) for line in lines)

@@ -3,8 +3,8 @@
 import runpy
 from pathlib import Path
 
-from moganet import cli
 from moganet.checkpoint import read_checkpoint
+from moganet.errors import run_main
 
 ROOT = Path(__file__).parents[1]
 TINY = """
@@ -51,7 +51,7 @@ def weights(path) -> dict:
 
 def run_tool(tool, *args) -> int:
     """As on the command line: the exit code, errors in one line on standard error."""
-    return cli.run(runpy.run_path(str(ROOT / 'tools' / f'{tool}.py'))['main'], list(map(str, args)))
+    return run_main(runpy.run_path(str(ROOT / 'tools' / f'{tool}.py'))['main'], list(map(str, args)))
 
 
 def one_row(task: str, root: Path, name: str) -> None:

@@ -17,9 +17,9 @@ from pathlib import Path
 
 import torch
 
-from moganet import cli
-from moganet.backbone import ARCHS
+from moganet.arch import ARCHS
 from moganet.benchmark import cpu, growth, report, whole
+from moganet.errors import run_main
 
 FOLDER = Path('work_dirs/benchmark')
 # Of `core` and `runs` the core knows; the others are tasks that have something of their own to compare.
@@ -112,4 +112,4 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == '__main__':
-    sys.exit(cli.run(main))
+    sys.exit(run_main(main))

@@ -11,7 +11,6 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from moganet import cli
 from moganet.checkpoint import (
     gate_of,
     load_checkpoint,
@@ -21,6 +20,7 @@ from moganet.checkpoint import (
     write_checkpoint,
 )
 from moganet.checkpoint.runner import use_safe_loader
+from moganet.errors import run_main
 
 LAYOUTS = dict(official=to_official, mmpretrain=to_mmpretrain)
 
@@ -60,4 +60,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == '__main__':
-    sys.exit(cli.run(main))
+    sys.exit(run_main(main))

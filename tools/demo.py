@@ -7,15 +7,17 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from moganet import cli, engine
+from moganet import engine
 from moganet.config import load_config
+from moganet.errors import run_main
+from moganet.run.arguments import add_config_arguments
 from moganet.tasks import PACKAGES, task_module
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--task', choices=sorted(PACKAGES), default='cls')
-    cli.add_config_arguments(parser)
+    add_config_arguments(parser)
     args = parser.parse_args(argv)
     demo = task_module(args.task, 'demo')
     cfg = load_config(demo.CONFIG, args.cfg_options)
@@ -25,4 +27,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == '__main__':
-    sys.exit(cli.run(main))
+    sys.exit(run_main(main))

@@ -9,9 +9,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from moganet.backbone import ARCHS
-from moganet.cli import run
+from moganet.arch import ARCHS
 from moganet.config import load_config
+from moganet.errors import run_main
 from moganet.tasks import task_module, task_of
 
 
@@ -44,4 +44,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == '__main__':
-    sys.exit(run(main))
+    sys.exit(run_main(main))

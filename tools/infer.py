@@ -11,9 +11,11 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from moganet import cli, fuse
+from moganet import fuse
 from moganet.checkpoint.runner import use_safe_loader
 from moganet.config import load_config
+from moganet.errors import run_main
+from moganet.run.arguments import OptionsAction
 from moganet.tasks import task_module, task_of
 
 SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.ppm', '.pgm', '.tif', '.tiff', '.webp')
@@ -75,7 +77,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     parser.add_argument('--fuse', action='store_true', help='fold norms and scales into convolutions: faster')
     parser.add_argument('--out-dir', default='predictions')
-    parser.add_argument('--cfg-options', nargs='+', action=cli.OptionsAction, default={}, metavar='KEY=VALUE')
+    parser.add_argument('--cfg-options', nargs='+', action=OptionsAction, default={}, metavar='KEY=VALUE')
     parser.add_argument('--trust-checkpoint', action='store_true', help='load a checkpoint that can run code')
     boxed = parser.add_argument_group('pose and expose')
     boxed.add_argument(
@@ -108,4 +110,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == '__main__':
-    sys.exit(cli.run(main))
+    sys.exit(run_main(main))

@@ -7,7 +7,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from moganet import cli
+from moganet.errors import run_main
 from moganet.tasks import PACKAGES, task_module
 
 
@@ -21,4 +21,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == '__main__':
-    sys.exit(cli.run(main))
+    sys.exit(run_main(main))

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from moganet import paper, tables
-from moganet.cli import run
+from moganet.errors import run_main
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -56,4 +56,4 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == '__main__':
-    sys.exit(run(main))
+    sys.exit(run_main(main))

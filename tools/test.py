@@ -8,8 +8,10 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from moganet import cli, engine, evaluate
+from moganet import engine, evaluate
 from moganet.config import load_config
+from moganet.errors import run_main
+from moganet.run.arguments import add_config_arguments
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -20,7 +22,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument('--fuse', action='store_true', help='fold norms and scales into convolutions: faster')
     parser.add_argument('--out', metavar='FILE', help='write the metrics (.json) or the predictions (.pkl)')
     parser.add_argument('--show-dir', metavar='DIR', help='draw the predictions into this folder')
-    cli.add_config_arguments(parser)
+    add_config_arguments(parser)
     return parser.parse_args(argv)
 
 
@@ -35,4 +37,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == '__main__':
-    sys.exit(cli.run(main))
+    sys.exit(run_main(main))

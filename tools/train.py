@@ -8,8 +8,10 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from moganet import cli, engine, smoke
+from moganet import engine, smoke
 from moganet.config import load_config
+from moganet.errors import run_main
+from moganet.run.arguments import add_config_arguments
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -32,7 +34,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument('--auto-scale-lr', action='store_true', help='scale the learning rate with the total batch')
     parser.add_argument('--seed', type=int, help="default: the config's, else 0")
     parser.add_argument('--smoke', action='store_true', help='two iterations and one evaluation on mini data')
-    cli.add_config_arguments(parser)
+    add_config_arguments(parser)
     return parser.parse_args(argv)
 
 
@@ -52,4 +54,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == '__main__':
-    sys.exit(cli.run(main))
+    sys.exit(run_main(main))

@@ -11,7 +11,7 @@ from typing import Protocol
 
 import torch
 
-from ..cli import one_line
+from ..errors import one_line
 from ..ops.cpu import library
 from .growth import Growth
 from .whole import Point

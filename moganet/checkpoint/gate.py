@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ..backbone import GATES
+from ..arch import GATES
 from .published import find_weights, weights_of_file
 
 

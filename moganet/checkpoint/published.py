@@ -33,7 +33,7 @@ class PublishedWeights:
     Args:
         name: What stands after ``moganet://``; a task's weights have a folder in front, as in 'det/...'.
         url: Address of the file. Its last part is the file's name on disk.
-        arch: Size, a key of ``moganet.backbone.ARCHS``; of a video predictor its translator.
+        arch: Size, a key of ``moganet.arch.ARCHS``; of a video predictor its translator.
         gate: The gate that the weights were trained with; the tensors themselves do not say. None of a video predictor,
             which has a translator for a backbone.
         layout: How the tensors are named: 'official', 'mmpretrain', 'openmmlab' or 'openstl'.

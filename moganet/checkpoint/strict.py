@@ -8,9 +8,10 @@ from typing import Any
 import torch
 from mmengine.logging import print_log
 from mmengine.model import is_model_wrapper
+from mmengine.registry import MODELS
 from torch import nn
 
-from ..backbone import ARCHS, NUM_STAGES, MogaNet
+from ..arch import ARCHS, NUM_STAGES
 from .gate import gate_of
 from .layouts import (
     BACKBONE,
@@ -32,13 +33,18 @@ Source = str | os.PathLike | Mapping[str, Any]
 SHOWN = 5  # names in a list of an error
 
 
+def is_backbone(module: nn.Module) -> bool:
+    """Return whether ``module`` is a MogaNet. The registry knows the class; its file imports this one."""
+    return isinstance(module, MODELS.get('MogaNet'))
+
+
 def load_backbone(
-    model: MogaNet, checkpoint: Source, prefix: str | None = None, allow: Sequence[str] = (), ema: bool = True
+    model: nn.Module, checkpoint: Source, prefix: str | None = None, allow: Sequence[str] = (), ema: bool = True
 ) -> str:
     """Load weights into a MogaNet. A head or whatever else the file holds is left out; later stages too, if not built.
 
     Args:
-        model: The backbone.
+        model: The MogaNet.
         checkpoint: A path, an http(s) address, ``moganet://NAME``, or what such a file holds.
         prefix: What stands before the backbone's names; found without, unless the file holds several MogaNets.
         allow: Patterns (fnmatch) of the backbone's own names that may be missing, left over or of another shape.
@@ -99,7 +105,7 @@ def load_model(model: nn.Module, checkpoint: Source, allow: Sequence[str] = (), 
         FileNotFoundError, ValueError: no such file, not readable, or it does not fit.
     """
     model = model.module if is_model_wrapper(model) else model
-    if isinstance(model, MogaNet):
+    if is_backbone(model):
         return load_backbone(model, checkpoint, allow=allow, ema=ema)
     source, checkpoint = _read(checkpoint)
     return load_whole(model, source, checkpoint, check_patterns(allow), ema)[1]
@@ -148,7 +154,7 @@ def _renamed(
     model: nn.Module, tensors: StateDict, gate: str | None, source: str, allow: Sequence[str]
 ) -> tuple[StateDict, tuple[str, ...]]:
     """``tensors`` under the names of ``model``, and words for the log. Checks size and gate of its MogaNets."""
-    backbones = {f'{name}.': part for name, part in model.named_modules() if isinstance(part, MogaNet)}
+    backbones = {f'{name}.': part for name, part in model.named_modules() if is_backbone(part)}
     notes = ()
     if hasattr(model, 'from_released'):
         tensors, note = model.from_released(tensors)
@@ -166,7 +172,7 @@ def _renamed(
     return tensors, notes
 
 
-def _check_backbone(model: MogaNet, tensors: StateDict, gate: str | None, source: str, allow: Sequence[str]) -> str:
+def _check_backbone(model: nn.Module, tensors: StateDict, gate: str | None, source: str, allow: Sequence[str]) -> str:
     """Compare size, input channels and gate of a backbone's tensors with the model; return words on the gate."""
     ours, theirs = (_stages(state) for state in (model.state_dict(), tensors))
     if any(mine != other for mine, other in zip(ours, theirs, strict=False)):

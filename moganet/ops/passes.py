@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ..arch import split_channels
 from . import depthwise
 from .products import product
-from .reference import split_channels
 
 silu_backward = torch.ops.aten.silu_backward
 gelu_backward = torch.ops.aten.gelu_backward

@@ -9,18 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-# Shares of the channels that see the 5x5, the 5x5 dilated by 2 and the 7x7 dilated by 3 (paper 4.3: 1:3:4).
-CHANNEL_SPLIT = (1, 3, 4)
-
-
-def split_channels(channels: int) -> tuple[int, int, int]:
-    """Numbers of low, middle and high order channels, 1:3:4.
-
-    The two larger groups are rounded down and the first takes what is left.
-    """
-    total = sum(CHANNEL_SPLIT)
-    middle, high = (channels * share // total for share in CHANNEL_SPLIT[1:])
-    return channels - middle - high, middle, high
+from ..arch import split_channels
 
 
 def decompose_features(x: Tensor, scale: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from mmengine.config import Config
 from PIL import Image, ImageDraw
 from tool_runs import ROOT, call, run_tool
 
-from moganet import cli
+from moganet import commands
 from moganet.checkpoint import read_checkpoint
 
 README = ROOT / 'configs/det/README.md'
@@ -148,5 +148,5 @@ def test_every_process_stops_at_a_broken_image(own, tmp_path):
 def test_swap_command_of_the_readme_writes_its_config(tmp_path, capsys):
     (command,) = re.findall(r'^    moganet (swap .*)$', README.read_text(), re.MULTILINE)
     words = command.replace('configs/det', str(tmp_path)).split()
-    assert cli.main(words) == 0
+    assert commands.main(words) == 0
     assert Config.fromfile(tmp_path / 'dino_moganet_s.py').model.neck.in_channels == [128, 320, 512]

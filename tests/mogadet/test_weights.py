@@ -15,7 +15,7 @@ from PIL import Image
 from tool_runs import ROOT, call, one_row, run_tool
 
 from mogadet.complexity import count
-from moganet.backbone import ARCHS
+from moganet.arch import ARCHS
 from moganet.checkpoint import find_weights, list_weights, load_model
 from moganet.config import load_config
 

@@ -10,7 +10,7 @@ from official import image, relative_error
 from torch import nn
 
 from moganet import MogaNet, ops
-from moganet.backbone import ARCHS
+from moganet.arch import ARCHS
 
 SMALLEST = dict(embed_dims=(8, 16, 24, 32), depths=(1, 1, 2, 1), ffn_ratios=(2, 2, 2, 2))
 # Exact counts from the layer table, (with a head of 1000 classes, tensors with buffers and head).

@@ -9,8 +9,8 @@ import torch
 from checkpoint_files import Classifier
 from mmengine.runner import CheckpointLoader
 
-from moganet import cli
 from moganet.checkpoint import gate_of, load_backbone, load_model, read_checkpoint, safe
+from moganet.errors import run_main
 
 TOOL = Path(__file__).parents[2] / 'tools' / 'convert_checkpoint.py'
 
@@ -23,7 +23,7 @@ def convert(monkeypatch, capsys):
     main = runpy.run_path(str(TOOL))['main']
 
     def call(*arguments):
-        code = cli.run(main, [str(argument) for argument in arguments])
+        code = run_main(main, [str(argument) for argument in arguments])
         said = capsys.readouterr()
         return code, said.out + said.err
 

@@ -9,7 +9,7 @@ import threading
 import pytest
 import torch
 
-from moganet.backbone import ARCHS
+from moganet.arch import ARCHS
 from moganet.checkpoint import fetch, find_weights, list_weights, load_checkpoint, published
 
 OFFICIAL_NAMES = 'small_1k xtiny_1k xtiny_1k_256 tiny_1k tiny_1k_256 base_1k large_1k xlarge_1k'.split()

@@ -7,10 +7,10 @@ import pytest
 import torch
 from official import relative_error
 
-from moganet import cli, ops
+from moganet import commands, ops
+from moganet.arch import split_channels
 from moganet.ops import channel, choice, spatial
 from moganet.ops.cpu import halves, library
-from moganet.ops.reference import split_channels
 
 pytestmark = pytest.mark.skipif(shutil.which('g++') is None, reason='needs g++')
 DILATIONS = (1, 2, 3)
@@ -223,7 +223,7 @@ def test_without_kernels_pytorch_computes_and_the_log_says_what_compiles_them(em
 
 
 def test_the_command_compiles_them(empty_cache, capsys):
-    assert cli.main(['kernels']) == 0
+    assert commands.main(['kernels']) == 0
     assert str(empty_cache / 'kernels') in capsys.readouterr().out
     assert library.load() is not None and [p.suffix for p in (empty_cache / 'kernels').iterdir()] == ['.so']
 
@@ -234,7 +234,7 @@ def test_the_command_compiles_them(empty_cache, capsys):
 )
 def test_a_compiler_that_fails_leaves_nothing_and_says_so_in_a_line(compiler, words, empty_cache, monkeypatch, capsys):
     monkeypatch.setenv('CXX', compiler)
-    assert cli.main(['kernels']) == 1
+    assert commands.main(['kernels']) == 1
     assert words in capsys.readouterr().err
     assert library.load() is None and list((empty_cache / 'kernels').iterdir()) == []
 

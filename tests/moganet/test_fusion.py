@@ -13,7 +13,8 @@ from torch import nn
 
 import moganet
 from moganet import MogaNet, ops
-from moganet.backbone import ARCHS, MogaBlock, PatchEmbed, StemEmbed
+from moganet.arch import ARCHS
+from moganet.backbone import MogaBlock, PatchEmbed, StemEmbed
 from moganet.fusion import FusedBlock
 
 

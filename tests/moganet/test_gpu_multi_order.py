@@ -8,6 +8,7 @@ from interpreted import run_cases
 from official import relative_error
 from torch.nn import functional as F
 
+from moganet.arch import split_channels
 from moganet.ops import gpu, reference
 
 if gpu.available():
@@ -27,7 +28,7 @@ def test_kernels_by_the_interpreter():
 def arguments(shape, dtype=torch.float32, weight_dtype=None, device='cpu'):
     """A map and weights; biases as large as the values, so that padding them would show."""
     channels = shape[1]
-    _, middle, high = reference.split_channels(channels)
+    _, middle, high = split_channels(channels)
     tensors = [torch.randn(shape, device=device).contiguous(memory_format=torch.channels_last)]
     for count, side in ((channels, 5), (middle, 5), (high, 7)):
         tensors += [torch.randn(count, 1, side, side, device=device) / side, torch.randn(count, device=device)]

@@ -15,7 +15,7 @@ from torch.testing._internal.distributed.fake_pg import FakeStore
 
 import moganet.layer_decay  # noqa: F401  registers
 from moganet import MogaNet
-from moganet.backbone import ARCHS
+from moganet.arch import ARCHS
 from moganet.config import load_config
 from moganet.paper import CHECKOUT
 

@@ -10,7 +10,8 @@ from official import relative_error
 from torch import nn
 
 from moganet import ops
-from moganet.backbone import ARCHS, MogaBlock
+from moganet.arch import ARCHS
+from moganet.backbone import MogaBlock
 
 
 @pytest.fixture(autouse=True)

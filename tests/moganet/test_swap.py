@@ -8,8 +8,8 @@ import pytest
 from mmengine.config import Config
 from tool_runs import ROOT
 
-from moganet import cli, probe, swap, swap_channels
-from moganet.backbone import ARCHS
+from moganet import commands, probe, swap, swap_channels
+from moganet.arch import ARCHS
 
 SMALL = [64, 128, 320, 512]
 
@@ -247,7 +247,7 @@ COMMANDS = [
 @pytest.mark.parametrize('name, channels, words', COMMANDS, ids=[name for name, _, _ in COMMANDS])
 def test_command_writes_a_config_that_builds(name, channels, words, tmp_path, capsys):
     out = tmp_path / 'new/child.py'
-    assert cli.main(['swap', name, '--arch', 'small', '--out', str(out)]) == 0
+    assert commands.main(['swap', name, '--arch', 'small', '--out', str(out)]) == 0
     said = capsys.readouterr().err
     assert swap.PROVEN in said
     assert [word for word in words if word not in said] == []
@@ -268,19 +268,20 @@ def test_command_takes_a_path_and_prints(tmp_path, capsys, monkeypatch):
     (tmp_path / 'mine').mkdir()
     mine = tmp_path / 'mine/own.py'
     mine.write_text("_base_ = 'mmpretrain::resnet/resnet18_8xb32_in1k.py'\ncustom_imports = dict(imports=['math'])\n")
-    assert cli.main(['swap', 'mine/own.py', '--arch', 'tiny']) == 0
+    assert commands.main(['swap', 'mine/own.py', '--arch', 'tiny']) == 0
     text = capsys.readouterr().out
     assert "_base_ = 'mine/own.py'" in text
     assert "custom_imports = dict(imports=['math', 'moganet'])" in text
     assert 'head=dict(in_channels=256)' in text
-    assert cli.main(['swap', 'mine/own.py', '--arch', 'tiny', '--out', 'theirs/child.py']) == 0
+    assert commands.main(['swap', 'mine/own.py', '--arch', 'tiny', '--out', 'theirs/child.py']) == 0
     assert "_base_ = '../mine/own.py'" in (tmp_path / 'theirs/child.py').read_text()
     assert Config.fromfile(tmp_path / 'theirs/child.py').model.head.in_channels == 256
 
 
 def test_command_fails_if_the_model_cannot_be_built(tmp_path, capsys):
     # What the extra layers of this neck read is named by its out_channels.
-    assert cli.main(['swap', 'mmdet::ssd/ssd300_coco.py', '--arch', 'xtiny', '--out', str(tmp_path / 'child.py')]) == 1
+    out = str(tmp_path / 'child.py')
+    assert commands.main(['swap', 'mmdet::ssd/ssd300_coco.py', '--arch', 'xtiny', '--out', out]) == 1
     said = capsys.readouterr().err
     assert 'the swapped model cannot be built: AssertionError in ssd_neck.py, line ' in said
     assert 'could not decide: model.data_preprocessor' in said
@@ -293,7 +294,7 @@ _base_ = 'mmpretrain::resnet/resnet18_8xb32_in1k.py'
 task = dict(type='LinearClsHead', num_classes=3, in_channels=512)
 model = dict(head=dict(_delete_=True, type='MultiTaskHead', task_heads=dict(colour=task)))
 """)
-    assert cli.main(['swap', str(own), '--arch', 'xtiny', '--out', str(tmp_path / 'child.py')]) == 0
+    assert commands.main(['swap', str(own), '--arch', 'xtiny', '--out', str(tmp_path / 'child.py')]) == 0
     said = capsys.readouterr().err
     assert 'model.head.task_heads.colour.in_channels = 512 was replaced too' in said
     assert 'could not decide: model.head' not in said
@@ -308,7 +309,7 @@ _base_ = 'mmpose::body_2d_keypoint/topdown_heatmap/coco/td-hm-vis_res50_8xb64-21
 model = dict(head=dict(pose_cfg=dict(type='ViPNASHead', deconv_out_channels=(2048,), deconv_kernel_sizes=(4,),
                                      deconv_num_groups=(2048,), decoder=None)))
 """)
-    assert cli.main(['swap', str(own), '--arch', 'xtiny']) == 1
+    assert commands.main(['swap', str(own), '--arch', 'xtiny']) == 1
     said = capsys.readouterr().err
     assert 'could not decide: model.head.pose_cfg.in_channels = 2048' in said
     assert 'the swapped model cannot be run through its heads: ' in said
@@ -316,7 +317,7 @@ model = dict(head=dict(pose_cfg=dict(type='ViPNASHead', deconv_out_channels=(204
 
 def test_command_fails_if_the_codec_expects_maps_of_another_size(capsys):
     config = 'mmpose::body_2d_keypoint/topdown_heatmap/coco/td-hm_alexnet_8xb64-210e_coco-256x192.py'
-    assert cli.main(['swap', config, '--arch', 'xtiny']) == 1
+    assert commands.main(['swap', config, '--arch', 'xtiny']) == 1
     said = capsys.readouterr().err
     assert 'the swapped model returns 17x64x48, the original 17x56x40: ' in said and 'codec.heatmap_size' in said
 
@@ -324,13 +325,13 @@ def test_command_fails_if_the_codec_expects_maps_of_another_size(capsys):
 def test_command_runs_heads_that_need_more_on_the_crops_of_the_config(capsys):
     # A pooling of 49 pixels, which 512 x 1024 pixels at stride 16 cannot fill, and at the old stride of 8 did.
     config = 'mmseg::mobilenet_v3/mobilenet-v3-d8_lraspp_4xb4-320k_cityscapes-512x1024.py'
-    assert cli.main(['swap', config, '--arch', 'xtiny']) == 1
+    assert commands.main(['swap', config, '--arch', 'xtiny']) == 1
     assert 'the swapped model cannot be run through its heads: Given input size: (96x32x64)' in capsys.readouterr().err
 
 
 def test_command_says_what_cannot_be_run_here_by_the_original_either(tmp_path, capsys):
     # This neck has an operator for GPUs alone.
-    assert cli.main(['swap', 'mmdet::carafe/faster-rcnn_r50_fpn-carafe_1x_coco.py', '--arch', 'xtiny']) == 0
+    assert commands.main(['swap', 'mmdet::carafe/faster-rcnn_r50_fpn-carafe_1x_coco.py', '--arch', 'xtiny']) == 0
     said = capsys.readouterr().err
     assert 'could not decide: the swapped model cannot be run up to its neck here, nor can the original (' in said
 
@@ -346,7 +347,7 @@ def test_command_says_what_cannot_be_run_here_by_the_original_either(tmp_path, c
     ],
 )
 def test_command_says_in_one_line_what_it_cannot_take(name, words, capsys):
-    assert cli.main(['swap', name]) == 1
+    assert commands.main(['swap', name]) == 1
     lines = capsys.readouterr().err.strip().splitlines()
     assert lines[-1].startswith('error: ') and words in lines[-1]
 

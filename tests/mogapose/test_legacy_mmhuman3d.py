@@ -8,7 +8,7 @@ from types import ModuleType
 import torch
 from mmengine.registry import Registry
 
-from moganet.backbone import ARCHS
+from moganet.arch import ARCHS
 
 NAME = 'mogapose.legacy_mmhuman3d'
 

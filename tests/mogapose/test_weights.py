@@ -14,7 +14,7 @@ from mmengine.registry import DefaultScope
 from mmpose.registry import DATASETS, MODELS
 from tool_runs import ROOT, call
 
-from moganet.backbone import ARCHS
+from moganet.arch import ARCHS
 from moganet.checkpoint import find_weights, list_weights, load_model
 from moganet.config import load_config
 from moganet.paper import rows

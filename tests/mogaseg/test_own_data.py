@@ -10,7 +10,7 @@ from mmengine.config import Config
 from PIL import Image
 from tool_runs import ROOT, call
 
-from moganet import cli
+from moganet import commands
 from moganet.checkpoint import read_checkpoint
 from moganet.config import load_config
 
@@ -128,6 +128,6 @@ def test_own_data_change_classes_and_schedule_only(own):
 def test_swap_command_of_the_readme_writes_its_config(tmp_path):
     (command,) = re.findall(r'^    moganet (swap .*)$', SECTION, re.MULTILINE)
     words = command.replace('configs/seg', str(tmp_path)).split()
-    assert cli.main(words) == 0
+    assert commands.main(words) == 0
     cfg = load_config(tmp_path / 'segformer_moganet_s.py')
     assert cfg.model.decode_head.in_channels == [64, 128, 320, 512]

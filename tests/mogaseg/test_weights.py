@@ -14,7 +14,7 @@ from mmseg.registry import DATASETS, MODELS
 from PIL import Image
 from tool_runs import ROOT, call, one_row, run_tool
 
-from moganet.backbone import ARCHS
+from moganet.arch import ARCHS
 from moganet.checkpoint import find_weights, list_weights, load_model
 from moganet.config import load_config
 from mogaseg.complexity import count

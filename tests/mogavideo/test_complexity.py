@@ -6,7 +6,7 @@ import pytest
 from mmengine.config import Config
 from tool_runs import ROOT
 
-from moganet.cli import run
+from moganet.errors import run_main
 from mogavideo.complexity import count, default_shape
 
 # Millions of parameters and GMACs, as the paper's Table A14 and the released README print them.
@@ -86,7 +86,7 @@ def test_get_flops_counts_a_clip(tmp_path, capsys):
         "default_scope = 'mmengine'\ncustom_imports = dict(imports=['mogavideo'])\n"
         "model = dict(type='SimVP', in_shape=(4, 1, 32, 32), hid_S=8, hid_T=16, N_T=2)\n"
     )
-    assert run(main, [str(path)]) == 0
+    assert run_main(main, [str(path)]) == 0
     out = capsys.readouterr().out
     assert 'one clip of 32x32' in out and '(translator ' in out
     assert [line.split()[0] for line in out.splitlines() if 'GMACs' in line] == ['fvcore']

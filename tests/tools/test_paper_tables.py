@@ -5,7 +5,7 @@ import runpy
 
 import pytest
 
-from moganet.cli import run
+from moganet.errors import run_main
 from moganet.paper import CHECKOUT
 
 main = runpy.run_path(str(CHECKOUT / 'tools/paper_tables.py'))['main']
@@ -57,12 +57,12 @@ def change(checkout, old, new, more=''):
 
 
 def tool(checkout, *argv):
-    return run(main, ['--root', str(checkout), *argv])
+    return run_main(main, ['--root', str(checkout), *argv])
 
 
 def test_own_metafiles_are_right_or_explained(capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)  # no work_dirs
-    assert run(main, []) == 0
+    assert run_main(main, []) == 0
     out = capsys.readouterr().out
     assert 'MISMATCH' not in out
     assert '43.9 M (README and OpenMixup) should be 43.72 M' in out

@@ -9,8 +9,8 @@ from ctypes import Structure, byref, c_int, c_void_p
 import torch
 from torch import Tensor
 
+from ...arch import split_channels
 from ..products import images_at_once
-from ..reference import split_channels
 from .library import load
 
 # The widest kernel of a depthwise convolution that is compiled.

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ..reference import split_channels
+from ...arch import split_channels
 from . import multi_order_kernels as kernels
 from .parts import check_size
 from .tuning import PROGRAMS, ceil_div, kind, launch

@@ -1,0 +1,77 @@
+"""The sizes of MogaNet and the checks of its options."""
+
+from collections.abc import Sequence
+
+# Paper Table A1. One row per size.
+ARCHS = {
+    'xtiny': dict(embed_dims=(32, 64, 96, 192), depths=(3, 3, 10, 2), ffn_ratios=(8, 8, 4, 4)),
+    'tiny': dict(embed_dims=(32, 64, 128, 256), depths=(3, 3, 12, 2), ffn_ratios=(8, 8, 4, 4)),
+    'small': dict(embed_dims=(64, 128, 320, 512), depths=(2, 3, 12, 2), ffn_ratios=(8, 8, 4, 4)),
+    'base': dict(embed_dims=(64, 160, 320, 512), depths=(4, 6, 22, 3), ffn_ratios=(8, 8, 4, 4)),
+    'large': dict(embed_dims=(64, 160, 320, 640), depths=(4, 6, 44, 4), ffn_ratios=(8, 8, 4, 4)),
+    'xlarge': dict(embed_dims=(96, 192, 480, 960), depths=(6, 6, 44, 4), ffn_ratios=(8, 8, 4, 4)),
+}
+GATES = ('single', 'double')
+NUM_STAGES = 4
+# Shares of the channels that see the 5x5, the 5x5 dilated by 2 and the 7x7 dilated by 3 (paper 4.3: 1:3:4).
+CHANNEL_SPLIT = (1, 3, 4)
+
+
+def split_channels(channels: int) -> tuple[int, int, int]:
+    """Numbers of low, middle and high order channels, 1:3:4.
+
+    The two larger groups are rounded down and the first takes what is left.
+    """
+    total = sum(CHANNEL_SPLIT)
+    middle, high = (channels * share // total for share in CHANNEL_SPLIT[1:])
+    return channels - middle - high, middle, high
+
+
+def resolve_arch(arch: str | dict) -> dict:
+    """The row of ``ARCHS`` that ``arch`` names, or ``arch`` itself once its keys and lengths are checked.
+
+    Raises:
+        ValueError: an unknown size, or a dict with other keys, lengths or widths than the network can have.
+    """
+    if not isinstance(arch, dict):
+        if arch not in ARCHS:
+            raise ValueError(
+                f'arch={arch!r} is no size of MogaNet: expected one of {", ".join(ARCHS)}, or a dict with '
+                'embed_dims, depths and ffn_ratios'
+            )
+        return ARCHS[arch]
+    expected = set(ARCHS['tiny'])
+    if set(arch) != expected:
+        raise ValueError(f'arch has the keys {sorted(arch)}: expected exactly {sorted(expected)}')
+    for key, values in arch.items():
+        if len(values) != NUM_STAGES:
+            raise ValueError(f'arch[{key!r}] has {len(values)} entries: expected {NUM_STAGES}, one per stage')
+        if min(values) <= 0:
+            raise ValueError(f'arch[{key!r}]={tuple(values)}: expected numbers above zero')
+    if any(dim % sum(CHANNEL_SPLIT) for dim in arch['embed_dims']):
+        raise ValueError(
+            f"arch['embed_dims']={tuple(arch['embed_dims'])}: expected multiples of 8, "
+            'since the channels are split 1:3:4'
+        )
+    return dict(arch)
+
+
+def check_options(
+    in_channels: int, drop_path_rate: float, out_indices: Sequence[int], frozen_stages: int, gate: str
+) -> tuple[int, ...]:
+    """Raise ValueError for an option outside its range; return ``out_indices`` as a tuple."""
+    if in_channels < 1:
+        raise ValueError(f'in_channels={in_channels}: expected 1 or more')
+    if not 0 <= drop_path_rate < 1:
+        raise ValueError(f'drop_path_rate={drop_path_rate}: expected a rate from 0 up to, not including, 1')
+    out_indices = tuple(out_indices)
+    if not out_indices or out_indices != tuple(sorted(set(out_indices) & set(range(NUM_STAGES)))):
+        raise ValueError(f'out_indices={out_indices}: expected stages from 0 to {NUM_STAGES - 1}, rising, each once')
+    if not -1 <= frozen_stages <= out_indices[-1] + 1:
+        raise ValueError(
+            f'frozen_stages={frozen_stages}: expected -1 (none), 0 (the stem) or up to '
+            f'{out_indices[-1] + 1}, the last stage that out_indices={out_indices} builds'
+        )
+    if gate not in GATES:
+        raise ValueError(f'gate={gate!r}: expected one of {", ".join(GATES)}')
+    return out_indices
