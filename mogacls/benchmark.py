@@ -13,9 +13,9 @@ from mmpretrain.registry import DATASETS
 from mmpretrain.structures import DataSample
 from torch.nn import functional as F
 
-from moganet import engine
 from moganet.benchmark import Result, result
-from moganet.config import load_config
+from moganet.run import engine
+from moganet.run.config import load_config
 
 CONFIG = 'configs/cls/moganet_xt_mini.py'
 SIDE, BATCH = 64, 64

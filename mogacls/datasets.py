@@ -14,7 +14,7 @@ from mmpretrain.datasets.custom import get_samples
 from mmpretrain.registry import DATASETS
 
 from moganet.images import NamesBrokenImages
-from moganet.preflight import datasets_of, register_check, register_layout
+from moganet.run.preflight import datasets_of, register_check, register_layout
 
 LAYOUT = 'train/<class>/*.jpg and val/<class>/*.jpg, one folder per class'
 

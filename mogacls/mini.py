@@ -5,8 +5,8 @@ from pathlib import Path
 from mmengine.config import Config
 from PIL import Image
 
-from moganet.config import DATALOADERS, walk
 from moganet.folders import whole_folder
+from moganet.run.config import DATALOADERS, walk
 from moganet.scans import NUM_CLASSES, NUM_TRAIN, NUM_VAL, load_scans
 
 ROOT = 'data/mini/cls'

@@ -13,6 +13,6 @@ with contextlib.redirect_stderr(io.StringIO()), contextlib.redirect_stdout(io.St
     import mmdet.evaluation  # noqa: F401
 
 import moganet.layer_decay
-import moganet.norm_statistics  # noqa: F401  registers
+import moganet.run.norm_statistics  # noqa: F401  registers
 
 from . import preflight  # noqa: F401  registers its checks

@@ -11,7 +11,7 @@ from mmengine.registry import DefaultScope
 from torch import nn
 
 from moganet.benchmark import Result, result, take_turns
-from moganet.config import load_config
+from moganet.run.config import load_config
 
 OURS = 'MogaNet-XT'
 CONFIGS = {

@@ -7,10 +7,10 @@ import numpy as np
 from mmengine.config import Config
 from PIL import Image
 
-from moganet.config import DATALOADERS, EVALUATORS, walk
 from moganet.folders import whole_folder
+from moganet.run.config import DATALOADERS, EVALUATORS, walk
+from moganet.run.smoke import smaller
 from moganet.scenes import Scene, generate
-from moganet.smoke import smaller
 
 from .outlines import polygons, run_lengths
 

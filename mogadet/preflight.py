@@ -8,8 +8,8 @@ from xml.etree import ElementTree
 from mmdet.registry import DATASETS
 from mmengine.config import Config
 
-from moganet.config import walk
-from moganet.preflight import register_check, register_layout
+from moganet.run.config import walk
+from moganet.run.preflight import register_check, register_layout
 
 from .coco import CheckedCoco
 

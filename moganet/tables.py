@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .complexity import Complexity
-from .config import load_config
 from .paper import COUNTS, UNITS, Misprint, Printed, Row, rows
 from .results import measured
-from .tasks import task_module
+from .run.config import load_config
+from .run.tasks import task_module
 
 BLOCK = re.compile(
     r'(?P<start><!-- table:(?P<task>\w+)(?: (?P<source>[^\n]+?))? -->\n).*?(?P<end><!-- /table -->)', re.DOTALL

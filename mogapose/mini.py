@@ -10,8 +10,8 @@ from numpy.random import RandomState
 from PIL import Image
 from xtcocotools import mask as run_lengths
 
-from moganet.config import DATALOADERS, EVALUATORS, walk
 from moganet.folders import whole_folder
+from moganet.run.config import DATALOADERS, EVALUATORS, walk
 from moganet.scenes import background, load_photos
 
 from .figures import JOINTS, draw_figure

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from mmengine.config import Config
 
-from moganet.config import EVALUATORS, walk
-from moganet.preflight import register_check, register_layout
+from moganet.run.config import EVALUATORS, walk
+from moganet.run.preflight import register_check, register_layout
 
 from .coco import CheckedCoco, is_standard
 

@@ -10,6 +10,6 @@ with contextlib.redirect_stderr(io.StringIO()), contextlib.redirect_stdout(io.St
     import mmpose.datasets
     import mmpose.evaluation  # noqa: F401
 
-import moganet.norm_statistics  # noqa: F401  registers
+import moganet.run.norm_statistics  # noqa: F401  registers
 
 from . import augmentation, preflight  # noqa: F401  registers

@@ -13,8 +13,8 @@ from mmseg.datasets import BaseSegDataset
 from mmseg.registry import DATASETS, MODELS, TRANSFORMS
 
 from moganet.checkpoint import load_with_meta
-from moganet.engine import adapt_to_hardware
 from moganet.pictures import read_image
+from moganet.run.engine import adapt_to_hardware
 
 from .draw import draw_labels, in_words
 from .preflight import MAP_TYPES

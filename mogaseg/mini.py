@@ -7,10 +7,10 @@ import numpy as np
 from mmengine.config import Config
 from PIL import Image
 
-from moganet.config import DATALOADERS, walk
 from moganet.folders import whole_folder
+from moganet.run.config import DATALOADERS, walk
+from moganet.run.smoke import smaller
 from moganet.scenes import Scene, generate
-from moganet.smoke import smaller
 
 ROOT = 'data/mini/seg'
 # The first ones are the scenes of mini COCO, pixel by pixel. More are needed to tell pixels than boxes: with 200, the

@@ -9,8 +9,8 @@ from mmengine.logging import print_log
 from mmseg.datasets import BaseSegDataset
 from mmseg.registry import DATASETS, TRANSFORMS
 
-from moganet.config import walk
-from moganet.preflight import register_check, register_layout
+from moganet.run.config import walk
+from moganet.run.preflight import register_check, register_layout
 
 from .loading import CheckedImage, CheckedMap
 

@@ -7,8 +7,8 @@ import numpy as np
 from mmengine.config import Config
 from PIL import Image
 
-from moganet.config import DATALOADERS, walk
 from moganet.folders import whole_folder
+from moganet.run.config import DATALOADERS, walk
 from moganet.scans import NUM_TRAIN, load_scans
 
 from .clips import moving

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from mmengine.config import Config
 
-from moganet.preflight import datasets_of, register_check, register_layout
+from moganet.run.preflight import datasets_of, register_check, register_layout
 
 from .clips import SIDE
 from .datasets import FILES, IN_FRAMES, SOURCES, open_clips, require_file

@@ -11,7 +11,7 @@ from mmengine.registry import MODELS
 
 from moganet import swap
 from moganet.backbone import MogaNet
-from moganet.config import walk
+from moganet.run.config import walk
 
 TINY = dict(embed_dims=(8, 16, 24, 32), depths=(1, 1, 1, 1), ffn_ratios=(2, 2, 2, 2))
 # What the time of a step depends on and these tests do not.

@@ -9,8 +9,8 @@ from mmengine.registry import HOOKS, STRATEGIES, DefaultScope
 from mmpretrain.structures import DataSample
 from torch.distributed.fsdp import FullyShardedDataParallel
 
-from moganet.config import load_config
 from moganet.paper import CHECKOUT
+from moganet.run.config import load_config
 from moganet.tables import BLOCK, refreshed
 
 READMES = [CHECKOUT / 'README.md', *sorted(CHECKOUT.glob('configs/*/README.md'))]

@@ -15,9 +15,9 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import MODELS, DefaultScope
 
-from moganet import engine, smoke
-from moganet.config import CONVENTIONS, RUNNER_KEYS, load_config, walk
-from moganet.tasks import PACKAGES, task_module
+from moganet.run import engine, smoke
+from moganet.run.config import CONVENTIONS, RUNNER_KEYS, load_config, walk
+from moganet.run.tasks import PACKAGES, task_module
 
 ROOT = Path(__file__).parents[1]
 CONFIGS = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / 'configs').rglob('*.py'))

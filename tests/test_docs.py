@@ -10,7 +10,7 @@ import pytest
 from tool_runs import ROOT, call, run_tool
 
 from moganet import MogaNet
-from moganet.config import load_config
+from moganet.run.config import load_config
 
 DOCUMENTS = (
     'README.md',

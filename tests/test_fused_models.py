@@ -10,8 +10,8 @@ from tool_runs import ROOT
 import moganet
 from moganet import ops
 from moganet.backbone import MogaBlock, PatchEmbed, StemEmbed
-from moganet.config import load_config
 from moganet.fusion import FusedBlock
+from moganet.run.config import load_config
 
 # What goes in, and what is asked for.
 CALLS = {

@@ -84,7 +84,7 @@ def find_parts(args: argparse.Namespace) -> tuple[str, dict[str, Callable]]:
 
             parts |= runs.parts(args.rounds)
         else:
-            from moganet.tasks import task_module
+            from moganet.run.tasks import task_module
 
             parts[task] = functools.partial(task_module(task, 'benchmark').measure, args.rounds)
     return 'cpu', parts

@@ -7,11 +7,11 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from moganet import engine
-from moganet.config import load_config
 from moganet.errors import run_main
+from moganet.run import engine
 from moganet.run.arguments import add_config_arguments
-from moganet.tasks import PACKAGES, task_module
+from moganet.run.config import load_config
+from moganet.run.tasks import PACKAGES, task_module
 
 
 def main(argv: Sequence[str] | None = None) -> None:

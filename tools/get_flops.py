@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from moganet.arch import ARCHS
-from moganet.config import load_config
 from moganet.errors import run_main
-from moganet.tasks import task_module, task_of
+from moganet.run.config import load_config
+from moganet.run.tasks import task_module, task_of
 
 
 def main(argv: Sequence[str] | None = None) -> None:

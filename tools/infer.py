@@ -13,10 +13,10 @@ from pathlib import Path
 
 from moganet import fuse
 from moganet.checkpoint.runner import use_safe_loader
-from moganet.config import load_config
 from moganet.errors import run_main
 from moganet.run.arguments import OptionsAction
-from moganet.tasks import task_module, task_of
+from moganet.run.config import load_config
+from moganet.run.tasks import task_module, task_of
 
 SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.ppm', '.pgm', '.tif', '.tiff', '.webp')
 BOX_OPTIONS = ('boxes', 'det_config', 'det_checkpoint', 'det_class')

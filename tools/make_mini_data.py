@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 
 from moganet.errors import run_main
-from moganet.tasks import PACKAGES, task_module
+from moganet.run.tasks import PACKAGES, task_module
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -8,10 +8,10 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from moganet import engine, smoke
-from moganet.config import load_config
 from moganet.errors import run_main
+from moganet.run import engine, smoke
 from moganet.run.arguments import add_config_arguments
+from moganet.run.config import load_config
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:

@@ -9,9 +9,9 @@ from collections.abc import Callable
 from mmengine.config import Config
 from mmengine.runner import Runner
 
-from .. import engine
-from ..config import keep_few, load_config
-from ..tasks import PACKAGES, task_module
+from ..run import engine
+from ..run.config import keep_few, load_config
+from ..run.tasks import PACKAGES, task_module
 from .memory import in_fresh_process
 from .turns import Result
 

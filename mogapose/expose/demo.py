@@ -9,9 +9,9 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 from mmengine.structures import BaseDataElement
 
-from moganet.config import load_config
 from moganet.demo import next_commands, train
 from moganet.pictures import write_image
+from moganet.run.config import load_config
 
 from . import mini
 from .datasets import FIELDS

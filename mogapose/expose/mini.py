@@ -7,8 +7,8 @@ import torch
 from mmengine.config import Config
 from PIL import Image
 
-from moganet.config import DATALOADERS, walk
 from moganet.folders import whole_folder
+from moganet.run.config import DATALOADERS, walk
 from moganet.scenes import load_photos
 
 from . import portraits

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from mmengine.config import Config
 
-from moganet.config import walk
-from moganet.preflight import datasets_of, register_check, register_layout
+from moganet.run.config import walk
+from moganet.run.preflight import datasets_of, register_check, register_layout
 
 from .body_model_files import KINDS, read_body_model
 from .datasets import HumanDataDataset

@@ -8,9 +8,9 @@ from mmpretrain.datasets.categories import IMAGENET_CATEGORIES
 from PIL import Image
 
 from mogacls import ImageFolder
-from moganet import engine
-from moganet.config import load_config
-from moganet.preflight import check_data
+from moganet.run import engine
+from moganet.run.config import load_config
+from moganet.run.preflight import check_data
 
 CONFIGS = Path(__file__).parents[2] / 'configs/cls'
 TINY = dict(embed_dims=(8, 16, 24, 32), depths=(1, 1, 1, 1), ffn_ratios=(2, 2, 2, 2))

@@ -9,7 +9,7 @@ from mmengine.registry import MODELS
 from torch import nn
 
 from mogacls import WarmupEMA
-from moganet.config import load_config
+from moganet.run.config import load_config
 
 CONFIGS = Path(__file__).parents[2] / 'configs/cls'
 

@@ -13,7 +13,7 @@ from PIL import Image, ImageFilter, ImageOps
 from torchvision.transforms import CenterCrop, InterpolationMode, Normalize, Resize, ToTensor
 from torchvision.transforms import Compose as Reference
 
-from moganet.config import load_config
+from moganet.run.config import load_config
 
 CONFIGS = Path(__file__).parents[2] / 'configs/cls'
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)

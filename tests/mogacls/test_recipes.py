@@ -14,9 +14,9 @@ from mmengine.registry import MODELS, PARAM_SCHEDULERS, DefaultScope
 from torch import nn
 from torch.nn import functional as F
 
-from moganet import engine, smoke
 from moganet.checkpoint import read_checkpoint
-from moganet.config import load_config
+from moganet.run import engine, smoke
+from moganet.run.config import load_config
 
 CONFIGS = Path(__file__).parents[2] / 'configs/cls'
 

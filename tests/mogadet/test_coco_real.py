@@ -3,8 +3,8 @@
 import pytest
 from tool_runs import ROOT
 
-from moganet import engine
-from moganet.config import load_config
+from moganet.run import engine
+from moganet.run.config import load_config
 
 DATA = ROOT.parent / 'shared/data/coco_real'
 # The mini recipe with more pixels and fewer channels, without augmentation.

@@ -10,8 +10,8 @@ from tool_runs import run_tool
 from torch import nn
 
 from mogadet.complexity import Counted, count, default_shape
-from moganet.config import load_config
 from moganet.paper import CHECKOUT, rows
+from moganet.run.config import load_config
 
 # Millions of parameters, worked out layer by layer; then parameters and multiply-adds as the released README prints
 # them, XL's as the paper does.

@@ -4,7 +4,7 @@ from PIL import Image
 from tool_runs import ROOT
 
 from mogadet import demo
-from moganet.config import load_config
+from moganet.run.config import load_config
 
 TINY = dict(embed_dims=(8, 16, 24, 32), depths=(1, 1, 1, 1), ffn_ratios=(2, 2, 2, 2))
 

@@ -9,7 +9,7 @@ from tool_runs import ROOT, run_tool
 
 from mogadet import demo, draw, infer
 from moganet import pictures
-from moganet.config import load_config
+from moganet.run.config import load_config
 
 GREY = 100
 CONFIG = ROOT / 'configs/det/mask_rcnn_moganet_xt_mini.py'

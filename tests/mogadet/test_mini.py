@@ -11,7 +11,7 @@ from pycocotools.coco import COCO
 from tool_runs import ROOT
 
 from mogadet import mini, outlines
-from moganet.config import load_config
+from moganet.run.config import load_config
 
 NUM_IMAGES = dict(train=24, val=12)
 

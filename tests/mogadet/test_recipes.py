@@ -14,7 +14,7 @@ from mmengine.optim import build_optim_wrapper
 from mmengine.registry import PARAM_SCHEDULERS, DefaultScope
 from torch import nn
 
-from moganet.config import load_config, walk
+from moganet.run.config import load_config, walk
 
 CONFIGS = Path(__file__).parents[2] / 'configs/det'
 

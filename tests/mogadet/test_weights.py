@@ -17,7 +17,7 @@ from tool_runs import ROOT, call, one_row, run_tool
 from mogadet.complexity import count
 from moganet.arch import ARCHS
 from moganet.checkpoint import find_weights, list_weights, load_model
-from moganet.config import load_config
+from moganet.run.config import load_config
 
 CONFIGS = ROOT / 'configs/det'
 RELEASED = [row for row in list_weights() if row.name.startswith('det/')]

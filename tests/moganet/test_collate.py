@@ -7,7 +7,7 @@ from mmengine.registry import FUNCTIONS
 from mmengine.structures import InstanceData
 from torch.utils.data import DataLoader, Dataset
 
-from moganet import collate, engine
+from moganet.run import collate, engine
 
 
 class Samples(Dataset):

@@ -3,10 +3,10 @@
 import pytest
 from mmengine.config import Config, ConfigDict
 
-from moganet import tasks
-from moganet.config import load_config, shrink, task_package
-from moganet.preflight import check_data, datasets_of, register_layout
-from moganet.tasks import task_module, task_of
+from moganet.run import tasks
+from moganet.run.config import load_config, shrink, task_package
+from moganet.run.preflight import check_data, datasets_of, register_layout
+from moganet.run.tasks import task_module, task_of
 
 RECIPE = """
 data_root = 'data/a/'

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader
 
-from moganet.hooks import PlainSchedulers, PrintProgress, SeedEachIteration
+from moganet.run.hooks import PlainSchedulers, PrintProgress, SeedEachIteration
 
 
 def draw():
@@ -54,7 +54,7 @@ def test_starting_a_loader_draws_nothing_from_the_runs_numbers():
 def test_ranks_draw_different_numbers(monkeypatch):
     drawn = []
     for rank in (0, 1):
-        monkeypatch.setattr('moganet.hooks.get_rank', lambda rank=rank: rank)
+        monkeypatch.setattr('moganet.run.hooks.get_rank', lambda rank=rank: rank)
         SeedEachIteration().before_train_iter(runner(3, 7), 0)
         drawn.append(draw())
     assert drawn[0] != drawn[1]
@@ -70,7 +70,7 @@ def test_schedulers_save_data_only():
 
 def test_progress_says_where_it_is_and_how_long_is_left(monkeypatch, capsys):
     clock = iter([100.0, 110.0, 120.0])
-    monkeypatch.setattr('moganet.hooks.time.monotonic', lambda: next(clock))
+    monkeypatch.setattr('moganet.run.hooks.time.monotonic', lambda: next(clock))
     hook = PrintProgress('accuracy/top1', lines_per_epoch=2)
     here = runner(0, max_iters=8, max_epochs=2)
     hook.before_train(here)

@@ -16,8 +16,8 @@ from torch.testing._internal.distributed.fake_pg import FakeStore
 import moganet.layer_decay  # noqa: F401  registers
 from moganet import MogaNet
 from moganet.arch import ARCHS
-from moganet.config import load_config
 from moganet.paper import CHECKOUT
+from moganet.run.config import load_config
 
 RATE, LR, DECAY = 0.8, 1e-4, 0.05
 # 2 blocks in stages 1, 2 and 4, and enough of them in stage 3 to reach its last layer.

@@ -7,13 +7,13 @@ import torch
 from mmengine.registry import HOOKS, DefaultScope
 from torch import nn
 
-import moganet.norm_statistics  # noqa: F401  registers
+import moganet.run.norm_statistics  # noqa: F401  registers
 
 SCRIPT = """
 import sys
 from types import SimpleNamespace
 import torch
-from moganet.norm_statistics import ShareFirstNorms
+from moganet.run.norm_statistics import ShareFirstNorms
 
 folder, rank = sys.argv[1], int(sys.argv[2])
 torch.distributed.init_process_group('gloo', init_method=f'file://{folder}/rendezvous', rank=rank, world_size=2)

@@ -7,8 +7,8 @@ import pytest
 from mmpose.datasets.transforms import RandomBBoxTransform, RandomHalfBody
 from scipy.stats import ks_2samp
 
-from moganet.config import load_config
 from moganet.paper import CHECKOUT
+from moganet.run.config import load_config
 from mogapose import augmentation
 from mogapose.augmentation import ScaleRotateBBox, ShiftBBox
 

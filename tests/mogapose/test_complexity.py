@@ -9,8 +9,8 @@ from modelindex.load_model_index import load
 from tool_runs import run_tool
 from torch import nn
 
-from moganet.config import load_config
 from moganet.paper import CHECKOUT, rows
+from moganet.run.config import load_config
 from mogapose.complexity import count, default_shape
 
 # Millions of parameters and 1e9 multiply-adds, worked out layer by layer; then both as the released README prints them.

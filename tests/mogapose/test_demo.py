@@ -2,7 +2,7 @@
 
 from PIL import Image
 
-from moganet.config import load_config
+from moganet.run.config import load_config
 from mogapose import demo
 
 

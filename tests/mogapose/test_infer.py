@@ -10,7 +10,7 @@ from mmengine.registry import DATASETS, MODELS, DefaultScope
 from PIL import Image
 from tool_runs import ROOT, run_tool
 
-from moganet.config import load_config
+from moganet.run.config import load_config
 from mogapose import infer, mini
 
 MASK_RCNN = """

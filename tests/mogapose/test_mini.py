@@ -13,7 +13,7 @@ from PIL import Image
 from tool_runs import ROOT
 from xtcocotools.coco import COCO
 
-from moganet.config import load_config
+from moganet.run.config import load_config
 from mogapose import coco, mini
 
 NUM_IMAGES = dict(train=24, val=12)

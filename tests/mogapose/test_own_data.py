@@ -73,7 +73,7 @@ def test_own_data_flip_as_their_joints_say(own):
     from mmengine.registry import DefaultScope
     from mmpose.registry import DATASETS
 
-    from moganet.config import load_config
+    from moganet.run.config import load_config
 
     cfg = load_config(own)
     for step in cfg.train_dataloader.dataset.pipeline:

@@ -13,7 +13,7 @@ from mmengine.registry import DefaultScope
 from mmpose.registry import DATASETS
 from tool_runs import ROOT, run_tool
 
-from moganet.config import load_config
+from moganet.run.config import load_config
 from mogapose.coco import CheckedCoco
 from mogapose.preflight import check_pose
 

@@ -13,7 +13,7 @@ from mmengine.registry import PARAM_SCHEDULERS, DefaultScope
 from mmpose.registry import KEYPOINT_CODECS, MODELS
 from torch import nn
 
-from moganet.config import load_config
+from moganet.run.config import load_config
 
 CONFIGS = Path(__file__).parents[2] / 'configs/pose'
 # Config, then: arch, width of stage 4, drop path, mixed precision, from the released configs.

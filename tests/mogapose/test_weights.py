@@ -16,8 +16,8 @@ from tool_runs import ROOT, call
 
 from moganet.arch import ARCHS
 from moganet.checkpoint import find_weights, list_weights, load_model
-from moganet.config import load_config
 from moganet.paper import rows
+from moganet.run.config import load_config
 from mogapose.complexity import count
 
 CONFIGS = ROOT / 'configs/pose'

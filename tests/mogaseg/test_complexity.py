@@ -12,8 +12,8 @@ from modelindex.load_model_index import load
 from tool_runs import run_tool
 from torch import nn
 
-from moganet.config import load_config
 from moganet.paper import CHECKOUT, rows
+from moganet.run.config import load_config
 from mogaseg.complexity import DEFAULT_SHAPE, Counted, count, default_shape
 
 # Parameters and multiply-adds as the released README prints them, XL's as the paper does.

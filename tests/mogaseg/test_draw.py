@@ -8,8 +8,9 @@ from mmseg.datasets import ADE20KDataset
 from PIL import Image
 from tool_runs import ROOT, run_tool
 
-from moganet import engine, pictures
-from moganet.config import load_config
+from moganet import pictures
+from moganet.run import engine
+from moganet.run.config import load_config
 from mogaseg import demo, draw, infer, mini
 
 GREY = 100

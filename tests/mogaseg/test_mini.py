@@ -11,8 +11,9 @@ from mmseg.registry import DATASETS
 from PIL import Image
 from tool_runs import ROOT
 
-from moganet import scenes, smoke
-from moganet.config import load_config
+from moganet import scenes
+from moganet.run import smoke
+from moganet.run.config import load_config
 from mogaseg import mini
 
 NUM_IMAGES = dict(training=24, validation=12)

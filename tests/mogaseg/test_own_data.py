@@ -12,7 +12,7 @@ from tool_runs import ROOT, call
 
 from moganet import commands
 from moganet.checkpoint import read_checkpoint
-from moganet.config import load_config
+from moganet.run.config import load_config
 
 README = ROOT / 'configs/seg/README.md'
 SECTION = README.read_text().partition('## Your own data')[2].partition('## Results')[0]

@@ -13,7 +13,7 @@ from PIL import Image
 from tool_runs import ROOT
 from torch.nn import functional
 
-from moganet.config import load_config
+from moganet.run.config import load_config
 
 CONFIG = ROOT / 'configs/seg/fpn_moganet_xt.py'
 MEAN, STD = np.array([123.675, 116.28, 103.53]), np.array([58.395, 57.12, 57.375])

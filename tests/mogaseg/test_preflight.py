@@ -12,7 +12,7 @@ from mmseg.registry import DATASETS
 from PIL import Image
 from tool_runs import ROOT, run_tool
 
-from moganet.config import load_config
+from moganet.run.config import load_config
 from mogaseg.loading import CheckedImage, CheckedMap
 from mogaseg.preflight import check_segmentation
 

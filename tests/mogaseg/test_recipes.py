@@ -12,8 +12,8 @@ from mmengine.registry import PARAM_SCHEDULERS, DefaultScope
 from mmseg.registry import MODELS
 from torch import nn
 
-from moganet import engine
-from moganet.config import load_config
+from moganet.run import engine
+from moganet.run.config import load_config
 
 CONFIGS = Path(__file__).parents[2] / 'configs/seg'
 

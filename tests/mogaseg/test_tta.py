@@ -14,8 +14,8 @@ from PIL import Image
 from tool_runs import ROOT, call
 from torch.nn import functional
 
-from moganet import evaluate
-from moganet.config import load_config
+from moganet.run import evaluate
+from moganet.run.config import load_config
 from mogaseg import tta
 
 CONFIG = ROOT / 'configs/seg/fpn_moganet_xt.py'

@@ -16,7 +16,7 @@ from tool_runs import ROOT, call, one_row, run_tool
 
 from moganet.arch import ARCHS
 from moganet.checkpoint import find_weights, list_weights, load_model
-from moganet.config import load_config
+from moganet.run.config import load_config
 from mogaseg.complexity import count
 
 CONFIGS = ROOT / 'configs/seg'

@@ -3,7 +3,7 @@
 import pytest
 from tool_runs import ROOT
 
-from moganet.config import load_config
+from moganet.run.config import load_config
 
 
 @pytest.fixture(scope='session')

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from tool_runs import ROOT, run_tool
 
-from moganet.preflight import check_data
+from moganet.run.preflight import check_data
 from mogavideo.preflight import check_video
 
 BOTH = ('train_dataloader', 'val_dataloader')

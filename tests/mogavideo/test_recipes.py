@@ -7,7 +7,7 @@ import torch
 from mmengine.registry import PARAM_SCHEDULERS
 from tool_runs import ROOT
 
-from moganet.config import load_config
+from moganet.run.config import load_config
 
 TRANSLATORS = (
     'moganet',

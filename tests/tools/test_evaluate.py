@@ -9,10 +9,10 @@ import torch
 from PIL import Image
 from tool_runs import ROOT, call, run_tool
 
-from moganet import tasks
 from moganet.checkpoint import read_checkpoint, write_checkpoint
-from moganet.config import load_config
 from moganet.fusion import FusedBlock
+from moganet.run import tasks
+from moganet.run.config import load_config
 
 
 @pytest.fixture

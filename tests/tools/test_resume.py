@@ -44,7 +44,7 @@ def test_the_loss_scale_goes_on(tiny_config, tmp_path, monkeypatch):
     # MMEngine refuses mixed precision without a GPU, although PyTorch's scaler works on a CPU.
     monkeypatch.setattr(amp_optimizer_wrapper, 'is_cuda_available', lambda: True)
     monkeypatch.setattr(amp_optimizer_wrapper, 'GradScaler', partial(torch.amp.GradScaler, device='cpu'))
-    monkeypatch.setattr('moganet.engine.adapt_to_hardware', lambda cfg: [])
+    monkeypatch.setattr('moganet.run.engine.adapt_to_hardware', lambda cfg: [])
     scaler = 'optim_wrapper = dict(loss_scale=dict(init_scale=64.0, growth_interval=2))'
     config = tiny_config(scaler.replace('dict(loss', "dict(type='AmpOptimWrapper', dtype='bfloat16', loss"))
     call('train', config, '--work-dir', tmp_path / 'whole')

@@ -11,8 +11,8 @@ from mmengine.config import Config
 from PIL import Image
 from tool_runs import ROOT, call, run_tool
 
-from moganet import engine
 from moganet.checkpoint import read_checkpoint
+from moganet.run import engine
 
 
 def test_a_run_learns_logs_and_saves(tiny_config, tmp_path):

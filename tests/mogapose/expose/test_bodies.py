@@ -8,7 +8,7 @@ import pytest
 from mmengine.registry import DefaultScope
 from tool_runs import ROOT, call, run_tool
 
-from moganet.config import load_config
+from moganet.run.config import load_config
 from mogapose.expose.complexity import count
 from mogapose.expose.conventions import SMPLX_SLOTS
 from mogapose.expose.human_data import write_human_data

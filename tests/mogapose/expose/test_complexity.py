@@ -7,8 +7,8 @@ from mmengine.registry import DefaultScope
 from modelindex.load_model_index import load
 from tool_runs import run_tool
 
-from moganet.config import load_config
 from moganet.paper import CHECKOUT, rows
+from moganet.run.config import load_config
 from mogapose.expose.complexity import count, default_shape
 
 # Parameters, exactly; 1e9 multiply-adds by mmcv's counter and by fvcore's; both as Table A12 prints them.

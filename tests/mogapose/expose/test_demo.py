@@ -5,8 +5,8 @@ import pytest
 import torch
 from PIL import Image
 
-from moganet import engine
-from moganet.config import load_config
+from moganet.run import engine
+from moganet.run.config import load_config
 from mogapose.expose import demo, mini
 from mogapose.expose.body_models import MANO
 from mogapose.expose.datasets import HumanDataDataset

@@ -11,7 +11,7 @@ import torch
 from mmengine.registry import MODELS
 from tool_runs import ROOT, call
 
-from moganet.config import load_config
+from moganet.run.config import load_config
 from mogapose.expose import mini
 
 ENVIRONMENT = dict(os.environ, PYTHON=sys.executable, PYTHONPATH=str(ROOT), OMP_NUM_THREADS='1')

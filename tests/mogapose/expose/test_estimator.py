@@ -390,7 +390,7 @@ def test_config_of_mmhuman3d_builds_the_same_network(part, layer, folder, body_m
 def test_part_losses_of_the_helpers_are_those_of_the_recipes():
     from tool_runs import ROOT
 
-    from moganet.config import load_config
+    from moganet.run.config import load_config
 
     for part in ('hand', 'face'):
         model = load_config(ROOT / f'configs/expose/{part}_moganet_t.py').model

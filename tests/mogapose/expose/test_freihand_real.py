@@ -8,7 +8,7 @@ import pytest
 from mmengine.registry import DefaultScope
 from tool_runs import ROOT
 
-from moganet.config import load_config
+from moganet.run.config import load_config
 from mogapose.expose.conventions import HAND_SLOTS, MANO_TO_FREIHAND
 from mogapose.expose.human_data import write_human_data
 from mogapose.expose.registry import DATASETS

@@ -12,7 +12,7 @@ from mmengine.registry import DefaultScope
 from PIL import Image
 from tool_runs import ROOT, run_tool
 
-from moganet.config import load_config
+from moganet.run.config import load_config
 from mogapose.expose import infer, mini
 from mogapose.expose.registry import DATASETS, MODELS
 from mogapose.expose.rotation import axis_angle_to_matrix

@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 from tool_runs import ROOT
 
-from moganet.config import load_config
+from moganet.run.config import load_config
 from mogapose.expose import mini, portraits
 from mogapose.expose.body_models import FLAME, MANO
 from mogapose.expose.conventions import FACE3D_IN_FLAME

@@ -8,8 +8,8 @@ from mmengine.config import Config
 from tool_runs import ROOT
 
 import mogapose.expose  # noqa: F401  registers
-from moganet.config import load_config
-from moganet.preflight import check_data
+from moganet.run.config import load_config
+from moganet.run.preflight import check_data
 from mogapose.expose.preflight import check_expose
 
 LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')

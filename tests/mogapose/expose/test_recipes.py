@@ -13,7 +13,7 @@ from mmengine.registry import PARAM_SCHEDULERS, DefaultScope
 from tool_runs import ROOT
 from torch import nn
 
-from moganet.config import load_config
+from moganet.run.config import load_config
 from mogapose.expose.registry import MODELS
 
 CONFIGS = ROOT / 'configs/expose'
@@ -183,7 +183,7 @@ def test_building_by_mmengine_s_registry_says_nothing():
     """The scope's registries are found where MMEngine looks for them: else it warns at every part it builds."""
     script = f"""
 from mmengine.registry import MODELS, init_default_scope
-from moganet.config import load_config
+from moganet.run.config import load_config
 cfg = load_config({str(CONFIGS / 'hand_moganet_t.py')!r})
 init_default_scope('mogapose')
 print(type(MODELS.build(cfg.model)).__name__)

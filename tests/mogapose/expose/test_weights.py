@@ -11,7 +11,7 @@ from tool_runs import ROOT
 
 from moganet.checkpoint import load_model
 from moganet.checkpoint.runner import StrictLoad
-from moganet.config import load_config
+from moganet.run.config import load_config
 from mogapose.expose.registry import MODELS
 
 TENSORS = 1 + 5 + 8 * (2 + 2 * 5) + 3 * 6 + 7  # stem, blocks, shortcuts; mean and three layers of the head

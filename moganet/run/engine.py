@@ -11,8 +11,8 @@ from mmengine.config import Config
 from mmengine.registry import RUNNERS, DefaultScope
 from mmengine.runner import Runner
 
+from ..checkpoint.runner import use_safe_loader
 from . import collate, hooks  # noqa: F401  registers
-from .checkpoint.runner import use_safe_loader
 from .config import walk
 from .preflight import check_data
 

@@ -9,8 +9,8 @@ from mmengine.dist import is_main_process
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 
-from .checkpoint import load_model
-from .fusion import fuse
+from ..checkpoint import load_model
+from ..fusion import fuse
 from .tasks import task_module, task_of
 
 # Hooks that change the weights while training. A checkpoint's weights already are what such a hook made of them.
