@@ -8,7 +8,7 @@ from mmcv.cnn import get_model_complexity_info
 from mmengine.config import Config
 
 from moganet.arch import resolve_arch
-from moganet.complexity import COUNTERS, Complexity, count_images  # noqa: F401  a part of this module
+from moganet.paper.complexity import COUNTERS, Complexity, count_images  # noqa: F401  a part of this module
 
 PAPER_COUNTER = 'mmcv'
 # Resolution of the paper's main table.
@@ -44,7 +44,7 @@ def count(cfg: Config, shape: tuple[int, int] | None = None, counter: str = PAPE
     Args:
         cfg: A config with ``model``; no weights are loaded.
         shape: (H, W) of the image in pixels, the test crop if None.
-        counter: 'mmcv' or 'fvcore', see ``moganet.complexity.COUNTERS``.
+        counter: 'mmcv' or 'fvcore', see ``moganet.paper.complexity.COUNTERS``.
     """
     # What train_cfg adds (Mixup, CutMix) costs nothing here, but logs a line.
     settings = {key: value for key, value in cfg.model.items() if key != 'train_cfg'}

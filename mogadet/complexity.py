@@ -4,7 +4,7 @@ The paper's digits come from mmcv's counter on one image of height 1280 and widt
 boxes go through each box head and 100 through each mask head, whatever the proposals are. What finds, crops and filters
 boxes is counted by no counter, so that the heads here get maps of the right shape and no box is needed.
 
-Beside what ``moganet.complexity.COUNTERS`` says, mmcv's counter has 1 per output of a ReLU and nothing for SyncBN, and
+Beside the rules of ``moganet.paper.complexity``, mmcv's counter has 1 per output of a ReLU and nothing for SyncBN, and
 fvcore's 1 per pixel that the FPN's enlarging makes. fvcore's takes a forward pass on the CPU, up to a minute.
 """
 
@@ -12,7 +12,7 @@ from mmcv.cnn import get_model_complexity_info
 from mmengine.config import Config
 from torch import Tensor, nn
 
-from moganet.complexity import COUNTERS, Complexity, count_images  # noqa: F401  a part of this module
+from moganet.paper.complexity import COUNTERS, Complexity, count_images  # noqa: F401  a part of this module
 
 PAPER_COUNTER = 'mmcv'
 # Height and width of the paper's counts. Configs are tested at the size of each photograph.
@@ -74,7 +74,7 @@ def count(cfg: Config, shape: tuple[int, int] | None = None, counter: str = PAPE
     Args:
         cfg: A config with ``model``; no weights are loaded.
         shape: (H, W) of the image in pixels, ``DEFAULT_SHAPE`` if None.
-        counter: 'mmcv' or 'fvcore', see ``moganet.complexity.COUNTERS``.
+        counter: 'mmcv' or 'fvcore', see ``moganet.paper.complexity.COUNTERS``.
 
     Raises:
         ValueError: no such counter, or a detector of a kind that cannot be counted.

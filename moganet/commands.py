@@ -24,7 +24,7 @@ def _main(argv: Sequence[str] | None) -> int:
     swapping.add_argument('--out', help='file for the swapped config (default: standard output)')
     args = parser.parse_args(argv)
     if args.command == 'swap':
-        from .swap import main as swap
+        from .swap.plan import main as swap
 
         return swap(args.config, args.arch, args.out)
     if args.command == 'doctor':

@@ -1,7 +1,7 @@
 """Parameters and multiply-adds of a pose estimator, counted as the paper's tables count them.
 
 The paper's digits come from mmcv's counter on one person at the size of the config's input, height by width: 256x192
-means 256 high. The flipped copy that is tested too is not counted. Beside what ``moganet.complexity.COUNTERS`` says,
+means 256 high. The flipped copy that is tested too is not counted. Beside the rules of ``moganet.paper.complexity``,
 mmcv's counter has 1 per output of a ReLU.
 """
 
@@ -9,7 +9,7 @@ from mmcv.cnn import get_model_complexity_info
 from mmengine.config import Config
 from torch import Tensor, nn
 
-from moganet.complexity import COUNTERS, Complexity, count_images  # noqa: F401  a part of this module
+from moganet.paper.complexity import COUNTERS, Complexity, count_images  # noqa: F401  a part of this module
 
 PAPER_COUNTER = 'mmcv'
 # Height and width of the smaller of the paper's two inputs.
@@ -42,7 +42,7 @@ def count(cfg: Config, shape: tuple[int, int] | None = None, counter: str = PAPE
     Args:
         cfg: A config with ``model``; no weights are loaded.
         shape: (H, W) of the image in pixels, ``default_shape(cfg)`` if None.
-        counter: 'mmcv' or 'fvcore', see ``moganet.complexity.COUNTERS``.
+        counter: 'mmcv' or 'fvcore', see ``moganet.paper.complexity.COUNTERS``.
 
     Raises:
         ValueError: no such counter.

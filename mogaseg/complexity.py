@@ -2,8 +2,8 @@
 
 The paper's digits come from mmcv's counter on one image of height 512 and width 2048 (XL: 640 and 2560). The auxiliary
 head, which only trains, is among the parameters and not among the multiply-adds. Of the decoding head everything is
-counted as ``moganet.complexity.COUNTERS`` says, with three additions: mmcv's counter has 1 per output of a ReLU and
-nothing for SyncBN, which the recipes' heads have; enlarging maps costs nothing there, and 4 per pixel made in fvcore's.
+counted by the rules of ``moganet.paper.complexity``, with three additions: mmcv's counter has 1 per output of a ReLU
+and nothing for SyncBN, which the recipes' heads have; enlarging maps costs nothing there, and 4 per pixel made in fvcore's.
 fvcore's takes a forward pass on the CPU, up to a minute.
 """
 
@@ -11,7 +11,7 @@ from mmcv.cnn import get_model_complexity_info
 from mmengine.config import Config
 from torch import Tensor, nn
 
-from moganet.complexity import COUNTERS, Complexity, count_images  # noqa: F401  a part of this module
+from moganet.paper.complexity import COUNTERS, Complexity, count_images  # noqa: F401  a part of this module
 
 PAPER_COUNTER = 'mmcv'
 # Height and width where a config's test pipeline does not say.
@@ -53,7 +53,7 @@ def count(cfg: Config, shape: tuple[int, int] | None = None, counter: str = PAPE
     Args:
         cfg: A config with ``model``; no weights are loaded.
         shape: (H, W) of the image in pixels, ``default_shape(cfg)`` if None.
-        counter: 'mmcv' or 'fvcore', see ``moganet.complexity.COUNTERS``.
+        counter: 'mmcv' or 'fvcore', see ``moganet.paper.complexity.COUNTERS``.
 
     Raises:
         ValueError: no such counter, or a model of a kind that cannot be counted.

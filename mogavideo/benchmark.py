@@ -8,8 +8,8 @@ import torch
 from torch import nn
 from torch.utils.data import default_collate
 
-from moganet import paper
 from moganet.benchmark import Result, result, take_turns
+from moganet.paper import metafile
 
 from . import mini
 from .datasets import FreshClips, MovingImages
@@ -93,7 +93,7 @@ def translators(rounds: int) -> list[Result]:
 
 def throughput(rounds: int) -> list[Throughput]:
     """Clips per second of all translators, in inference, beside the paper's."""
-    printed = {row.name: row.numbers[FPS].text for row in paper.rows('video') if FPS in row.numbers}
+    printed = {row.name: row.numbers[FPS].text for row in metafile.rows('video') if FPS in row.numbers}
     found = []
     for name in TRANSLATORS:
         times = take_turns({name: inference(SimVP(translator=name), CLIPS)}, rounds)[name]

@@ -14,7 +14,7 @@ from mmengine.config import Config
 from mmengine.registry import MODELS, DefaultScope
 from torch import nn
 
-from moganet.complexity import Complexity
+from moganet.paper.complexity import Complexity
 
 from .simvp import IN_SHAPE
 

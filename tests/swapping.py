@@ -9,9 +9,9 @@ from mmengine.model import revert_sync_batchnorm
 from mmengine.optim import OptimWrapper
 from mmengine.registry import MODELS
 
-from moganet import swap
 from moganet.backbone import MogaNet
 from moganet.run.config import walk
+from moganet.swap import plan
 
 TINY = dict(embed_dims=(8, 16, 24, 32), depths=(1, 1, 1, 1), ffn_ratios=(2, 2, 2, 2))
 # What the time of a step depends on and these tests do not.
@@ -20,9 +20,9 @@ FEWER = dict(num_queries=20, num_proposals=20, num_dn_queries=4, num_points=64, 
 
 def swapped(base: str, folder: Path) -> Config:
     """The config that the command would write, read again."""
-    original = swap.load(base)
+    original = plan.load(base)
     child = folder / 'child.py'
-    child.write_text(swap.config_text(base, original, swap.plan(original, TINY), base))
+    child.write_text(plan.config_text(base, original, plan.plan(original, TINY), base))
     return Config.fromfile(child)
 
 

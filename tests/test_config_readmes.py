@@ -9,9 +9,9 @@ from mmengine.registry import HOOKS, STRATEGIES, DefaultScope
 from mmpretrain.structures import DataSample
 from torch.distributed.fsdp import FullyShardedDataParallel
 
-from moganet.paper import CHECKOUT
+from moganet.paper.compare import BLOCK, refreshed
+from moganet.paper.metafile import CHECKOUT
 from moganet.run.config import load_config
-from moganet.tables import BLOCK, refreshed
 
 READMES = [CHECKOUT / 'README.md', *sorted(CHECKOUT.glob('configs/*/README.md'))]
 WITH_TABLE = [path for path in READMES if path.exists() and BLOCK.search(path.read_text())]

@@ -11,8 +11,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from moganet import paper, tables
 from moganet.errors import run_main
+from moganet.paper import compare, metafile
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -42,15 +42,17 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     for path in args.write:
         with contextlib.redirect_stdout(sys.stderr):
-            text = tables.refreshed(path, args.root)
+            text = compare.refreshed(path, args.root)
         path.write_text(text)
     mismatch = False
-    for task in [] if args.write else [args.task] if args.task else paper.tasks(args.root):
+    for task in [] if args.write else [args.task] if args.task else metafile.tasks(args.root):
         # What the MM packages print while they are imported is no part of a table.
         with contextlib.redirect_stdout(sys.stderr):
-            comparisons = tables.compare_task(task, args.root, results)
-        mismatch |= any(c.verdict == tables.MISMATCH for row in comparisons for c in row)
-        text = tables.markdown(comparisons, args.root, args.root) if args.markdown else tables.report(task, comparisons)
+            comparisons = compare.compare_task(task, args.root, results)
+        mismatch |= any(c.verdict == compare.MISMATCH for row in comparisons for c in row)
+        text = (
+            compare.markdown(comparisons, args.root, args.root) if args.markdown else compare.report(task, comparisons)
+        )
         print(text, end='\n\n')
     return int(mismatch)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from .. import paper
+from ..paper import metafile
 
 SIDE = 224
 
@@ -52,4 +52,4 @@ def build(rival: Rival, side: int = SIDE) -> nn.Module:
 def published_top1(arch: str) -> float:
     """The paper's top-1 accuracy of a size of MogaNet at 224x224, in percent."""
     name = f'moganet_{OURS[arch].lower()}'
-    return next(row.numbers['Top 1 Accuracy'].value for row in paper.rows('cls') if row.name == name)
+    return next(row.numbers['Top 1 Accuracy'].value for row in metafile.rows('cls') if row.name == name)

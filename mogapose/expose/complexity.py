@@ -2,14 +2,14 @@
 
 The paper's digits come from mmcv's counter on one crop: backbone, head and all three of its steps. The body model has
 no parameters and is not counted, so that its licensed file need not be there. Beside what
-``moganet.complexity.COUNTERS`` says, mmcv's counter has 1 per output of a ReLU.
+``moganet.paper.complexity.COUNTERS`` says, mmcv's counter has 1 per output of a ReLU.
 """
 
 from mmcv.cnn import get_model_complexity_info
 from mmengine.config import Config
 from torch import Tensor, nn
 
-from moganet.complexity import COUNTERS, Complexity, count_images  # noqa: F401  a part of this module
+from moganet.paper.complexity import COUNTERS, Complexity, count_images  # noqa: F401  a part of this module
 
 PAPER_COUNTER = 'mmcv'
 # Hands are seen at 224 pixels, faces and bodies at 256.
@@ -42,7 +42,7 @@ def count(cfg: Config, shape: tuple[int, int] | None = None, counter: str = PAPE
     Args:
         cfg: A config with ``model``; neither weights nor body models are read.
         shape: (H, W) of the crop in pixels, ``default_shape(cfg)`` if None.
-        counter: 'mmcv' or 'fvcore', see ``moganet.complexity.COUNTERS``.
+        counter: 'mmcv' or 'fvcore', see ``moganet.paper.complexity.COUNTERS``.
 
     Raises:
         ValueError: no such counter.

@@ -6,7 +6,7 @@ from mmengine.config import Config
 from modelindex.load_model_index import load
 
 from mogacls.complexity import count, default_shape, size_config
-from moganet.paper import CHECKOUT, rows
+from moganet.paper.metafile import CHECKOUT, rows
 
 # Parameters with a head of 1,000 classes and of the backbone, worked out layer by layer.
 PARAMETERS = {

@@ -10,7 +10,7 @@ from tool_runs import run_tool
 from torch import nn
 
 from mogadet.complexity import Counted, count, default_shape
-from moganet.paper import CHECKOUT, rows
+from moganet.paper.metafile import CHECKOUT, rows
 from moganet.run.config import load_config
 
 # Millions of parameters, worked out layer by layer; then parameters and multiply-adds as the released README prints

@@ -216,7 +216,7 @@ def test_metrics_of_a_test_stand_beside_the_table(weights, coco, tmp_path, monke
 
 def test_released_detectors_measure_at_both_tasks():
     """Every metric of the metafile is one that CocoMetric reports for the config."""
-    from moganet.paper import rows
+    from moganet.paper.metafile import rows
 
     for row in rows('det'):
         metric = load_config(ROOT / row.config).test_evaluator.metric

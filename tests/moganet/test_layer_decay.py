@@ -16,7 +16,7 @@ from torch.testing._internal.distributed.fake_pg import FakeStore
 import moganet.layer_decay  # noqa: F401  registers
 from moganet import MogaNet
 from moganet.arch import ARCHS
-from moganet.paper import CHECKOUT
+from moganet.paper.metafile import CHECKOUT
 from moganet.run.config import load_config
 
 RATE, LR, DECAY = 0.8, 1e-4, 0.05

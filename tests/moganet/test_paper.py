@@ -4,7 +4,7 @@ import pytest
 import yaml
 
 from moganet.checkpoint import find_weights
-from moganet.paper import CHECKOUT, Metric, Printed, rows, tasks
+from moganet.paper.metafile import CHECKOUT, Metric, Printed, rows, tasks
 
 # The table of the official README: input side, parameters, FLOPs, top-1, top-5.
 README_TABLE = {

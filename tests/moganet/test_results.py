@@ -2,7 +2,7 @@
 
 import json
 
-from moganet.results import measured
+from moganet.paper.results import measured
 
 
 def write_run(work_dir, time, test=None, lines=()):

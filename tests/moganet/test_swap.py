@@ -8,8 +8,9 @@ import pytest
 from mmengine.config import Config
 from tool_runs import ROOT
 
-from moganet import commands, probe, swap, swap_channels
+from moganet import commands
 from moganet.arch import ARCHS
+from moganet.swap import channels, plan, probe
 
 SMALL = [64, 128, 320, 512]
 
@@ -28,13 +29,13 @@ SMALL = [64, 128, 320, 512]
     ],
 )
 def test_stages_follow_the_strides(strides, stages):
-    assert swap.choose_stages(strides) == stages
+    assert plan.choose_stages(strides) == stages
 
 
 @pytest.mark.parametrize('strides', [(2.0, 4.0, 8.0, 16.0, 32.0), (None, 4.0)])
 def test_strides_that_no_stages_stand_for_are_refused(strides):
     with pytest.raises(ValueError, match='MogaNet at most 4 maps'):
-        swap.choose_stages(strides)
+        plan.choose_stages(strides)
 
 
 OLD, NEW = (256, 512, 1024, 2048), (64, 128, 320, 512)
@@ -77,7 +78,7 @@ OLD, NEW = (256, 512, 1024, 2048), (64, 128, 320, 512)
     ],
 )
 def test_channels_of_the_backbone_are_told_from_others(part, expected):
-    swap_channels.replace(part, OLD, NEW)
+    channels.replace(part, OLD, NEW)
     assert part == expected
 
 
@@ -92,7 +93,7 @@ def test_neck_hides_the_backbone_from_the_heads():
         bbox_head=dict(in_channels=256, feat_channels=[64, 128, 256, 512]),
     )
     with probe.scope_of(cfg):
-        changes = swap.plan(cfg, 'base').model
+        changes = plan.plan(cfg, 'base').model
     assert set(changes) == {'backbone', 'neck'}
     assert changes['neck'] == [dict(type='Scale'), dict(type='FPN', in_channels=[64, 160, 320, 512])]
 
@@ -100,7 +101,7 @@ def test_neck_hides_the_backbone_from_the_heads():
 def test_nested_numbers_are_left_alone_and_named_unless_deep():
     cfg = config(roi_head=dict(bbox_head=dict(in_channels=512)), rpn_head=dict(in_channels=256))
     with probe.scope_of(cfg):
-        result, deep = swap.plan(cfg, 'xtiny'), swap.plan(cfg, 'xtiny', deep=True)
+        result, deep = plan.plan(cfg, 'xtiny'), plan.plan(cfg, 'xtiny', deep=True)
     assert result.model['rpn_head'] == dict(in_channels=96)
     assert 'roi_head' not in result.model
     assert result.candidates == ['model.roi_head.bbox_head.in_channels = 512']
@@ -116,7 +117,7 @@ def test_heads_follow_what_a_neck_passes_on():
     )
     cfg.model.backbone.out_indices = (1, 2, 3)
     with probe.scope_of(Config(dict(default_scope='mmseg'))):
-        changes = swap.plan(cfg, 'small').model
+        changes = plan.plan(cfg, 'small').model
     assert changes['neck'] == dict(in_channels=(128, 320, 512))
     assert 'decode_head' not in changes
     assert changes['auxiliary_head'] == dict(in_channels=320)
@@ -136,7 +137,7 @@ def test_pyramid_of_a_plain_transformer_is_left_out(neck):
     heads = dict(decode_head=dict(in_channels=[8] * 4), auxiliary_head=dict(in_channels=8, in_index=2))
     cfg = Config(dict(default_scope='mmseg', model=dict(backbone=backbone, neck=neck, **heads)))
     with probe.scope_of(cfg):
-        result = swap.plan(cfg, 'small')
+        result = plan.plan(cfg, 'small')
     assert result.model['neck'] is None
     assert result.model['decode_head'] == dict(in_channels=SMALL)
     assert result.model['auxiliary_head'] == dict(in_channels=320)
@@ -147,7 +148,7 @@ def test_size_of_the_map_that_a_head_reads_follows_the_stride():
     cfg = config(head=dict(in_channels=512, in_featuremap_size=(24, 32)))
     cfg.model.backbone.update(strides=(1, 2, 1, 1), dilations=(1, 1, 2, 4))
     with probe.scope_of(cfg):
-        changes = swap.plan(cfg, 'xtiny').model
+        changes = plan.plan(cfg, 'xtiny').model
     assert changes['head'] == dict(in_channels=192, in_featuremap_size=(6, 8))
 
 
@@ -172,7 +173,7 @@ def test_neck_is_measured():
 )
 def test_models_without_one_backbone_are_refused(model, found):
     with pytest.raises(ValueError, match=f'expected one backbone in the model, found {found}'):
-        swap.find_backbone(model)
+        plan.find_backbone(model)
 
 
 def test_backbone_is_found_in_a_detector_and_keeps_its_input_channels():
@@ -190,7 +191,7 @@ def test_backbone_is_found_in_a_detector_and_keeps_its_input_channels():
         )
     )
     with probe.scope_of(cfg):
-        changes = swap.plan(cfg, 'small').model
+        changes = plan.plan(cfg, 'small').model
     backbone = changes['detector']['backbone']
     assert backbone == dict(
         _delete_=True, type='MogaNet', arch='small', out_indices=(0, 1, 2, 3), in_channels=4, drop_path_rate=0.1
@@ -249,7 +250,7 @@ def test_command_writes_a_config_that_builds(name, channels, words, tmp_path, ca
     out = tmp_path / 'new/child.py'
     assert commands.main(['swap', name, '--arch', 'small', '--out', str(out)]) == 0
     said = capsys.readouterr().err
-    assert swap.PROVEN in said
+    assert plan.PROVEN in said
     assert [word for word in words if word not in said] == []
     cfg = Config.fromfile(out)
     assert cfg.model.backbone.type == 'MogaNet'
@@ -359,5 +360,5 @@ def test_module_runs_as_the_console_script():
 
 
 def test_sizes_have_a_rate_of_stochastic_depth():
-    assert set(swap.DROP_PATH_RATES) == set(ARCHS)
-    assert all(0 < rate < 1 and math.isfinite(rate) for rate in swap.DROP_PATH_RATES.values())
+    assert set(plan.DROP_PATH_RATES) == set(ARCHS)
+    assert all(0 < rate < 1 and math.isfinite(rate) for rate in plan.DROP_PATH_RATES.values())

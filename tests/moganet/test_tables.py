@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from moganet.complexity import Complexity
-from moganet.paper import Metric, Misprint, Printed, Row
-from moganet.tables import MISMATCH, MISPRINT, NOT_MEASURED, SAME, compare, markdown, report
+from moganet.paper.compare import MISMATCH, MISPRINT, NOT_MEASURED, SAME, compare, markdown, report
+from moganet.paper.complexity import Complexity
+from moganet.paper.metafile import Metric, Misprint, Printed, Row
 
 PARAMETERS = Misprint('Parameters', 'README', Printed('2.97 M'), Printed('2.956 M'), 'counted')
 

@@ -7,7 +7,7 @@ import pytest
 from mmpose.datasets.transforms import RandomBBoxTransform, RandomHalfBody
 from scipy.stats import ks_2samp
 
-from moganet.paper import CHECKOUT
+from moganet.paper.metafile import CHECKOUT
 from moganet.run.config import load_config
 from mogapose import augmentation
 from mogapose.augmentation import ScaleRotateBBox, ShiftBBox

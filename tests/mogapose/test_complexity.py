@@ -9,7 +9,7 @@ from modelindex.load_model_index import load
 from tool_runs import run_tool
 from torch import nn
 
-from moganet.paper import CHECKOUT, rows
+from moganet.paper.metafile import CHECKOUT, rows
 from moganet.run.config import load_config
 from mogapose.complexity import count, default_shape
 

@@ -16,7 +16,7 @@ from tool_runs import ROOT, call
 
 from moganet.arch import ARCHS
 from moganet.checkpoint import find_weights, list_weights, load_model
-from moganet.paper import rows
+from moganet.paper.metafile import rows
 from moganet.run.config import load_config
 from mogapose.complexity import count
 

@@ -9,7 +9,7 @@ import torch
 from mmengine.evaluator import Evaluator
 from skimage.metrics import structural_similarity
 
-from moganet.results import measured
+from moganet.paper.results import measured
 from mogavideo.metrics import VideoMetric, ssim
 
 

@@ -6,7 +6,7 @@ import runpy
 import pytest
 
 from moganet.errors import run_main
-from moganet.paper import CHECKOUT
+from moganet.paper.metafile import CHECKOUT
 
 main = runpy.run_path(str(CHECKOUT / 'tools/paper_tables.py'))['main']
 

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..run.config import load_config
+from ..run.tasks import task_module
 from .complexity import Complexity
-from .paper import COUNTS, UNITS, Misprint, Printed, Row, rows
+from .metafile import COUNTS, UNITS, Misprint, Printed, Row, rows
 from .results import measured
-from .run.config import load_config
-from .run.tasks import task_module
 
 BLOCK = re.compile(
     r'(?P<start><!-- table:(?P<task>\w+)(?: (?P<source>[^\n]+?))? -->\n).*?(?P<end><!-- /table -->)', re.DOTALL

@@ -15,11 +15,11 @@ from pathlib import Path
 
 from mmengine.config import Config
 
-from . import probe, swap_channels, swap_text
-from .arch import NUM_STAGES, resolve_arch
-from .checkpoint import list_weights
-from .errors import one_line
-from .swap_channels import at
+from ..arch import NUM_STAGES, resolve_arch
+from ..checkpoint import list_weights
+from ..errors import one_line
+from . import channels, probe, text
+from .channels import at
 
 # Stochastic depth of the paper's classifiers.
 DROP_PATH_RATES = dict(xtiny=0.05, tiny=0.1, small=0.1, base=0.2, large=0.3, xlarge=0.4)
@@ -71,7 +71,7 @@ def find_backbone(model: dict) -> tuple[str, ...]:
     Raises:
         ValueError: there is none, or more than one.
     """
-    found = [path for path, key, node in swap_channels.items(model) if key == 'backbone' and _is_part(node[key])]
+    found = [path for path, key, node in channels.items(model) if key == 'backbone' and _is_part(node[key])]
     if len(found) != 1:
         names = ', '.join('.'.join(map(str, ('model', *path))) for path in found) or 'none'
         raise ValueError(f'expected one backbone in the model, found {names}')
@@ -126,7 +126,7 @@ def plan(cfg: Config, arch: str | dict, deep: bool = False) -> Swap:
     parts = {key: part for key, part in parent.items() if key != 'backbone'}
     candidates = [
         f'{_dotted((*path, *item))} = {value}'
-        for item, value in swap_channels.left_alone(parts, at(model, path), maps.channels, new.channels)
+        for item, value in channels.left_alone(parts, at(model, path), maps.channels, new.channels)
     ]
     if new_model == model and maps.channels != new.channels:
         if maps.strides == (None,):
@@ -153,10 +153,10 @@ def _adapt(parent: dict, old: probe.Maps, new: probe.Maps, size: tuple[int, int]
     What the heads read is measured behind the neck, since some necks pass maps on.
     """
     heads = [part for name, value in parent.items() if name not in NO_READERS for part in _parts(value)]
-    neck = next((part for part in _parts(parent.get('neck')) if swap_channels.named_in(part)), None)
+    neck = next((part for part in _parts(parent.get('neck')) if channels.named_in(part)), None)
     before = probe.measure_neck(parent['neck'], old, size) if parent.get('neck') else None
     if neck:
-        swap_channels.replace(neck, old.channels, new.channels, deep)
+        channels.replace(neck, old.channels, new.channels, deep)
     after = probe.measure_neck(parent['neck'], new, size) if before else None
     notices = []
     if before and before.strides == new.strides != old.strides and before != after:
@@ -168,7 +168,7 @@ def _adapt(parent: dict, old: probe.Maps, new: probe.Maps, size: tuple[int, int]
     elif neck:
         return []
     for head in heads:
-        swap_channels.replace(head, old.channels, new.channels, deep)
+        channels.replace(head, old.channels, new.channels, deep)
         if 'in_featuremap_size' in head and old.strides[-1] and new.strides[-1]:
             factor = old.strides[-1] / new.strides[-1]
             head['in_featuremap_size'] = tuple(round(side * factor) for side in head['in_featuremap_size'])
@@ -248,7 +248,7 @@ def config_text(base: str, cfg: Config, swap: Swap, title: str) -> str:
     """The child config of ``base``, which is what ``_base_`` is to be; ``cfg`` is the config that ``base`` leads to."""
     imports = (cfg.get('custom_imports') or {}).get('imports', [])
     imports = [imports] if isinstance(imports, str) else list(imports)
-    return swap_text.config_text(base, [*imports, 'moganet'], swap.model, swap.notices, title)
+    return text.config_text(base, [*imports, 'moganet'], swap.model, swap.notices, title)
 
 
 def verify(cfg: Config, original: Config, scope: str) -> tuple[bool, str]:
@@ -290,9 +290,9 @@ def _attempt(cfg: Config, original: Config, scope: str, size: tuple[int, int]) -
 
 def _reason(error: Exception) -> str:
     """What was raised, with the line that did if that is all there is to tell."""
-    text = one_line(error)
-    if text:
-        return text
+    message = one_line(error)
+    if message:
+        return message
     last = traceback.extract_tb(error.__traceback__)[-1]
     return f'{type(error).__name__} in {Path(last.filename).name}, line {last.lineno}: {last.line}'
 
@@ -313,12 +313,12 @@ def main(config: str, arch: str, out: str | None) -> int:
             deeper.notices += [f'{line} was replaced too: the model cannot be run without that' for line in replaced]
             good, found_deeper = _verify_written(deeper, config, original, scope)
             swap, found = (deeper, found_deeper) if good else (swap, found)
-    text = config_text(base, original, swap, f'{config} with MogaNet ({arch}) as its backbone')
+    source = config_text(base, original, swap, f'{config} with MogaNet ({arch}) as its backbone')
     if out:
         os.makedirs(folder, exist_ok=True)
-        Path(out).write_text(text)
+        Path(out).write_text(source)
     else:
-        print(text, end='')
+        print(source, end='')
     undecided = [] if found == PROVEN else [f'could not decide: {line}' for line in swap.candidates]
     for line in [*swap.notices, *undecided, found]:
         print(line, file=sys.stderr)

@@ -16,7 +16,7 @@ from mmengine.config import Config
 from mmengine.registry import MODELS, DefaultScope
 from mmengine.structures import InstanceData
 
-from .run.config import walk
+from ..run.config import walk
 
 # A multiple of the usual strides up to 64, and enough positions for the 900 queries of the DETR family.
 SIDE = 256

@@ -1,0 +1,1 @@
+"""Puts MogaNet in the place of the backbone of any config of an MM package."""
