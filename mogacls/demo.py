@@ -8,7 +8,7 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 from mmpretrain.evaluation import ConfusionMatrix
 
-from moganet.demo import next_commands, train
+from moganet.mini.demo import next_commands, train
 
 from . import mini
 from .draw import draw_confusion, draw_grid

@@ -6,8 +6,8 @@ from mmengine.config import Config
 from PIL import Image
 
 from moganet.folders import whole_folder
+from moganet.mini.digits import NUM_CLASSES, NUM_TRAIN, NUM_VAL, load_scans
 from moganet.run.config import DATALOADERS, walk
-from moganet.scans import NUM_CLASSES, NUM_TRAIN, NUM_VAL, load_scans
 
 ROOT = 'data/mini/cls'
 

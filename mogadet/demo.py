@@ -6,7 +6,7 @@ import torch
 from mmengine.config import Config
 from mmengine.runner import Runner
 
-from moganet.demo import next_commands, train
+from moganet.mini.demo import next_commands, train
 from moganet.pictures import draw_grid, read_image
 
 from . import mini

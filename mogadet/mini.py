@@ -8,9 +8,9 @@ from mmengine.config import Config
 from PIL import Image
 
 from moganet.folders import whole_folder
+from moganet.mini.scenes import Scene, generate
 from moganet.run.config import DATALOADERS, EVALUATORS, walk
 from moganet.run.smoke import smaller
-from moganet.scenes import Scene, generate
 
 from .outlines import polygons, run_lengths
 

@@ -7,7 +7,7 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 from mmengine.structures import InstanceData
 
-from moganet.demo import next_commands, train
+from moganet.mini.demo import next_commands, train
 from moganet.pictures import draw_grid, read_image
 
 from . import mini

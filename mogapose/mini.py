@@ -11,8 +11,8 @@ from PIL import Image
 from xtcocotools import mask as run_lengths
 
 from moganet.folders import whole_folder
+from moganet.mini.scenes import background, load_photos
 from moganet.run.config import DATALOADERS, EVALUATORS, walk
-from moganet.scenes import background, load_photos
 
 from .figures import JOINTS, draw_figure
 

@@ -10,7 +10,7 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 from mmseg.evaluation import IoUMetric
 
-from moganet.demo import next_commands, train
+from moganet.mini.demo import next_commands, train
 from moganet.pictures import read_image
 
 from . import mini

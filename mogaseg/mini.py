@@ -8,9 +8,9 @@ from mmengine.config import Config
 from PIL import Image
 
 from moganet.folders import whole_folder
+from moganet.mini.scenes import Scene, generate
 from moganet.run.config import DATALOADERS, walk
 from moganet.run.smoke import smaller
-from moganet.scenes import Scene, generate
 
 ROOT = 'data/mini/seg'
 # The first ones are the scenes of mini COCO, pixel by pixel. More are needed to tell pixels than boxes: with 200, the

@@ -7,7 +7,7 @@ import torch
 from mmengine.config import Config
 from mmengine.runner import Runner
 
-from moganet.demo import next_commands, train
+from moganet.mini.demo import next_commands, train
 
 from . import mini
 from .draw import draw_animation, draw_strip

@@ -8,8 +8,8 @@ from mmengine.config import Config
 from PIL import Image
 
 from moganet.folders import whole_folder
+from moganet.mini.digits import NUM_TRAIN, load_scans
 from moganet.run.config import DATALOADERS, walk
-from moganet.scans import NUM_TRAIN, load_scans
 
 from .clips import moving
 from .datasets import CLIPS_FILE, FILES, IMAGE_MAGIC, IMAGES_FILE, IN_FRAMES, OUT_FRAMES

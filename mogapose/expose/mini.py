@@ -8,8 +8,8 @@ from mmengine.config import Config
 from PIL import Image
 
 from moganet.folders import whole_folder
+from moganet.mini.scenes import load_photos
 from moganet.run.config import DATALOADERS, walk
-from moganet.scenes import load_photos
 
 from . import portraits
 from .body_models import FLAME, MANO, BodyModel

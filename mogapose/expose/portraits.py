@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.random import RandomState
 
-from moganet.scenes import background
+from moganet.mini.scenes import background
 
 from .body_models import FLAME, MANO, BodyModel
 from .conventions import MANO_TIP_VERTICES

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from moganet import scenes
-from moganet.scans import load_scans
+from moganet.mini import scenes
+from moganet.mini.digits import load_scans
 
 
 def test_splits_share_neither_scans_nor_pixels_of_photographs():

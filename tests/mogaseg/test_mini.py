@@ -11,7 +11,7 @@ from mmseg.registry import DATASETS
 from PIL import Image
 from tool_runs import ROOT
 
-from moganet import scenes
+from moganet.mini import scenes
 from moganet.run import smoke
 from moganet.run.config import load_config
 from mogaseg import mini

@@ -6,7 +6,7 @@ import numpy as np
 from mmengine.config import Config
 from mmengine.registry import DATASETS, DefaultScope
 
-from moganet.scans import load_scans
+from moganet.mini.digits import load_scans
 from mogavideo import mini
 from mogavideo.datasets import open_clips, read_images
 

@@ -8,7 +8,7 @@ from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
-from .run import engine
+from ..run import engine
 
 
 class Quiet(Hook):

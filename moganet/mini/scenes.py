@@ -9,7 +9,7 @@ from matplotlib.colors import hsv_to_rgb
 from numpy.random import RandomState
 from PIL import Image
 
-from .scans import Scans, load_scans
+from .digits import Scans, load_scans
 
 SEED = 0
 DIGITS_PER_IMAGE = (4, 11)
