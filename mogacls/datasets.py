@@ -13,7 +13,7 @@ from mmpretrain.datasets.categories import IMAGENET_CATEGORIES
 from mmpretrain.datasets.custom import get_samples
 from mmpretrain.registry import DATASETS
 
-from moganet.images import NamesBrokenImages
+from moganet.io.readable import NamesBrokenImages
 from moganet.run.preflight import datasets_of, register_check, register_layout
 
 LAYOUT = 'train/<class>/*.jpg and val/<class>/*.jpg, one folder per class'

@@ -11,7 +11,7 @@ from mmpretrain.datasets.categories import IMAGENET_CATEGORIES
 from mmpretrain.registry import MODELS, TRANSFORMS
 
 from moganet.checkpoint import load_for_inference
-from moganet.images import require_readable
+from moganet.io.readable import require_readable
 
 from .draw import draw_top5
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from mmengine.config import Config
 from PIL import Image
 
-from moganet.folders import whole_folder
+from moganet.io.files import whole_folder
 from moganet.mini.digits import NUM_CLASSES, NUM_TRAIN, NUM_VAL, load_scans
 from moganet.run.config import DATALOADERS, walk
 

@@ -8,7 +8,7 @@ from mmdet.datasets.api_wrappers import COCO
 from mmdet.registry import DATASETS
 from mmengine.logging import print_log
 
-from moganet.images import NamesBrokenImages, require_files
+from moganet.io.readable import NamesBrokenImages, require_files
 
 TABLES = ('images', 'annotations', 'categories')
 

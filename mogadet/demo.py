@@ -6,8 +6,8 @@ import torch
 from mmengine.config import Config
 from mmengine.runner import Runner
 
+from moganet.io.images import draw_grid, read_image
 from moganet.mini.demo import next_commands, train
-from moganet.pictures import draw_grid, read_image
 
 from . import mini
 from .draw import draw_instances

@@ -9,7 +9,7 @@ from mmdet.structures import DetDataSample
 from mmdet.visualization import DetLocalVisualizer
 from mmengine.structures import InstanceData
 
-from moganet.pictures import enlarge
+from moganet.io.images import enlarge
 
 MIN_SCORE = 0.5
 

@@ -13,7 +13,7 @@ from mmengine.registry import DefaultScope
 from mmengine.structures import InstanceData
 
 from moganet.checkpoint import load_for_inference
-from moganet.pictures import read_image, write_image
+from moganet.io.images import read_image, write_image
 
 from .draw import MIN_SCORE, draw_instances
 

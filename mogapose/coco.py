@@ -12,7 +12,7 @@ from mmengine.logging import print_log
 from mmpose.datasets import CocoDataset
 from mmpose.registry import DATASETS
 
-from moganet.images import NamesBrokenImages, require_files
+from moganet.io.readable import NamesBrokenImages, require_files
 
 # Below data_root: persons that a detector of 56.4 AP found in val2017, with which the tables are measured.
 DETECTIONS = 'person_detection_results/COCO_val2017_detections_AP_H_56_person.json'

@@ -7,8 +7,8 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 from mmengine.structures import InstanceData
 
+from moganet.io.images import draw_grid, read_image
 from moganet.mini.demo import next_commands, train
-from moganet.pictures import draw_grid, read_image
 
 from . import mini
 from .draw import draw_skeletons

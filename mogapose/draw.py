@@ -7,7 +7,7 @@ from mmengine.structures import InstanceData
 from mmpose.structures import PoseDataSample
 from mmpose.visualization import PoseLocalVisualizer
 
-from moganet.pictures import enlarge
+from moganet.io.images import enlarge
 
 MIN_SCORE = 0.3
 

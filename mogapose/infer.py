@@ -15,7 +15,7 @@ from mmpose.datasets.datasets.utils import parse_pose_metainfo
 from mmpose.registry import DATASETS, MODELS, TRANSFORMS
 
 from moganet.checkpoint import load_for_inference
-from moganet.pictures import read_image, write_image
+from moganet.io.images import read_image, write_image
 
 from .boxes import PERSON, inside
 from .draw import MIN_SCORE, draw_skeletons

@@ -10,7 +10,7 @@ from numpy.random import RandomState
 from PIL import Image
 from xtcocotools import mask as run_lengths
 
-from moganet.folders import whole_folder
+from moganet.io.files import whole_folder
 from moganet.mini.scenes import background, load_photos
 from moganet.run.config import DATALOADERS, EVALUATORS, walk
 

@@ -10,8 +10,8 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 from mmseg.evaluation import IoUMetric
 
+from moganet.io.images import read_image
 from moganet.mini.demo import next_commands, train
-from moganet.pictures import read_image
 
 from . import mini
 from .draw import draw_comparison

@@ -13,7 +13,7 @@ from mmseg.datasets import BaseSegDataset
 from mmseg.registry import DATASETS, MODELS, TRANSFORMS
 
 from moganet.checkpoint import load_with_meta
-from moganet.pictures import read_image
+from moganet.io.images import read_image
 from moganet.run.engine import adapt_to_hardware
 
 from .draw import draw_labels, in_words

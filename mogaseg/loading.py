@@ -8,7 +8,7 @@ from mmseg.datasets.transforms import LoadAnnotations
 from mmseg.registry import TRANSFORMS
 from PIL import Image
 
-from moganet.images import require_readable
+from moganet.io.readable import require_readable
 
 # One channel of 8 bits or less. A palette is no fault: Pillow reads the numbers that point into it.
 MODES = ('L', 'P', '1')

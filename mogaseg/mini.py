@@ -7,7 +7,7 @@ import numpy as np
 from mmengine.config import Config
 from PIL import Image
 
-from moganet.folders import whole_folder
+from moganet.io.files import whole_folder
 from moganet.mini.scenes import Scene, generate
 from moganet.run.config import DATALOADERS, walk
 from moganet.run.smoke import smaller

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from PIL import Image, ImageSequence
 
-from moganet.images import require_readable
+from moganet.io.readable import require_readable
 
 FRAME_SUFFIXES = ('.png', '.jpg', '.jpeg', '.bmp', '.pgm', '.ppm', '.tif', '.tiff', '.webp')
 CLIP_SUFFIXES = ('.gif', '.npy')

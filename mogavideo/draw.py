@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from PIL import Image, ImageDraw, ImageFont
 
-from moganet.pictures import write_image
+from moganet.io.images import write_image
 
 STRIP_SIDE, GIF_SIDE = 96, 192  # height of a frame in a picture, in pixels
 GAP, LABEL_WIDTH, CAPTION_HEIGHT = 4, 112, 26

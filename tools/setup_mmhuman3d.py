@@ -11,7 +11,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from moganet.folders import whole_folder
+from moganet.io.files import whole_folder
 
 ROOT = Path(__file__).resolve().parents[1]
 REQUIREMENTS = ROOT / 'tests/legacy_mmhuman3d/requirements.txt'

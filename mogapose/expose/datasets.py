@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from mmengine.dataset import BaseDataset
 
-from moganet.images import NamesBrokenImages, require_files
+from moganet.io.readable import NamesBrokenImages, require_files
 
 from .conventions import FACE3D_SLOTS, HAND_SLOTS, SLOTS
 from .face_scans import check_scans, read_scan

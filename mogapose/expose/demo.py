@@ -9,8 +9,8 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 from mmengine.structures import BaseDataElement
 
+from moganet.io.images import write_image
 from moganet.mini.demo import next_commands, train
-from moganet.pictures import write_image
 from moganet.run.config import load_config
 
 from . import mini

@@ -12,7 +12,7 @@ from mmengine.registry import DefaultScope
 from mmengine.structures import BaseDataElement
 
 from moganet.checkpoint import load_for_inference
-from moganet.pictures import read_image, write_image
+from moganet.io.images import read_image, write_image
 
 from ..boxes import PERSON, inside
 from .conventions import FINGERS

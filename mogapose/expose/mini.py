@@ -7,7 +7,7 @@ import torch
 from mmengine.config import Config
 from PIL import Image
 
-from moganet.folders import whole_folder
+from moganet.io.files import whole_folder
 from moganet.mini.scenes import load_photos
 from moganet.run.config import DATALOADERS, walk
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from moganet.folders import whole_folder
+from moganet.io.files import whole_folder
 
 from .synthetic_body import body
 from .synthetic_face import Head

@@ -8,7 +8,7 @@ from mmengine.structures import InstanceData
 from tool_runs import ROOT, run_tool
 
 from mogadet import demo, draw, infer
-from moganet import pictures
+from moganet.io import images
 from moganet.run.config import load_config
 
 GREY = 100
@@ -98,7 +98,7 @@ def tiny(tmp_path, mini_det):
 def test_predictor_finds_instances_in_pixels_of_the_image(tiny, mini_det):
     config, checkpoint = tiny
     image = mini_det / 'val2017/000000000001.jpg'
-    height, width = pictures.read_image(image).shape[:2]
+    height, width = images.read_image(image).shape[:2]
     predictor = infer.Predictor(load_config(config), checkpoint)
     found = predictor(image)
     assert predictor.classes == list('abcdefghij')

@@ -2,7 +2,7 @@
 
 import pytest
 
-from moganet.folders import whole_folder
+from moganet.io.files import whole_folder
 
 
 def test_it_appears_at_the_end(tmp_path):

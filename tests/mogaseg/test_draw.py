@@ -8,7 +8,7 @@ from mmseg.datasets import ADE20KDataset
 from PIL import Image
 from tool_runs import ROOT, run_tool
 
-from moganet import pictures
+from moganet.io import images
 from moganet.run import engine
 from moganet.run.config import load_config
 from mogaseg import demo, draw, infer, mini
@@ -126,7 +126,7 @@ def test_predictor_labels_every_pixel_of_the_image(tiny, mini_seg):
     path = mini_seg / 'images/validation/ADE_val_00000001.jpg'
     predictor = infer.Predictor(load_config(config), checkpoint)
     labels = predictor(path)
-    assert labels.shape == pictures.read_image(path).shape[:2]
+    assert labels.shape == images.read_image(path).shape[:2]
     assert (labels == 4).all()
 
 
@@ -167,8 +167,8 @@ def test_names_and_colours_of_a_data_set_s_type():
 
 
 def test_infer_writes_a_picture_and_says_what_is_on_it(tiny, mini_seg, tmp_path, capsys):
-    images = [mini_seg / f'images/validation/ADE_val_0000000{i}.jpg' for i in (1, 2)]
-    assert run_tool('infer', *tiny, *images, '--out-dir', tmp_path / 'out') == 0
+    paths = [mini_seg / f'images/validation/ADE_val_0000000{i}.jpg' for i in (1, 2)]
+    assert run_tool('infer', *tiny, *paths, '--out-dir', tmp_path / 'out') == 0
     assert 'e 100 % -> ' in capsys.readouterr().out.splitlines()[-1]
     assert sorted(path.name for path in (tmp_path / 'out').iterdir()) == [
         'ADE_val_00000001.png',
@@ -180,5 +180,5 @@ def test_test_draws_truth_and_prediction_into_the_folder(tiny, mini_seg, tmp_pat
     assert run_tool('test', *tiny, '--work-dir', tmp_path / 'run', '--show-dir', tmp_path / 'shown') == 0
     drawn = sorted((tmp_path / 'shown').rglob('*.png'))
     assert [path.name[:21] for path in drawn] == ['test_ADE_val_00000001', 'test_ADE_val_00000002']
-    width = pictures.read_image(mini_seg / 'images/validation/ADE_val_00000001.jpg').shape[1]
-    assert pictures.read_image(drawn[0]).shape[1] == 2 * width
+    width = images.read_image(mini_seg / 'images/validation/ADE_val_00000001.jpg').shape[1]
+    assert images.read_image(drawn[0]).shape[1] == 2 * width

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from moganet.images import require_files
+from moganet.io.readable import require_files
 
 from ..conventions import FLAME_SLOTS
 from ..human_data import write_human_data

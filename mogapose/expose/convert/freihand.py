@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from moganet.images import require_files
+from moganet.io.readable import require_files
 
 from ..body_model_pickles import as_array, read_pickle
 from ..body_models import MANO

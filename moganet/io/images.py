@@ -6,7 +6,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from .images import require_readable
+from .readable import require_readable
 
 # Labels cannot be read on smaller pictures.
 MIN_LONG_EDGE = 640

@@ -1,0 +1,1 @@
+"""Files and images: whole writing, readable errors, pictures for people."""
