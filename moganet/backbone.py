@@ -28,8 +28,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from . import ops
+from .activation_checkpointing import recomputed
 from .arch import NUM_STAGES, check_options, resolve_arch
-from .recompute import recomputed
 
 INIT_SCALE = 1e-5
 

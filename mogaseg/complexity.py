@@ -3,8 +3,8 @@
 The paper's digits come from mmcv's counter on one image of height 512 and width 2048 (XL: 640 and 2560). The auxiliary
 head, which only trains, is among the parameters and not among the multiply-adds. Of the decoding head everything is
 counted by the rules of ``moganet.paper.complexity``, with three additions: mmcv's counter has 1 per output of a ReLU
-and nothing for SyncBN, which the recipes' heads have; enlarging maps costs nothing there, and 4 per pixel made in fvcore's.
-fvcore's takes a forward pass on the CPU, up to a minute.
+and nothing for SyncBN, which the recipes' heads have; enlarging maps costs nothing there, and 4 per pixel made in
+fvcore's. That takes a forward pass on the CPU, up to a minute.
 """
 
 from mmcv.cnn import get_model_complexity_info

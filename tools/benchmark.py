@@ -18,7 +18,7 @@ from pathlib import Path
 import torch
 
 from moganet.arch import ARCHS
-from moganet.benchmark import cpu, growth, report, whole
+from moganet.benchmark import compare, cpu, growth, report
 from moganet.errors import run_main
 
 FOLDER = Path('work_dirs/benchmark')
@@ -45,11 +45,11 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
         '--sizes',
         nargs='+',
         choices=tuple(ARCHS),
-        default=whole.Setting.sizes,
+        default=compare.Setting.sizes,
         metavar='SIZE',
         help='of --all: the first one stands beside the reference path',
     )
-    parser.add_argument('--side', type=int, default=whole.Setting.side, help='of --all: of the images, in pixels')
+    parser.add_argument('--side', type=int, default=compare.Setting.side, help='of --all: of the images, in pixels')
     parser.add_argument('--batch', type=int, help='of --all (default: 128, on a CPU 4)')
     parser.add_argument('--out', metavar='FILE.json', type=Path)
     args = parser.parse_args(argv)
@@ -63,15 +63,15 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     return args
 
 
-def setting_of(args: argparse.Namespace) -> whole.Setting:
-    batch = args.batch or (whole.Setting.batch if args.device == 'cuda' else cpu.BATCH)
-    return whole.Setting(args.device, tuple(args.sizes), args.side, batch, args.rounds)
+def setting_of(args: argparse.Namespace) -> compare.Setting:
+    batch = args.batch or (compare.Setting.batch if args.device == 'cuda' else cpu.BATCH)
+    return compare.Setting(args.device, tuple(args.sizes), args.side, batch, args.rounds)
 
 
 def find_parts(args: argparse.Namespace) -> tuple[str, dict[str, Callable]]:
     """The name of the run, and what it measures."""
     if args.all:
-        return f'all_{args.device}', whole.parts(setting_of(args))
+        return f'all_{args.device}', compare.parts(setting_of(args))
     if args.growth:
         return f'growth_{args.device}', growth.parts(args.device)
     parts = {}
@@ -80,9 +80,9 @@ def find_parts(args: argparse.Namespace) -> tuple[str, dict[str, Callable]]:
             parts |= cpu.parts(args.rounds)
         elif task == 'runs':
             # These need more than torch, timm and MMEngine's core, which are enough for the rest.
-            from moganet.benchmark import runs
+            from moganet.benchmark import training
 
-            parts |= runs.parts(args.rounds)
+            parts |= training.parts(args.rounds)
         else:
             from moganet.run.tasks import task_module
 

@@ -1,5 +1,5 @@
 """Speed and memory as ratios against named rivals, in one run on one machine."""
 
-from .turns import Result, compare, result, take_turns
+from .interleave import Result, compare, result, take_turns
 
 __all__ = ['Result', 'compare', 'result', 'take_turns']

@@ -10,12 +10,12 @@ import torch
 
 from ..backbone import MogaNet
 from ..fusion import fuse
-from ..transcription import PlainMogaNet
 from . import memory
-from .ceilings import Rate, ceilings_of, copy, count, product, rate
-from .rivals import OURS, RIVALS, build
-from .steps import compiled, inference, training_step
-from .turns import Result, compare, result, take_turns
+from .baselines import OURS, RIVALS, build
+from .interleave import Result, compare, result, take_turns
+from .plain_network import PlainMogaNet
+from .roofline import Rate, ceilings_of, copy, count, product, rate
+from .workloads import compiled, inference, training_step
 
 SIDE, BATCH, MEMORY_BATCH = 224, 4, 16
 REFERENCE, TRANSCRIPTION = 'reference path', 'transcription in plain layers'

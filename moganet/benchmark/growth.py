@@ -19,8 +19,8 @@ import torch
 from ..backbone import MogaNet
 from ..fusion import fuse
 from . import memory
-from .steps import inference, training_step
-from .turns import milliseconds
+from .interleave import milliseconds
+from .workloads import inference, training_step
 
 ARCH = 'small'
 BATCHES, SIDE = (1, 2, 4, 8, 16, 32, 64), 224

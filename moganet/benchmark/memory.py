@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from .. import ops
 from ..backbone import MogaNet
-from .steps import training_step
-from .turns import Result
+from .interleave import Result
+from .workloads import training_step
 
 # Of the reference path without checkpointing: without it, and with it.
 GOALS = (0.65, 0.30)

@@ -13,8 +13,8 @@ import torch
 
 from ..errors import one_line
 from ..ops.cpu import library
+from .compare import Point
 from .growth import Growth
-from .whole import Point
 
 
 class Finding(Protocol):
@@ -91,9 +91,9 @@ def write(content: dict, path: Path) -> None:
 
 def draw(findings: Sequence[Finding], title: str, path: Path) -> Path | None:
     """The picture of points or of growth, whichever there are; None if there are neither."""
-    from . import picture  # matplotlib takes a second
+    from . import plot  # matplotlib takes a second
 
-    for kind, drawing in ((Point, picture.draw_points), (Growth, picture.draw_growth)):
+    for kind, drawing in ((Point, plot.draw_points), (Growth, plot.draw_growth)):
         members = [finding for finding in findings if isinstance(finding, kind)]
         if members:
             return drawing(members, title, path)

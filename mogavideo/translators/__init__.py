@@ -9,7 +9,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from moganet.recompute import recomputed
+from moganet.activation_checkpointing import recomputed
 
 from .convmixer import ConvMixerBlock
 from .convnext import convnext_block

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from moganet.recompute import recomputed
+from moganet.activation_checkpointing import recomputed
 
 KERNELS = (3, 5, 7, 11)
 GROUPS = 8

@@ -12,7 +12,7 @@ from PIL import Image
 from torch import nn
 
 from moganet import MogaNet, ops
-from moganet.benchmark import ceilings, cpu, growth, memory, picture, rivals, runs, steps, whole
+from moganet.benchmark import baselines, compare, cpu, growth, memory, plot, roofline, training, workloads
 
 
 def test_a_training_step_trains_by_the_path_named_and_frees_its_gradients(monkeypatch):
@@ -21,7 +21,7 @@ def test_a_training_step_trains_by_the_path_named_and_frees_its_gradients(monkey
     model.register_forward_hook(lambda *args: seen.append((ops.choice.choice(), torch.is_autocast_enabled('cpu'))))
     before = model.weight.detach().clone()
     optimizer = torch.optim.AdamW(model.parameters(), lr=0.1)
-    steps.training_step(model, torch.randn(2, 3, 5, 5), 'reference', optimizer, torch.bfloat16)()
+    workloads.training_step(model, torch.randn(2, 3, 5, 5), 'reference', optimizer, torch.bfloat16)()
     # AdamW's first step moves each weight by its rate, and decays it by a hundredth of that.
     moved = (model.weight.detach() - before * (1 - 0.1 * 0.01)).abs()
     assert torch.allclose(moved, torch.full_like(moved, 0.1), rtol=1e-3)
@@ -32,7 +32,7 @@ def test_inference_keeps_no_gradients_and_returns_to_the_path_before():
     seen = []
     model = nn.Identity()
     model.register_forward_hook(lambda *args: seen.append((ops.choice.choice(), torch.is_inference_mode_enabled())))
-    steps.inference(model, torch.ones(1), 'reference')()
+    workloads.inference(model, torch.ones(1), 'reference')()
     assert seen == [('reference', True)] and ops.choice.choice() == 'auto'
 
 
@@ -43,14 +43,14 @@ def test_compiling_refuses_what_would_run_uncompiled():
             return x + 1
 
     with pytest.raises(torch._dynamo.exc.Unsupported):
-        steps.compiled(Breaks())(torch.ones(2))
+        workloads.compiled(Breaks())(torch.ones(2))
 
 
 def test_compiling_hands_its_options_on(monkeypatch):
     seen = []
     monkeypatch.setattr(torch, 'compile', lambda model, **options: seen.append(options))
-    steps.compiled(nn.Identity())
-    steps.compiled(nn.Identity(), frozen=True)
+    workloads.compiled(nn.Identity())
+    workloads.compiled(nn.Identity(), frozen=True)
     one_graph = dict(fullgraph=True, dynamic=False)
     assert seen == [dict(one_graph, options=None), dict(one_graph, options=dict(freezing=True))]
 
@@ -60,10 +60,10 @@ def test_operations_and_elements_are_counted_per_layer():
     build = lambda: nn.Sequential(nn.Conv2d(3, 8, 3, 2, 1), nn.GELU(), nn.Conv2d(8, 5, 1))  # noqa: E731
     inputs, middle, last = 2 * 3 * 36, 2 * 8 * 9, 2 * 5 * 9
     weights = 8 * 27 + 40
-    work = ceilings.count(build, (2, 3, 6, 6))
+    work = roofline.count(build, (2, 3, 6, 6))
     assert work.operations == 2 * 2 * 9 * (8 * 27 + 40)
     assert work.elements == (inputs + middle) + (middle + last) + weights
-    training = ceilings.count(build, (2, 3, 6, 6), training=True)
+    training = roofline.count(build, (2, 3, 6, 6), training=True)
     assert training.operations == 3 * work.operations
     assert training.elements == 3 * (inputs + middle) + 2 * (middle + last) + 3 * weights
 
@@ -72,20 +72,20 @@ def test_operations_and_elements_are_counted_per_layer():
     'build, gmacs',
     [
         (functools.partial(MogaNet, 'small'), 4.94),  # as fvcore counts, which adds norms
-        (functools.partial(rivals.build, rivals.RIVALS[0]), 4.46),
-        (functools.partial(rivals.build, rivals.RIVALS[2]), 4.09),
+        (functools.partial(baselines.build, baselines.RIVALS[0]), 4.46),
+        (functools.partial(baselines.build, baselines.RIVALS[2]), 4.09),
     ],
 )
 def test_multiply_adds_of_whole_networks_are_those_known(build, gmacs):
-    assert ceilings.count(build, (2, 3, 224, 224)).operations / 2 / 2 / 1e9 == pytest.approx(gmacs, rel=0.003)
+    assert roofline.count(build, (2, 3, 224, 224)).operations / 2 / 2 / 1e9 == pytest.approx(gmacs, rel=0.003)
 
 
 def test_floors_are_shares_of_the_measured_time(monkeypatch):
-    monkeypatch.setitem(ceilings.PRODUCT_SIDE, 'cpu', 100)
-    monkeypatch.setitem(ceilings.COPIED_BYTES, 'cpu', 5000)
-    limits = ceilings.ceilings_of(dict(product=[4.0, 2.0, 2.0], copy=[10.0, 10.0, 20.0]), 'cpu')
+    monkeypatch.setitem(roofline.PRODUCT_SIDE, 'cpu', 100)
+    monkeypatch.setitem(roofline.COPIED_BYTES, 'cpu', 5000)
+    limits = roofline.ceilings_of(dict(product=[4.0, 2.0, 2.0], copy=[10.0, 10.0, 20.0]), 'cpu')
     assert (limits.operations, limits.bytes) == (pytest.approx(1e9), pytest.approx(1e6))
-    rate = ceilings.rate('x', [9.0, 8.0, 8.0], 4, ceilings.Work(2e6, 500), limits, torch.bfloat16)
+    rate = roofline.rate('x', [9.0, 8.0, 8.0], 4, roofline.Work(2e6, 500), limits, torch.bfloat16)
     assert (rate.ms, rate.images_per_s) == (8.0, 500.0)
     assert (rate.operations_floor_ms, rate.bytes_floor_ms) == (pytest.approx(2.0), pytest.approx(1.0))
     assert '( 25 %)' in rate.line() and '( 12 %)' in rate.line()
@@ -143,11 +143,11 @@ def test_an_error_in_a_fresh_process_is_told():
 def test_only_the_fastest_way_of_ours_has_goals_and_only_on_a_gpu(monkeypatch):
     times = {'eager': [30.0, 30.0], 'compiled': [20.0, 20.0], 'reference path': [40.0, 40.0]}
     goals = {'reference path': 1 / 1.8}
-    works = dict.fromkeys(times, ceilings.Work(1.0, 1.0))
-    monkeypatch.setattr(whole, 'measure_ceilings', lambda *args: ceilings.Ceilings(1e9, 1e9))
+    works = dict.fromkeys(times, roofline.Work(1.0, 1.0))
+    monkeypatch.setattr(compare, 'measure_ceilings', lambda *args: roofline.Ceilings(1e9, 1e9))
     for device, expected in (('cuda', [None, 1 / 1.8]), ('cpu', [None, None])):
-        setting = whole.Setting(device, batch=8)
-        found = whole.compared('step', times, ('eager', 'compiled'), goals, setting, works)
+        setting = compare.Setting(device, batch=8)
+        found = compare.compared('step', times, ('eager', 'compiled'), goals, setting, works)
         assert [(r.name, r.rival, r.ratio, r.goal) for r in found[:2]] == [
             ('step, eager', 'reference path', 0.75, expected[0]),
             ('step, compiled', 'reference path', 0.5, expected[1]),
@@ -161,9 +161,9 @@ def test_only_the_fastest_way_of_ours_has_goals_and_only_on_a_gpu(monkeypatch):
 
 
 def test_the_goals_of_a_gpu_are_those_promised():
-    speedups = {rival: round(1 / goal, 6) for rival, goal in whole.INFERENCE_GOALS.items()}
+    speedups = {rival: round(1 / goal, 6) for rival, goal in compare.INFERENCE_GOALS.items()}
     assert speedups == {'reference path': 3, 'reference path, compiled': 1.3, 'ConvNeXt-T of timm, compiled': 1}
-    assert {rival: round(1 / goal, 6) for rival, goal in whole.TRAINING_GOALS.items()} == {
+    assert {rival: round(1 / goal, 6) for rival, goal in compare.TRAINING_GOALS.items()} == {
         'reference path': 1.8,
         'reference path, compiled': 1.25,
     }
@@ -173,8 +173,8 @@ def test_the_goals_of_a_gpu_are_those_promised():
 def test_a_cpu_is_asked_for_every_way_to_run_small(monkeypatch):
     monkeypatch.setattr(cpu, 'compiled', lambda model, frozen: model)
     monkeypatch.setattr(cpu, 'has_bfloat16', lambda: True)
-    monkeypatch.setitem(ceilings.PRODUCT_SIDE, 'cpu', 64)
-    monkeypatch.setitem(ceilings.COPIED_BYTES, 'cpu', 1 << 16)
+    monkeypatch.setitem(roofline.PRODUCT_SIDE, 'cpu', 64)
+    monkeypatch.setitem(roofline.COPIED_BYTES, 'cpu', 1 << 16)
     found = cpu.small_inference(side=32, batch=1, rounds=1)
     ratios, rates = found[:3], found[3:]
     assert [(r.name, round(1 / r.goal, 6)) for r in ratios] == [
@@ -238,19 +238,19 @@ def test_time_and_memory_of_a_point_are_measured(task, monkeypatch):
 
 
 def test_waiting_and_hooks_are_shares_of_the_iteration():
-    waiting, hooks = runs.shares('a.py', waited=[0.01, 0.03], hooks=[0.02, 0.01], whole=[0.5, 0.5])
+    waiting, hooks = training.shares('a.py', waited=[0.01, 0.03], hooks=[0.02, 0.01], whole=[0.5, 0.5])
     assert (waiting.ours, waiting.theirs, waiting.ratio) == (pytest.approx(20), 500, pytest.approx(0.04))
     assert (hooks.ours, hooks.theirs, hooks.ratio) == (pytest.approx(15), 500, pytest.approx(0.03))
     assert (waiting.goal, hooks.goal) == (0.05, 0.03) and not waiting.missed
-    assert all(found.missed for found in runs.shares('a.py', waited=[0.03], hooks=[0.02], whole=[0.5]))
+    assert all(found.missed for found in training.shares('a.py', waited=[0.03], hooks=[0.02], whole=[0.5]))
 
 
 def test_hooks_are_timed_around_each_iteration(monkeypatch):
     clock = iter([0, 2, 10, 13, 20, 27, 30, 35])  # before, after the first; an epoch's; before the second
-    monkeypatch.setattr(runs.time, 'perf_counter', lambda: next(clock))
+    monkeypatch.setattr(training.time, 'perf_counter', lambda: next(clock))
     called = []
     runner = SimpleNamespace(call_hook=lambda name, **arguments: called.append((name, arguments)))
-    hooks = runs.TimedHooks(runner)
+    hooks = training.TimedHooks(runner)
     for name in ('before_train_iter', 'after_train_iter', 'before_train_epoch', 'before_train_iter'):
         runner.call_hook(name, batch_idx=1)
     assert hooks.seconds == [2 + 3, 5] and called[0] == ('before_train_iter', dict(batch_idx=1)) and len(called) == 4
@@ -259,8 +259,8 @@ def test_hooks_are_timed_around_each_iteration(monkeypatch):
 def test_a_run_waits_for_its_own_data_with_its_own_hooks(tiny_config, monkeypatch):
     made = []
     module = SimpleNamespace(ROOT='here', make=made.append, CONFIG=str(tiny_config()))
-    monkeypatch.setattr(runs, 'task_module', lambda task, name: module)
-    path, waited, hooks, seconds = runs.run('cls', 'CONFIG', iterations=2)
+    monkeypatch.setattr(training, 'task_module', lambda task, name: module)
+    path, waited, hooks, seconds = training.run('cls', 'CONFIG', iterations=2)
     assert made == ['here'] and path == module.CONFIG
     assert len(waited) == len(hooks) == len(seconds) == 2  # without those that warm up
     assert all(
@@ -281,8 +281,8 @@ def test_a_recipe_keeps_its_kind_of_loop(monkeypatch):
                 train_dataloader=dict(batch_size=4, num_workers=3, dataset=dict(type='D')),
             )
         )
-        monkeypatch.setattr(runs, 'load_config', lambda path, cfg=cfg: cfg)
-        runs.config('a.py', 10, 'work')
+        monkeypatch.setattr(training, 'load_config', lambda path, cfg=cfg: cfg)
+        training.config('a.py', 10, 'work')
         assert cfg.val_cfg is None and cfg.default_hooks.checkpoint is None and cfg.custom_hooks[0].type == 'EMAHook'
         assert cfg.default_hooks.timer.type == 'IterTimerHook' and cfg.train_dataloader.num_workers == 3
     assert loops[0] is not None
@@ -292,9 +292,9 @@ def test_a_recipe_keeps_its_kind_of_loop(monkeypatch):
 
 
 def test_rivals_are_timms_and_accuracies_are_published():
-    assert all(timm.is_model(rival.timm) for rival in rivals.RIVALS)
-    assert [rivals.published_top1(arch) for arch in rivals.OURS] == [76.5, 79.0, 83.4, 84.3, 84.7, 85.1]
-    assert len({rival.name for rival in rivals.RIVALS}) == len(rivals.RIVALS)
+    assert all(timm.is_model(rival.timm) for rival in baselines.RIVALS)
+    assert [baselines.published_top1(arch) for arch in baselines.OURS] == [76.5, 79.0, 83.4, 84.3, 84.7, 85.1]
+    assert len({rival.name for rival in baselines.RIVALS}) == len(baselines.RIVALS)
 
 
 def colours(path):
@@ -307,24 +307,24 @@ def rgb(colour):
 
 def test_the_picture_shows_ours_and_theirs(tmp_path):
     ours = [
-        whole.Point(f'MogaNet-{size}', speed, top1, 'a', True)
+        compare.Point(f'MogaNet-{size}', speed, top1, 'a', True)
         for size, speed, top1 in (('XT', 900.0, 76.5), ('S', 300.0, 83.4))
     ]
-    theirs = [whole.Point('Swin-T', 310.0, 81.3, 'b', False)]
-    alone = picture.draw_points(ours, 'title', tmp_path / 'deeper' / 'alone.png')
-    both = picture.draw_points(ours + theirs, 'title', tmp_path / 'both.png')
-    assert rgb(picture.OURS) in colours(alone) and rgb(picture.THEIRS) not in colours(alone)
-    assert {rgb(picture.OURS), rgb(picture.THEIRS)} <= colours(both)
+    theirs = [compare.Point('Swin-T', 310.0, 81.3, 'b', False)]
+    alone = plot.draw_points(ours, 'title', tmp_path / 'deeper' / 'alone.png')
+    both = plot.draw_points(ours + theirs, 'title', tmp_path / 'both.png')
+    assert rgb(plot.OURS) in colours(alone) and rgb(plot.THEIRS) not in colours(alone)
+    assert {rgb(plot.OURS), rgb(plot.THEIRS)} <= colours(both)
 
 
 def test_names_in_the_picture_do_not_cover_each_other():
     from matplotlib.figure import Figure
 
-    points = [whole.Point(f'Rival-{i}', 300.0, 80.0, 'a', False) for i in range(4)]
+    points = [compare.Point(f'Rival-{i}', 300.0, 80.0, 'a', False) for i in range(4)]
     figure = Figure(figsize=(8, 5.5), dpi=120)
     axes = figure.add_subplot()
     axes.plot([p.images_per_s for p in points], [p.published_top1 for p in points], 's')
-    picture.label(figure, axes, points)
+    plot.label(figure, axes, points)
     boxes = [text.get_window_extent() for text in axes.texts]
     assert [text.get_text() for text in axes.texts] == [p.name for p in points]
     assert not any(boxes[i].overlaps(boxes[j]) for i in range(4) for j in range(i))
@@ -332,5 +332,5 @@ def test_names_in_the_picture_do_not_cover_each_other():
 
 def test_growth_is_drawn_as_a_line_per_series(tmp_path):
     points = growth.compared([growth.Growth('a', n, 100, 2.0 * n, 3.0 * n) for n in (1, 2, 4)])
-    path = picture.draw_growth(points, 'title', tmp_path / 'growth.png')
+    path = plot.draw_growth(points, 'title', tmp_path / 'growth.png')
     assert (31, 119, 180) in colours(path)  # matplotlib's first colour

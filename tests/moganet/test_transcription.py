@@ -5,7 +5,7 @@ import torch
 from official import relative_error, state_dict
 
 from moganet import MogaNet, ops
-from moganet.transcription import PlainMogaNet
+from moganet.benchmark.plain_network import PlainMogaNet
 
 
 @pytest.mark.parametrize('arch', ['xtiny', 'tiny', 'small'])

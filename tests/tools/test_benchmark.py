@@ -10,7 +10,7 @@ from tool_runs import ROOT, call, run_tool
 
 from mogacls.benchmark import BareLoopByTurns, ImagesInMemory
 from moganet import benchmark
-from moganet.benchmark import cpu, growth, report, turns, whole
+from moganet.benchmark import compare, cpu, growth, interleave, report
 
 SLOW = benchmark.Result('x', 'y', 2.0, 1.0, 2.0, 1.5)
 FAST = benchmark.Result('x', 'y', 1.0, 1.0, 1.0, 1.5)
@@ -29,7 +29,7 @@ def test_compare_takes_turns_and_divides_ours_by_the_rival(monkeypatch):
 
         return run
 
-    monkeypatch.setattr(turns.time, 'perf_counter', lambda: next(clock))
+    monkeypatch.setattr(interleave.time, 'perf_counter', lambda: next(clock))
     result = benchmark.compare('a', work('ours'), 'b', work('rival'), goal=1.6, rounds=4)
     assert calls[2:] == ['rival', 'ours', 'ours', 'rival'] * 2
     assert (result.ours, result.theirs, result.ratio, result.unit) == (3000, 2000, 1.5, 'ms')
@@ -38,7 +38,7 @@ def test_compare_takes_turns_and_divides_ours_by_the_rival(monkeypatch):
 
 def test_every_call_warms_up_as_often_as_asked():
     calls = []
-    turns.take_turns(dict(a=lambda: calls.append('a'), b=lambda: calls.append('b')), rounds=1, warm_ups=3)
+    interleave.take_turns(dict(a=lambda: calls.append('a'), b=lambda: calls.append('b')), rounds=1, warm_ups=3)
     assert calls == list('aaabbbba')
 
 
@@ -93,15 +93,15 @@ def test_rounds_and_threads_reach_what_is_measured(monkeypatch, tmp_path):
 
 
 def test_the_options_of_all_reach_the_comparison_and_its_picture_lies_beside_the_json(monkeypatch, tmp_path, capsys):
-    points = [whole.Point(f'MogaNet-{i}', 100.0 * i, 80.0 + i, 'somewhere', True) for i in (1, 2)]
+    points = [compare.Point(f'MogaNet-{i}', 100.0 * i, 80.0 + i, 'somewhere', True) for i in (1, 2)]
     seen = []
-    monkeypatch.setattr(whole, 'parts', lambda setting: seen.append(setting) or dict(throughput=lambda: points))
+    monkeypatch.setattr(compare, 'parts', lambda setting: seen.append(setting) or dict(throughput=lambda: points))
     monkeypatch.chdir(tmp_path)
     assert call('benchmark', '--all', '--sizes', 'base', 'tiny', '--side', '64', '--batch', '3', '--rounds', '2') == 0
     call('benchmark', '--all')
     assert seen == [
-        whole.Setting('cpu', ('base', 'tiny'), 64, 3, 2),
-        whole.Setting('cpu', ('small', 'xtiny', 'tiny', 'base'), 224, 4, 15),
+        compare.Setting('cpu', ('base', 'tiny'), 64, 3, 2),
+        compare.Setting('cpu', ('small', 'xtiny', 'tiny', 'base'), 224, 4, 15),
     ]
     assert sorted(path.name for path in (tmp_path / 'work_dirs/benchmark').iterdir()) == ['all_cpu.json', 'all_cpu.png']
     assert 'work_dirs/benchmark/all_cpu.png' in capsys.readouterr().out

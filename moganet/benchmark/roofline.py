@@ -16,7 +16,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from ..ops import products
-from .turns import take_turns
+from .interleave import take_turns
 
 PRODUCT_SIDE = {'cpu': 2048, 'cuda': 8192}
 COPIED_BYTES = {'cpu': 1 << 28, 'cuda': 1 << 32}

@@ -6,7 +6,7 @@ It shares no code with ``backbone.py`` and the names of its parameters only, so 
 import torch
 from torch import Tensor, nn
 
-from .arch import resolve_arch
+from ..arch import resolve_arch
 
 
 class Scale(nn.Module):

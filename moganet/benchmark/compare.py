@@ -16,10 +16,10 @@ from torch import nn
 from ..backbone import MogaNet
 from ..fusion import fuse
 from . import memory
-from .ceilings import Ceilings, Rate, count, measure_ceilings, rate
-from .rivals import OURS, RIVALS, build, published_top1
-from .steps import compiled, inference, training_step
-from .turns import Result, result, take_turns
+from .baselines import OURS, RIVALS, build, published_top1
+from .interleave import Result, result, take_turns
+from .roofline import Ceilings, Rate, count, measure_ceilings, rate
+from .workloads import compiled, inference, training_step
 
 DTYPE = torch.bfloat16
 # Upper bounds of the fastest of ours over each way of the reference path, and over ConvNeXt-T's.

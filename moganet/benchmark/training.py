@@ -12,8 +12,8 @@ from mmengine.runner import Runner
 from ..run import engine
 from ..run.config import keep_few, load_config
 from ..run.tasks import PACKAGES, task_module
+from .interleave import Result
 from .memory import in_fresh_process
-from .turns import Result
 
 # Shares of an iteration.
 WAIT_GOAL, HOOKS_GOAL = 0.05, 0.03

@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogFormatter, StrMethodFormatter
 from matplotlib.transforms import Bbox
 
+from .compare import Point
 from .growth import Growth
-from .whole import Point
 
 OURS, THEIRS = '#c0392b', '#5b6b7b'
 
