@@ -29,7 +29,7 @@ setup(
     license='Apache-2.0',
     python_requires='>=3.10',
     packages=find_packages(include=['moga*']),
-    package_data={'moganet.ops.cpu': ['*.cpp', '*.h']},
+    package_data={'moganet.ops.cpp': ['*.cpp', '*.h']},
     install_requires=['torch>=2.6', 'onedl-mmengine>=0.10.12'],
     extras_require=dict(
         cls=CLS, det=DET, seg=SEG, pose=POSE, video=VIDEO, dev=DEV, all=sorted({*CLS, *DET, *SEG, *POSE, *VIDEO, *DEV})

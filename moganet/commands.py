@@ -32,7 +32,7 @@ def _main(argv: Sequence[str] | None) -> int:
 
         return doctor()
     if args.command == 'kernels':
-        from .ops.cpu.library import build
+        from .ops.cpp.library import build
 
         print(f'compiled for this CPU: {build()}')
         return 0

@@ -81,7 +81,7 @@ def gpus():
     import torch
     return [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count() * torch.cuda.is_available())]
 def kernels():
-    from moganet.ops.cpu import library
+    from moganet.ops.cpp import library
     return library.load() is not None
 for name in sys.argv[1:]:
     ask(name, lambda: version(name))

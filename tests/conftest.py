@@ -13,7 +13,7 @@ from mmengine.logging import MMLogger
 from mmengine.registry import DefaultScope
 from mmengine.visualization import Visualizer
 
-from moganet.ops import choice
+from moganet.ops import dispatch
 
 torch.set_num_threads(1)
 _names = itertools.count()
@@ -85,7 +85,7 @@ def weights(tmp_path, monkeypatch):
 @pytest.fixture
 def told(monkeypatch):
     """What a run's log is told of the path that computes, as if nothing had been said before."""
-    monkeypatch.setattr(choice, '_announced', False)
+    monkeypatch.setattr(dispatch, '_announced', False)
     logger = MMLogger.get_instance('told', logger_name='told')
     records = []
     handler = logging.Handler()

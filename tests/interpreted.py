@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from moganet.ops import gpu
+from moganet.ops import triton
 
 ROOT = Path(__file__).parents[1]
 # What a kernel may differ by from double precision.
@@ -22,7 +22,7 @@ BOUNDS = ((torch.float32, 1e-6), (torch.bfloat16, 1e-2), (torch.float16, 1e-3))
 
 def run_cases(path: str) -> None:
     """Run the functions ``case_*`` of the test file ``path``, its ``__file__``, and fail with what they print."""
-    if not gpu.available():
+    if not triton.available():
         pytest.skip('needs Triton')
     command = [sys.executable, '-m', 'pytest', '-q', '-o', 'python_functions=case_*', '-p', 'no:cacheprovider', path]
     environment = dict(os.environ, TRITON_INTERPRET='1', OMP_NUM_THREADS='1')

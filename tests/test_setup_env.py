@@ -381,4 +381,4 @@ def test_kernels_that_do_not_compile_end_no_set_up(recipe, monkeypatch):
     monkeypatch.setattr(job, 'run', fail)
     setup_env.compile_kernels(job)
     assert 'not compiled, PyTorch computes instead' in said.getvalue() and 'kernels.log' in said.getvalue()
-    assert {'moganet/ops/cpu/ffn.cpp', 'moganet/ops/cpu/vectors.h'} <= set(setup_env.KERNELS)
+    assert {'moganet/ops/cpp/ffn.cpp', 'moganet/ops/cpp/vectors.h'} <= set(setup_env.KERNELS)

@@ -30,10 +30,10 @@ HOSTS = {
 }
 # (path, function or '*'): the reason.
 EXCEPTIONS = {
-    ('moganet/ops/gpu/multi_order_kernels.py', '*'): 'Triton kernels list each argument on a line of its own',
-    ('moganet/ops/gpu/multi_order_kernels.py', '_walk'): 'a Triton kernel is one function',
-    ('moganet/ops/gpu/multi_order_kernels.py', 'convolve_dilated'): 'a Triton kernel is one function',
-    ('moganet/ops/gpu/multi_order_kernels.py', 'correlate'): 'a Triton kernel is one function',
+    ('moganet/ops/triton/multi_order_kernels.py', '*'): 'Triton kernels list each argument on a line of its own',
+    ('moganet/ops/triton/multi_order_kernels.py', '_walk'): 'a Triton kernel is one function',
+    ('moganet/ops/triton/multi_order_kernels.py', 'convolve_dilated'): 'a Triton kernel is one function',
+    ('moganet/ops/triton/multi_order_kernels.py', 'correlate'): 'a Triton kernel is one function',
     ('tests/mogapose/expose/test_estimator.py', '*'): 'one fixture of all heads and body models serves the whole file',
     ('tests/mogapose/test_preflight.py', '*'): 'a case for each fault of a keypoint file',
 }

@@ -30,7 +30,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PYTHONS = ('3.10', '3.11', '3.12')
 THIS_PYTHON = f'{sys.version_info[0]}.{sys.version_info[1]}'
 VENV_GB, TEMPORARY_GB = 7.0, 3.0
-KERNELS = tuple(sorted(f'moganet/ops/cpu/{path.name}' for path in (ROOT / 'moganet/ops/cpu').glob('*.[ch]*')))
+KERNELS = tuple(sorted(f'moganet/ops/cpp/{path.name}' for path in (ROOT / 'moganet/ops/cpp').glob('*.[ch]*')))
 LISTS = ('requirements/build.txt', 'requirements/runtime.txt', 'requirements/dev.txt')
 
 # What the end of a failed log mostly means; the first match is said.

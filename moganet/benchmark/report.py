@@ -12,7 +12,7 @@ from typing import Protocol
 import torch
 
 from ..errors import one_line
-from ..ops.cpu import library
+from ..ops.cpp import library
 from .compare import Point
 from .growth import Growth
 

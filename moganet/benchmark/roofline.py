@@ -15,7 +15,7 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from ..ops import products
+from ..ops.torch import matmul
 from .interleave import take_turns
 
 PRODUCT_SIDE = {'cpu': 2048, 'cuda': 8192}
@@ -64,7 +64,7 @@ def product(device: str, dtype: torch.dtype) -> Callable[[], torch.Tensor]:
     On a CPU by the faster of PyTorch's two libraries, as our path has it.
     """
     a, b = (torch.randn(PRODUCT_SIDE[device], PRODUCT_SIDE[device], device=device, dtype=dtype) for _ in range(2))
-    return functools.partial(products.product if device == 'cpu' else torch.mm, a, b)
+    return functools.partial(matmul.product if device == 'cpu' else torch.mm, a, b)
 
 
 def copy(device: str) -> Callable[[], torch.Tensor]:

@@ -1,7 +1,7 @@
 """What computes. ``reference`` defines each operation; faster versions stand beside it and must agree with it."""
 
 from . import block, fused
-from .choice import use
+from .dispatch import use
 from .reference import aggregate_channels, decompose_features, gate, multi_order_dwconv, split_channels
 
 __all__ = [

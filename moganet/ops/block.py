@@ -5,8 +5,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from . import choice, half
-from .gpu import block as on_gpu
+from . import autograd, dispatch
+from .triton import block as on_gpu
 
 
 def applies(block: nn.Module, x: Tensor) -> bool:
@@ -30,7 +30,7 @@ def applies(block: nn.Module, x: Tensor) -> bool:
     )
     if any(type(conv) is not nn.Conv2d for conv in convs):
         return False
-    fast = on_gpu.applies if on_gpu.takes(x) else choice.fast
+    fast = on_gpu.applies if on_gpu.takes(x) else dispatch.fast
     return fast(x, (*convs, attn, value, attn.sigma, mlp, mlp.sigma))
 
 
@@ -41,7 +41,7 @@ def layout(block: nn.Module, x: Tensor) -> torch.memory_format | None:
 
 def run(block: nn.Module, x: Tensor) -> Tensor:
     """``block(x)``, (B, C, H, W) in channels-last, of the type that the reference gives."""
-    spatial, channel = (on_gpu if on_gpu.takes(x) else half).halves()
+    spatial, channel = (on_gpu if on_gpu.takes(x) else autograd).halves()
     x = x.contiguous(memory_format=torch.channels_last)
     x = _run(spatial, _spatial_weights(block), x, block.norm1(x), block.drop_path, _options(block))
     return _run(channel, _channel_weights(block), x, block.norm2(x), block.drop_path, ())

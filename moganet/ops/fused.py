@@ -10,10 +10,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from . import choice, gpu, passes, reference
-from .cpu import halves
-from .cpu.halves import MAPS
-from .products import images_at_once, product
+from . import dispatch, reference, triton
+from .cpp import bindings
+from .cpp.bindings import MAPS
+from .torch import elementwise
+from .torch.matmul import images_at_once, product
 
 # How many weights a spatial half has.
 SPATIAL = 16
@@ -26,19 +27,19 @@ def spatial(x: Tensor, weights: list[Tensor], dilations: tuple[int, ...], double
     w_in, b_in, mean, w_gate, b_gate, *convs, w_value, b_value, w_out, b_out, shortcut = weights
     channels = x.shape[-1]
     q = product(x.view(-1, channels), w_in).view(x.shape)
-    u = passes.activated(q, torch.addcmul(b_in, mean, q.mean((1, 2)), value=-1), inplace=True)
+    u = elementwise.activated(q, torch.addcmul(b_in, mean, q.mean((1, 2)), value=-1), inplace=True)
     g = product(u.view(-1, channels), w_gate, b_gate)
-    v = product(passes.multi_order(u, convs, dilations).view(-1, channels), w_value, b_value)
-    t = product(passes.gated(g, v, double, inplace=True), w_out, b_out).view(x.shape)
-    passes.add_spatial(t, x, x, shortcut, None, out)
+    v = product(elementwise.multi_order(u, convs, dilations).view(-1, channels), w_value, b_value)
+    t = product(elementwise.gated(g, v, double, inplace=True), w_out, b_out).view(x.shape)
+    elementwise.add_spatial(t, x, x, shortcut, None, out)
 
 
 def channel(x: Tensor, weights: list[Tensor], out: Tensor) -> None:
     """The channel half of a block on a CPU, into ``out``."""
     w1, b1, w_dw, b_dw, w_context, b_context, w2, b2, subtracted = weights
     h = product(x.view(-1, x.shape[-1]), w1, b1).view(*x.shape[:3], len(w1))
-    g, context = passes.hidden(h, w_dw, b_dw, w_context.flatten(), b_context)
-    passes.add_channel(product(g, w2, b2).view(x.shape), x, context, subtracted, None, out)
+    g, context = elementwise.hidden(h, w_dw, b_dw, w_context.flatten(), b_context)
+    elementwise.add_channel(product(g, w2, b2).view(x.shape), x, context, subtracted, None, out)
 
 
 def in_groups(half: Callable[[Tensor, Tensor], None], x: Tensor, width: int) -> Tensor:
@@ -61,7 +62,7 @@ def block(
         dilations: Of the three depthwise convolutions.
         double: Whether the gate has both activations twice.
     """
-    if not choice.fused(x):
+    if not dispatch.fused(x):
         return channel_in_parts(spatial_in_parts(x, spatial_weights, dilations, double), channel_weights)
     compute = opaque_block if torch.compiler.is_compiling() else _by_kernels
     return compute(x, [*spatial_weights, *channel_weights], dilations, double)
@@ -69,8 +70,8 @@ def block(
 
 def prepare(spatial_weights: list[Tensor], channel_weights: list[Tensor]) -> None:
     """Let a GPU have its own form of weights before a compiler's graph, which must not make it, asks for them."""
-    if spatial_weights[0].is_cuda and gpu.available() and not choice.intercepted():
-        from .gpu import fused
+    if spatial_weights[0].is_cuda and triton.available() and not dispatch.intercepted():
+        from .triton import fused
 
         with torch.cuda.device_of(spatial_weights[0]):
             fused.prepared(spatial_weights, channel_weights, keep=True)
@@ -78,7 +79,7 @@ def prepare(spatial_weights: list[Tensor], channel_weights: list[Tensor]) -> Non
 
 def embed(x: Tensor, conv: nn.Conv2d, act: nn.Module) -> Tensor:
     """``act(conv(x))``, the beginning of a stem, by what suits the device."""
-    if not (x.is_cuda and choice.fused(x) and _embeds(x, conv, act)):
+    if not (x.is_cuda and dispatch.fused(x) and _embeds(x, conv, act)):
         return act(conv(x))
     compute = opaque_embed if torch.compiler.is_compiling() else _embed_by_kernel
     return compute(x, conv.weight, conv.bias)
@@ -98,13 +99,13 @@ def _embeds(x: Tensor, conv: nn.Conv2d, act: nn.Module) -> bool:
         and conv.out_channels <= MADE
         and conv.padding_mode == 'zeros'
         and conv.bias is not None
-        and choice.untouched(conv)
-        and choice.untouched(act)
+        and dispatch.untouched(conv)
+        and dispatch.untouched(act)
     )
 
 
 def _embed_by_kernel(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    from .gpu import stem
+    from .triton import stem
 
     with torch.cuda.device_of(x):
         return stem.embed(x, weight, bias)
@@ -132,14 +133,14 @@ def _by_kernels(
 ) -> Tensor:
     spatial_weights, channel_weights = weights[:SPATIAL], weights[SPATIAL:]
     if x.is_cuda:
-        from .gpu import fused
+        from .triton import fused
 
         return fused.block(x, spatial_weights, channel_weights, dilations, double, keep)
     x = x.permute(0, 2, 3, 1).contiguous()
     usual = all(w.dtype is torch.float32 and w.is_contiguous() for w in weights)
-    if usual and choice.compiled(x, spatial_weights[5:10:2]):
-        x = halves.spatial(x, x, None, spatial_weights, (double, dilations), None)
-        return halves.channel(x, x, None, channel_weights, None).permute(0, 3, 1, 2)
+    if usual and dispatch.compiled(x, spatial_weights[5:10:2]):
+        x = bindings.spatial(x, x, None, spatial_weights, (double, dilations), None)
+        return bindings.channel(x, x, None, channel_weights, None).permute(0, 3, 1, 2)
     x = in_groups(lambda part, out: spatial(part, spatial_weights, dilations, double, out), x, MAPS * x.shape[-1])
     x = in_groups(lambda part, out: channel(part, channel_weights, out), x, len(channel_weights[0]))
     return x.permute(0, 3, 1, 2)

@@ -328,6 +328,6 @@ def test_voc_folder_with_a_broken_or_missing_file_names_it(voc):
 
 
 def test_importing_the_task_registers_the_checks():
-    script = 'import mogadet; from moganet import preflight; print([check.__name__ for check in preflight._CHECKS])'
+    script = 'import mogadet; from moganet.run import preflight; print([check.__name__ for check in preflight._CHECKS])'
     done = subprocess.run([sys.executable, '-c', script], cwd=ROOT, capture_output=True, text=True, check=True)
     assert 'check_detection' in done.stdout

@@ -18,7 +18,7 @@ from moganet.benchmark import baselines, compare, cpu, growth, memory, plot, roo
 def test_a_training_step_trains_by_the_path_named_and_frees_its_gradients(monkeypatch):
     model = nn.Conv2d(3, 4, 1)
     seen = []
-    model.register_forward_hook(lambda *args: seen.append((ops.choice.choice(), torch.is_autocast_enabled('cpu'))))
+    model.register_forward_hook(lambda *args: seen.append((ops.dispatch.choice(), torch.is_autocast_enabled('cpu'))))
     before = model.weight.detach().clone()
     optimizer = torch.optim.AdamW(model.parameters(), lr=0.1)
     workloads.training_step(model, torch.randn(2, 3, 5, 5), 'reference', optimizer, torch.bfloat16)()
@@ -31,9 +31,9 @@ def test_a_training_step_trains_by_the_path_named_and_frees_its_gradients(monkey
 def test_inference_keeps_no_gradients_and_returns_to_the_path_before():
     seen = []
     model = nn.Identity()
-    model.register_forward_hook(lambda *args: seen.append((ops.choice.choice(), torch.is_inference_mode_enabled())))
+    model.register_forward_hook(lambda *args: seen.append((ops.dispatch.choice(), torch.is_inference_mode_enabled())))
     workloads.inference(model, torch.ones(1), 'reference')()
-    assert seen == [('reference', True)] and ops.choice.choice() == 'auto'
+    assert seen == [('reference', True)] and ops.dispatch.choice() == 'auto'
 
 
 def test_compiling_refuses_what_would_run_uncompiled():

@@ -9,8 +9,9 @@ from official import relative_error
 
 from moganet import commands, ops
 from moganet.arch import split_channels
-from moganet.ops import channel, choice, spatial
-from moganet.ops.cpu import halves, library
+from moganet.ops import dispatch
+from moganet.ops.cpp import bindings, library
+from moganet.ops.torch import channel, spatial
 
 pytestmark = pytest.mark.skipif(shutil.which('g++') is None, reason='needs g++')
 DILATIONS = (1, 2, 3)
@@ -104,7 +105,7 @@ def everything(half, weights, options, x, normed, mask, grad):
 
 @pytest.fixture(params=[4 << 20, 1], ids=['all images at once', 'one at a time'])
 def cached(request, monkeypatch):
-    monkeypatch.setattr(ops.products, 'CACHED', request.param)
+    monkeypatch.setattr(ops.torch.matmul, 'CACHED', request.param)
 
 
 @pytest.mark.parametrize('shape', SHAPES, ids=str)
@@ -120,7 +121,7 @@ def cached(request, monkeypatch):
 def test_a_half_computes_what_pytorch_does(
     half, weights_of, options, masked, shape, processor, threads, cached, monkeypatch
 ):
-    monkeypatch.setattr(halves, 'SLICE', 96)  # none, one or two and a rest
+    monkeypatch.setattr(bindings, 'SLICE', 96)  # none, one or two and a rest
     maps, weights = [torch.randn(shape) for _ in range(3)], weights_of(shape[-1])
     mask = torch.randn(shape[0], 1, 1, 1) if masked else None
     given = (half, weights, options, *maps[:2], mask, maps[2])
@@ -145,10 +146,10 @@ def test_products_of_any_size(pixels, inputs, outputs, turned, processor, thread
     problem = (c_int * 6)(pixels, inputs, outputs, stride, turned, torch.get_num_threads())
     expected = x.double() @ (w[:, :inputs].t() if turned else w[:, :outputs]).double()
     out = torch.full_like(added, torch.nan)
-    halves._call('product', problem, x, w, bias, out)
+    bindings._call('product', problem, x, w, bias, out)
     assert relative_error(out.double(), expected + bias) < 2e-6
     out.copy_(added)
-    halves._call('product', problem, x, w, None, out)
+    bindings._call('product', problem, x, w, None, out)
     assert relative_error(out.double(), expected + added) < 2e-6
 
 
@@ -157,7 +158,7 @@ def test_products_of_any_size(pixels, inputs, outputs, turned, processor, thread
 def test_gradients_of_weights_of_any_size(pixels, left, right, add, processor, threads):
     a, b, out = torch.randn(pixels, left), torch.randn(pixels, right), torch.randn(left, right + 5)
     before = out.clone()
-    halves._call('correlate', (c_int * 6)(pixels, left, right, right + 5, add, torch.get_num_threads()), a, b, out)
+    bindings._call('correlate', (c_int * 6)(pixels, left, right, right + 5, add, torch.get_num_threads()), a, b, out)
     expected = a.double().t() @ b.double() + (before[:, :right] if add else 0)
     assert relative_error(out[:, :right].double(), expected) < 2e-6
     assert torch.equal(out[:, right:], before[:, right:])
@@ -166,7 +167,7 @@ def test_gradients_of_weights_of_any_size(pixels, left, right, add, processor, t
 @pytest.mark.parametrize('shape', SHAPES, ids=str)
 @pytest.mark.parametrize('double', [True, False])
 def test_a_folded_block_computes_what_pytorch_does(shape, double, processor, threads, cached, monkeypatch):
-    monkeypatch.setattr(halves, 'SLICE', 96)  # none, one or two and a rest
+    monkeypatch.setattr(bindings, 'SLICE', 96)  # none, one or two and a rest
     channels, row = shape[-1], torch.randn
     shortcut, w_in, b_in, mean, *others = spatial_weights(channels)
     folded = [w_in, b_in, mean, *others, shortcut], list(channel_weights(channels))[1:7]
@@ -182,30 +183,30 @@ def test_numbers_beyond_what_floats_hold(processor):
     x = torch.tensor([0.0, -0.0, 1e-30, 88.0, -88.0, 100.0, -100.0, 1e4, -1e4, 1e30, torch.nan]).repeat(16)[None]
     channels, zeros = x.shape[1], torch.zeros(x.shape[1])
     out = torch.empty_like(x)
-    halves._call('silu', (c_int * 4)(1, 1, channels, 1), x.clone(), None, out)
+    bindings._call('silu', (c_int * 4)(1, 1, channels, 1), x.clone(), None, out)
     assert torch.allclose(out, torch.nn.functional.silu(x), rtol=1e-6, atol=1e-30, equal_nan=True)
     taps = torch.zeros(channels, 9)
     taps[:, 4] = 1
     given = x, taps, zeros, zeros, zeros[:1]
-    halves._call('ffn', (c_int * 5)(1, 1, 1, channels, 1), *given, out, torch.empty(1))
+    bindings._call('ffn', (c_int * 5)(1, 1, 1, channels, 1), *given, out, torch.empty(1))
     assert torch.allclose(out, torch.nn.functional.gelu(x), rtol=1e-6, atol=2e-7, equal_nan=True)
 
 
 def test_float32_on_cpus_is_compiled_unless_that_is_switched_off(processor):
     x, convs = torch.ones(1), convolutions(16)[::2]
-    assert choice.compiled(x) and choice.compiled(x, convs)
-    assert not choice.compiled(x.double()) and not choice.compiled(x.bfloat16())
-    assert not choice.compiled(x, [torch.ones(1, 1, 9, 9)]) and not choice.compiled(x, [torch.ones(1, 1, 3, 5)])
+    assert dispatch.compiled(x) and dispatch.compiled(x, convs)
+    assert not dispatch.compiled(x.double()) and not dispatch.compiled(x.bfloat16())
+    assert not dispatch.compiled(x, [torch.ones(1, 1, 9, 9)]) and not dispatch.compiled(x, [torch.ones(1, 1, 3, 5)])
     for path in ('pytorch', 'reference'):
         with ops.use(path):
-            assert not choice.compiled(x)
+            assert not dispatch.compiled(x)
 
 
 def test_too_little_memory_is_said(processor):
-    maps = halves._channel_block(torch.empty(1, 1, 1, 1), 1)
+    maps = bindings._channel_block(torch.empty(1, 1, 1, 1), 1)
     maps.images, maps.width, maps.slice = 1 << 20, 1 << 20, 1 << 20
     with pytest.raises(MemoryError, match='moganet_channel finds no memory'):
-        halves._call('channel', maps, [], *[None] * 5)
+        bindings._call('channel', maps, [], *[None] * 5)
 
 
 @pytest.fixture
@@ -217,8 +218,8 @@ def empty_cache(tmp_path, monkeypatch):
 
 
 def test_without_kernels_pytorch_computes_and_the_log_says_what_compiles_them(empty_cache, told):
-    assert not choice.compiled(torch.ones(1))
-    choice._announce_cpus()
+    assert not dispatch.compiled(torch.ones(1))
+    dispatch._announce_cpus()
     assert 'faster path for CPUs' in told[-1] and '`moganet kernels` compiles' in told[-1]
 
 

@@ -9,7 +9,7 @@ from official import image, relative_error
 
 import moganet
 from moganet import MogaNet, ops
-from moganet.ops import gpu
+from moganet.ops import triton
 
 pytestmark = pytest.mark.gpu
 
@@ -41,7 +41,7 @@ def exact_products(monkeypatch):
 @pytest.fixture
 def small():
     """MogaNet-S with the weights of ``official``, whose scales are not those of a fresh network."""
-    if not gpu.available():
+    if not triton.available():
         pytest.skip('needs Triton')
     return official.backbone('small')[0].cuda()
 
@@ -111,7 +111,7 @@ def test_a_cuda_graph_records_a_fused_network(small, exact_products):
 
 @pytest.mark.parametrize(('with_cp', 'share'), [(False, 0.65), (True, 0.3)])
 def test_a_training_step_takes_at_most_a_share_of_the_memory(with_cp, share):
-    if not gpu.available():
+    if not triton.available():
         pytest.skip('needs Triton')
     x = torch.randn(32, 3, 224, 224, device='cuda')
     peaks = {}

@@ -12,8 +12,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from moganet import MogaNet, ops
 from moganet.backbone import MogaBlock
-from moganet.ops import gpu
-from moganet.ops.gpu import block as on_gpu
+from moganet.ops import triton
+from moganet.ops.triton import block as on_gpu
 
 ARCH = dict(embed_dims=(8, 16, 8, 8), depths=(1, 1, 1, 1), ffn_ratios=(4, 2, 2, 2))
 OPERATORS = {'spatial_half', 'channel_half'}
@@ -202,7 +202,7 @@ def test_without_triton_the_reference_computes(block, x, monkeypatch):
     ],
 )
 def test_tritons_that_lack_what_kernels_use_are_not_taken(version, hip, found):
-    assert gpu._found(version, hip) is found
+    assert triton._found(version, hip) is found
 
 
 @pytest.mark.parametrize(('capability', 'applies'), [((7, 5), False), ((8, 0), True), ((9, 0), True)])

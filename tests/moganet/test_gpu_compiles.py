@@ -7,26 +7,26 @@ import pytest
 import torch
 
 pytest.importorskip('triton')
-context, dwconv_gelu, parts, passes = (
-    pytest.importorskip(f'moganet.ops.gpu.{name}') for name in ('context', 'dwconv_gelu', 'parts', 'passes')
+context, dwconv_gelu, tiling, elementwise = (
+    pytest.importorskip(f'moganet.ops.triton.{name}') for name in ('context', 'dwconv_gelu', 'tiling', 'elementwise')
 )
 
 TYPES = {torch.float32: '*fp32', torch.bfloat16: '*bf16', torch.float16: '*fp16'}
 # Always float32: weights of mixed precision, buffers of sums.
 WIDE = {'w_ptr', 'b_ptr', 'bias_ptr', 's_ptr', 'factor_ptr', 'mask_ptr', 'context_ptr', 'sums_ptr'}
-POSITIONS = dict(P=parts.POSITIONS, BC=parts.CHANNELS)
+POSITIONS = dict(P=tiling.POSITIONS, BC=tiling.CHANNELS)
 CASES = [
-    (passes._activated, POSITIONS),
-    (passes._decomposed, dict(P=512, BC=32, ONCE=False)),
-    (passes._decomposed, dict(P=256, BC=64, ONCE=True)),
-    (passes._activated_backward, POSITIONS),
-    (passes._gated, dict(BLOCK=passes.BLOCK, DOUBLE=False)),
-    (passes._gated_backward, dict(POSITIONS, DOUBLE=True)),
-    (passes._add_spatial, POSITIONS),
-    (passes._add_spatial, dict(POSITIONS, factor_ptr=None, mask_ptr=None)),
-    (passes._shortcut_backward, POSITIONS),
-    (passes._shortcut_backward, dict(POSITIONS, mask_ptr=None, dt_ptr=None)),
-    (passes._add_scaled, POSITIONS),
+    (elementwise._activated, POSITIONS),
+    (elementwise._decomposed, dict(P=512, BC=32, ONCE=False)),
+    (elementwise._decomposed, dict(P=256, BC=64, ONCE=True)),
+    (elementwise._activated_backward, POSITIONS),
+    (elementwise._gated, dict(BLOCK=elementwise.BLOCK, DOUBLE=False)),
+    (elementwise._gated_backward, dict(POSITIONS, DOUBLE=True)),
+    (elementwise._add_spatial, POSITIONS),
+    (elementwise._add_spatial, dict(POSITIONS, factor_ptr=None, mask_ptr=None)),
+    (elementwise._shortcut_backward, POSITIONS),
+    (elementwise._shortcut_backward, dict(POSITIONS, mask_ptr=None, dt_ptr=None)),
+    (elementwise._add_scaled, POSITIONS),
     (context._add_channel, dict(POSITIONS, PAD=context.PAD)),
     (context._add_channel, dict(POSITIONS, PAD=context.PAD, factor_ptr=None, mask_ptr=None, context_ptr=None)),
     (context._context_backward, dict(P=8, BC=512, PAD=context.PAD)),

@@ -6,7 +6,7 @@ import torch
 from interpreted import relative
 from torch.nn import functional as F
 
-dwconv_gelu = pytest.importorskip('moganet.ops.gpu.dwconv_gelu')
+dwconv_gelu = pytest.importorskip('moganet.ops.triton.dwconv_gelu')
 
 
 def test_convolution_and_gelu_by_the_interpreter():

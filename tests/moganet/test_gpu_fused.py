@@ -10,7 +10,7 @@ import moganet
 from moganet import ops
 from moganet.backbone import MogaBlock
 
-on_gpu = pytest.importorskip('moganet.ops.gpu.fused')
+on_gpu = pytest.importorskip('moganet.ops.triton.fused')
 
 
 def test_folded_blocks_by_the_interpreter():

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 triton = pytest.importorskip('triton')
-tuning = pytest.importorskip('moganet.ops.gpu.tuning')
+tuning = pytest.importorskip('moganet.ops.triton.autotune')
 
 
 class Compiled(triton.compiler.CompiledKernel):

@@ -9,13 +9,13 @@ from official import relative_error
 from torch.nn import functional as F
 
 from moganet.arch import split_channels
-from moganet.ops import gpu, reference
+from moganet.ops import reference, triton
 
-if gpu.available():
-    from moganet.ops.gpu import multi_order
-    from moganet.ops.gpu import multi_order_kernels as kernels
+if triton.available():
+    from moganet.ops.triton import multi_order
+    from moganet.ops.triton import multi_order_kernels as kernels
 
-pytestmark = pytest.mark.skipif(not gpu.available(), reason='needs Triton')
+pytestmark = pytest.mark.skipif(not triton.available(), reason='needs Triton')
 
 # Forward and gradients, against float64.
 TOLERANCES = {torch.float32: (1e-5, 1e-4), torch.bfloat16: (2e-2, 2e-2), torch.float16: (2e-3, 2e-3)}

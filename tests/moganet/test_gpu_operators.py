@@ -8,7 +8,7 @@ from few_blocks import lively
 from moganet.backbone import MogaBlock
 from moganet.ops import block as blocks
 
-operators = pytest.importorskip('moganet.ops.gpu.operators')
+operators = pytest.importorskip('moganet.ops.triton.custom_ops')
 
 
 def test_operators_by_the_interpreter():

@@ -6,9 +6,9 @@ import torch
 from interpreted import relative
 from torch.nn import functional as F
 
-parts = pytest.importorskip('moganet.ops.gpu.parts')
-passes = pytest.importorskip('moganet.ops.gpu.passes')
-context = pytest.importorskip('moganet.ops.gpu.context')
+parts = pytest.importorskip('moganet.ops.triton.tiling')
+passes = pytest.importorskip('moganet.ops.triton.elementwise')
+context = pytest.importorskip('moganet.ops.triton.context')
 
 SHAPES = [(3, 5, 1, 8), (2, 5, 7, 72)]
 # Rows longer than a program's positions, and fewer programs than there could be.

@@ -11,7 +11,7 @@ from interpreted import relative
 from torch.nn.functional import silu
 
 pytest.importorskip('triton')
-pointwise = pytest.importorskip('moganet.ops.gpu.pointwise')
+pointwise = pytest.importorskip('moganet.ops.triton.pointwise')
 
 TYPES = {torch.float32: '*fp32', torch.bfloat16: '*bf16', torch.float16: '*fp16'}
 BOUNDS = ((torch.float32, 1e-5), (torch.bfloat16, 1e-2), (torch.float16, 1e-2))

@@ -13,7 +13,7 @@ import moganet
 from moganet import ops
 from moganet.backbone import StemEmbed
 
-stem = pytest.importorskip('moganet.ops.gpu.stem')
+stem = pytest.importorskip('moganet.ops.triton.stem')
 
 
 def test_the_kernel_by_the_interpreter():

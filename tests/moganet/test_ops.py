@@ -16,7 +16,7 @@ from moganet.backbone import MogaBlock
 
 @pytest.fixture(autouse=True)
 def _maps_of_any_size(monkeypatch):
-    monkeypatch.setattr(ops.choice, 'SMALLEST', 0)
+    monkeypatch.setattr(ops.dispatch, 'SMALLEST', 0)
 
 
 def both(model, x, backward=True, path='auto'):
@@ -111,7 +111,7 @@ def test_weights_lie_in_memory_as_they_like():
 
 
 def test_few_images_at_once_sum_to_the_gradients_of_all(monkeypatch):
-    monkeypatch.setattr(ops.products, 'CACHED', 2 * 4 * 16 * 16 * 8 * 7)  # one or two of the five
+    monkeypatch.setattr(ops.torch.matmul, 'CACHED', 2 * 4 * 16 * 16 * 8 * 7)  # one or two of the five
     found = both(lively(MogaBlock(16, 8, 0.5, (1, 2, 3), 'single')).double(), torch.randn(5, 16, 8, 7).double())
     assert is_fast(found[0][0])
     assert_same(found, 1e-12, 1e-9)

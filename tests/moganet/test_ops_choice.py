@@ -7,7 +7,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from moganet import ops
 from moganet.backbone import MogaBlock
-from moganet.ops import choice
+from moganet.ops import dispatch
 
 PARTS = ('attn', 'attn.proj_1', 'attn.sigma', 'attn.value', 'attn.value.DW_conv2', 'mlp', 'mlp.fc2')
 
@@ -26,7 +26,7 @@ def block():
 
 @pytest.fixture
 def x(monkeypatch):
-    monkeypatch.setattr(choice, 'SMALLEST', 1 * 8 * 6 * 6)
+    monkeypatch.setattr(dispatch, 'SMALLEST', 1 * 8 * 6 * 6)
     return torch.randn(1, 8, 6, 6)
 
 
@@ -36,7 +36,7 @@ def test_the_faster_path_is_the_default_on_a_cpu(block, x):
 
 def test_small_and_empty_maps_take_the_reference(block, x, monkeypatch):
     assert not ops.block.applies(block, x[..., 1:])
-    monkeypatch.setattr(choice, 'SMALLEST', 0)
+    monkeypatch.setattr(dispatch, 'SMALLEST', 0)
     assert ops.block.applies(block, x[..., 1:]) and not ops.block.applies(block, x[:0])
 
 

@@ -308,7 +308,7 @@ def test_training_stops_with_one_line(how, mini_seg, tmp_path, capsys):
 
 
 def test_importing_the_task_registers_the_checks():
-    script = 'import mogaseg; from moganet import preflight; print([check.__name__ for check in preflight._CHECKS])'
+    script = 'import mogaseg; from moganet.run import preflight; print([check.__name__ for check in preflight._CHECKS])'
     done = subprocess.run([sys.executable, '-c', script], cwd=ROOT, capture_output=True, text=True, check=True)
     assert 'check_segmentation' in done.stdout
 

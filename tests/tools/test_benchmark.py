@@ -145,10 +145,10 @@ import runpy, sys
 for name in ('mmcv', 'mmdet', 'mmseg', 'mmpose', 'mmpretrain', 'cv2', 'sklearn', 'skimage', 'fvcore'):
     sys.modules[name] = None  # importing it fails, as if it were not installed
 import torch
-from moganet.benchmark import ceilings, memory, whole
-ceilings.PRODUCT_SIDE['cpu'], ceilings.COPIED_BYTES['cpu'] = 64, 1 << 16
-whole.RIVALS = whole.RIVALS[:3]
-whole.compiled = lambda model: model  # compiling takes minutes
+from moganet.benchmark import compare, memory, roofline
+roofline.PRODUCT_SIDE['cpu'], roofline.COPIED_BYTES['cpu'] = 64, 1 << 16
+compare.RIVALS = compare.RIVALS[:3]
+compare.compiled = lambda model: model  # compiling takes minutes
 memory.fresh_peak = memory.step_peak
 sys.exit(runpy.run_path('tools/benchmark.py')['main'](sys.argv[1:]))
 """

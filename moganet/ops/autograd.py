@@ -7,7 +7,7 @@ from types import ModuleType
 import torch
 from torch import Tensor
 
-from . import channel, spatial
+from .torch import channel, spatial
 
 
 def halves() -> tuple[Callable, Callable]:

@@ -7,7 +7,7 @@ in the log once. ``MOGANET_OPS=reference`` in the environment, or ``with use('re
 It does not apply, and the reference computes, on maps too small to gain from it, under autocast, in half precision, on
 other devices, while a graph is captured (torch.compile, export, tracing), under dispatch modes, function transforms and
 forward-mode derivatives, and for a block whose parts have hooks or are of other classes than those it was built with.
-It has first derivatives only. What a GPU has, and when, is told in ``moganet.ops.gpu.block``.
+It has first derivatives only. What a GPU has, and when, is told in ``moganet.ops.triton.block``.
 """
 
 import contextlib
@@ -20,8 +20,8 @@ from mmengine.logging import MMLogger
 from torch import Tensor, nn
 from torch.nn.modules import module as hooks
 
-from . import gpu
-from .cpu import halves, library
+from . import triton
+from .cpp import bindings, library
 
 FUSED_TYPES = dict(
     cpu=(torch.float32, torch.float64, torch.bfloat16), cuda=(torch.float32, torch.bfloat16, torch.float16)
@@ -93,14 +93,19 @@ def fused(x: Tensor) -> bool:
         return False
     if not x.numel():  # kernels have nothing to share out
         return False
-    if device == 'cuda' and (choice() != 'auto' or not gpu.available()) or torch.is_grad_enabled() and x.requires_grad:
+    if (
+        device == 'cuda'
+        and (choice() != 'auto' or not triton.available())
+        or torch.is_grad_enabled()
+        and x.requires_grad
+    ):
         return False
     if torch.compiler.is_dynamo_compiling():
         # Asked here, the public is_exporting() is true for torch.compile as well.
         return not getattr(torch.compiler, '_is_exporting_flag', False)
     if torch.compiler.is_compiling() or torch.jit.is_tracing() or torch.jit.is_scripting() or intercepted():
         return False
-    if not gpu.capable(x.device):
+    if not triton.capable(x.device):
         return False
     if device == 'cpu':
         _keep_freed_memory()
@@ -110,7 +115,7 @@ def fused(x: Tensor) -> bool:
 
 def compiled(x: Tensor, convs: Sequence[Tensor] = ()) -> bool:
     """Whether kernels of ours are compiled for a map ``x`` on a CPU and depthwise convolutions of these weights."""
-    return x.dtype is torch.float32 and choice() == 'auto' and library.load() is not None and halves.compiles(convs)
+    return x.dtype is torch.float32 and choice() == 'auto' and library.load() is not None and bindings.compiles(convs)
 
 
 @functools.cache

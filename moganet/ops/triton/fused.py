@@ -4,8 +4,8 @@ import torch
 from torch import Tensor
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from . import context, dwconv_gelu, multi_order, passes, pointwise
-from .products import product
+from . import context, dwconv_gelu, elementwise, multi_order, pointwise
+from .matmul import product
 
 # By a weight of each block: what its kernels read in another form than it is kept in, and what that was made of.
 _prepared = WeakTensorKeyDictionary()
@@ -30,15 +30,15 @@ def block(
 def _spatial(x: Tensor, weights: list[Tensor], table: Tensor, dilations: tuple[int, ...], double: bool) -> Tensor:
     w_in, b_in, mean, w_gate, b_gate, *_, w_value, b_value, w_out, b_out, shortcut = weights
     q = product(_rows(x), w_in).view(x.shape)
-    u = passes.decomposed(q, b_in, mean)
+    u = elementwise.decomposed(q, b_in, mean)
     m = multi_order.forward(u, table, dilations)
     apart = x.dtype is torch.float32  # which cuBLAS multiplies faster than our kernels
     if apart or double:
-        s = passes.gated(product(_rows(u), w_gate, b_gate), product(_rows(m), w_value, b_value), double)
+        s = elementwise.gated(product(_rows(u), w_gate, b_gate), product(_rows(m), w_value, b_value), double)
     else:
         s = pointwise.gated(_rows(u), _rows(m), w_gate, b_gate, w_value, b_value)
     if apart:
-        return passes.add_spatial(x, product(s, w_out, b_out), x, shortcut, None, None, x.dtype)
+        return elementwise.add_spatial(x, product(s, w_out, b_out), x, shortcut, None, None, x.dtype)
     return pointwise.added(s, w_out, b_out, _rows(x), shortcut).view(x.shape)
 
 

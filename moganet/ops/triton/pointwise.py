@@ -23,7 +23,7 @@ import triton.language as tl
 from torch import Tensor
 
 from .activations import over, slack
-from .tuning import ceil_div, kind, launch, tuned
+from .autotune import ceil_div, kind, launch, tuned
 
 # The most channels, in and out, whose weights a program holds.
 NEAR = 128

@@ -7,7 +7,7 @@ from types import ModuleType
 import torch
 from torch import Tensor, nn
 
-from .. import choice, half
+from .. import autograd, dispatch
 from . import available, capable
 
 DEVICE = 'cuda'
@@ -27,18 +27,18 @@ def applies(x: Tensor, parts: tuple[nn.Module, ...]) -> bool:
     """
     if not takes(x) or not available() or torch.jit.is_tracing() or torch.jit.is_scripting():
         return False
-    if choice.choice() != 'auto' or x.dtype not in DTYPES or x.dim() != 4 or not x.numel():
+    if dispatch.choice() != 'auto' or x.dtype not in DTYPES or x.dim() != 4 or not x.numel():
         return False
-    if not all(choice.untouched(part) and _fits(part, x) for part in parts):
+    if not all(dispatch.untouched(part) and _fits(part, x) for part in parts):
         return False
     if torch.compiler.is_compiling():
         return True
     parameters = (p for part in parts for p in part._parameters.values() if p is not None)
-    if choice.intercepted() or any(type(tensor) not in (Tensor, nn.Parameter) for tensor in (x, *parameters)):
+    if dispatch.intercepted() or any(type(tensor) not in (Tensor, nn.Parameter) for tensor in (x, *parameters)):
         return False
     if not capable(x.device):
         return False
-    choice.announce('GPUs')
+    dispatch.announce('GPUs')
     return True
 
 
@@ -50,17 +50,17 @@ def _fits(part: nn.Module, x: Tensor) -> bool:
 
 def halves() -> tuple[Callable, Callable]:
     """``half.computed`` of the spatial and of the channel half; for a compiler, as operators."""
-    from . import channel, operators, spatial
+    from . import channel, custom_ops, spatial
 
     if torch.compiler.is_compiling():
-        return functools.partial(_typed, operators.spatial_half), functools.partial(_typed, operators.channel_half)
+        return functools.partial(_typed, custom_ops.spatial_half), functools.partial(_typed, custom_ops.channel_half)
     return _half(spatial), _half(channel)
 
 
 def _half(module: ModuleType) -> Callable:
     def compute(options: tuple, x: Tensor, *others: object) -> Tensor:
         with torch.cuda.device_of(x):
-            return half.computed(module, options, x, *others)
+            return autograd.computed(module, options, x, *others)
 
     return functools.partial(_typed, compute)
 

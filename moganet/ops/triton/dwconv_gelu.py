@@ -17,8 +17,8 @@ import triton.language as tl
 from torch import Tensor
 
 from .activations import beyond, gelu
-from .parts import check_size
-from .tuning import PROGRAMS, ceil_div, kind, launch, tuned
+from .autotune import PROGRAMS, ceil_div, kind, launch, tuned
+from .tiling import check_size
 
 # Sums over positions: of the nine taps, of the bias, and of the gradient of the input.
 SUMS = tl.constexpr(11)

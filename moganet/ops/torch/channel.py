@@ -11,9 +11,10 @@ which takes less time than to write and read them. A few images at a time, they 
 import torch
 from torch import Tensor
 
-from . import choice, passes
-from .cpu import halves
-from .products import images_at_once, product
+from .. import dispatch
+from ..cpp import bindings
+from . import elementwise
+from .matmul import images_at_once, product
 
 
 def forward(
@@ -21,21 +22,21 @@ def forward(
 ) -> Tensor:
     """All maps (B, H, W, C). ``kept`` is given what the backward pass needs: one tensor, or two per images at once."""
     scale, w1, b1, w_dw, b_dw, w_context, b_context, sigma, w2, b2 = weights
-    hidden, compiled = len(w1), choice.compiled(x)
-    w2, subtracted = (halves if compiled else passes).folded(w2, scale, sigma)
+    hidden, compiled = len(w1), dispatch.compiled(x)
+    w2, subtracted = (bindings if compiled else elementwise).folded(w2, scale, sigma)
     b2 = scale * b2
     if compiled:
         given = (w1, b1, w_dw, b_dw, w_context, b_context, w2, b2, subtracted)
-        return halves.channel(x, normed, mask, given, kept)
+        return bindings.channel(x, normed, mask, given, kept)
     out = torch.empty_like(x)
     step = images_at_once(x, hidden)
     for i in range(0, len(x), step):
         images = slice(i, i + step)
         part = normed[images]
         h = product(part.flatten(0, 2), w1, b1).view(*part.shape[:3], hidden)
-        g, context = passes.hidden(h, w_dw, b_dw, w_context, b_context)
+        g, context = elementwise.hidden(h, w_dw, b_dw, w_context, b_context)
         t = product(g, w2, b2).view(part.shape)
-        passes.add_channel(t, x[images], context, subtracted, None if mask is None else mask[images], out[images])
+        elementwise.add_channel(t, x[images], context, subtracted, None if mask is None else mask[images], out[images])
         if kept is not None:
             kept += [h, context]
     return out
@@ -46,7 +47,7 @@ def backward(
 ) -> tuple:
     """Gradients of ``normed`` and of all weights, in their order."""
     scale, w1, _, w_dw, b_dw, w_context, _, sigma, w2, b2 = weights
-    module, compute = (halves, halves.channel_backward) if len(kept) == 1 else (passes, _by_pytorch)
+    module, compute = (bindings, bindings.channel_backward) if len(kept) == 1 else (elementwise, _by_pytorch)
     folded_w2, subtracted = module.folded(w2, scale, sigma)
     given = folded_w2, subtracted, w1, w_dw, b_dw, w_context
     grad_normed, sums = compute(grad, normed, mask, given, kept[0] if len(kept) == 1 else kept)
@@ -78,19 +79,19 @@ def _by_pytorch(
         h, context = kept[2 * (i // step) : 2 * (i // step) + 2]
         images = slice(i, i + step)
         part = normed[images]
-        dt, d_context, *shared = passes.context_backward(
+        dt, d_context, *shared = elementwise.context_backward(
             grad[images], context, subtracted, None if mask is None else mask[images]
         )
         dt = dt.flatten(0, 2)
         dg = product(dt, folded_w2.t())
-        g, dh, *d_passes = passes.hidden_backward(dg, d_context, h, w_dw, b_dw, w_context)
+        g, dh, *d_passes = elementwise.hidden_backward(dg, d_context, h, w_dw, b_dw, w_context)
         dh = dh.reshape(-1, len(w1))
         grad_normed[images] = product(dh, w1.t()).view(part.shape)
         new = [
             *shared,
-            passes.correlate(dt, g),
+            elementwise.correlate(dt, g),
             d_context.sum(0, keepdim=True),
-            passes.correlate(dh, part.flatten(0, 2)),
+            elementwise.correlate(dh, part.flatten(0, 2)),
             *d_passes,
         ]
         sums = new if sums is None else [a.add_(b) for a, b in zip(sums, new, strict=True)]

@@ -1,5 +1,5 @@
 // What the kernels are told and what they are called. Maps are (batch, height, width, channels), all of float32 and
-// without gaps; `moganet/ops/cpu/halves.py` has the same structures of what it calls.
+// without gaps; `moganet/ops/cpp/bindings.py` has the same structures of what it calls.
 
 #pragma once
 

@@ -1,15 +1,15 @@
 """What lies between the matrix products of a block on a CPU, and gradients of their weights, by PyTorch's operations.
 
-``moganet/ops/cpu/halves.py`` has the whole of it, compiled. Maps are (B, H, W, C). Nothing here knows autograd.
+``moganet/ops/cpp/bindings.py`` has the whole of it, compiled. Maps are (B, H, W, C). Nothing here knows autograd.
 """
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..arch import split_channels
+from ...arch import split_channels
 from . import depthwise
-from .products import product
+from .matmul import product
 
 silu_backward = torch.ops.aten.silu_backward
 gelu_backward = torch.ops.aten.gelu_backward

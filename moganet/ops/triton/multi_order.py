@@ -17,8 +17,8 @@ from torch import Tensor
 
 from ...arch import split_channels
 from . import multi_order_kernels as kernels
-from .parts import check_size
-from .tuning import PROGRAMS, ceil_div, kind, launch
+from .autotune import PROGRAMS, ceil_div, kind, launch
+from .tiling import check_size
 
 # Channels that a program is taken to have where its number of them is not yet measured; those of one of gradients.
 BLOCK, BLOCK_OF_GRADIENTS = 64, 32

@@ -9,8 +9,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from .parts import CHANNELS, POSITIONS, WARPS, longest, place, shares, vector
-from .tuning import ceil_div, launch
+from .autotune import ceil_div, launch
+from .tiling import CHANNELS, POSITIONS, WARPS, longest, place, shares, vector
 
 PAD = 8
 # Elements of rows that a program has at once where it needs rows as a whole.

@@ -12,10 +12,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from . import choice, passes
-from .cpu import halves
-from .cpu.halves import MAPS
-from .products import images_at_once, product
+from .. import dispatch
+from ..cpp import bindings
+from ..cpp.bindings import MAPS
+from . import elementwise
+from .matmul import images_at_once, product
 
 
 def decomposed(normed: Tensor, sigma: Tensor, w: Tensor, b: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -34,23 +35,23 @@ def forward(
     channels = x.shape[-1]
     w_in, b_in, _, _ = decomposed(normed, sigma, w_in, b_in)
     w_out, b_out = scale[:, None] * w_out, scale * b_out
-    if choice.compiled(x, convs[::2]):
+    if dispatch.compiled(x, convs[::2]):
         given = (w_in, b_in, None, w_gate, b_gate, *convs, w_value, b_value, w_out, b_out, scale)
-        return halves.spatial(x, normed, mask, given, options, kept)
+        return bindings.spatial(x, normed, mask, given, options, kept)
     out = torch.empty_like(x)
     step = images_at_once(x, MAPS * channels)
     for i in range(0, len(x), step):
         images = slice(i, i + step)
         part = normed[images]
         q = product(part.flatten(0, 2), w_in).view(part.shape)
-        u = passes.activated(q, b_in[images], inplace=kept is None)
+        u = elementwise.activated(q, b_in[images], inplace=kept is None)
         g = product(u.view(-1, channels), w_gate, b_gate)
-        m = passes.multi_order(u, convs, dilations).view(-1, channels)
+        m = elementwise.multi_order(u, convs, dilations).view(-1, channels)
         v = product(m, w_value, b_value)
         if kept is not None:
             kept += [q, g, m, v]
-        t = product(passes.gated(g, v, double, inplace=kept is None), w_out, b_out).view(part.shape)
-        passes.add_spatial(t, x[images], part, scale, None if mask is None else mask[images], out[images])
+        t = product(elementwise.gated(g, v, double, inplace=kept is None), w_out, b_out).view(part.shape)
+        elementwise.add_spatial(t, x[images], part, scale, None if mask is None else mask[images], out[images])
     return out
 
 
@@ -61,7 +62,7 @@ def backward(
     scale, w_in, b_in, sigma, w_gate, _, *convs, w_value, _, w_out, b_out = weights
     scaled_in, _, mean, projected = decomposed(normed, sigma, w_in, b_in)
     given = (scaled_in, w_gate, *convs, w_value, scale[:, None] * w_out, scale)
-    compute = halves.spatial_backward if len(kept) == 1 else _by_pytorch
+    compute = bindings.spatial_backward if len(kept) == 1 else _by_pytorch
     grad_normed, sums = compute(grad, normed, mask, given, options, kept[0] if len(kept) == 1 else kept)
     dt_sum, by_normed, d_out, d_value, d_b_value, d_gate, d_b_gate, d_in, *d_convs, dq_sums = sums
     trained = scale, w_in, sigma, w_out, b_out
@@ -85,24 +86,24 @@ def _by_pytorch(
         q, g, m, v = kept[4 * (i // step) : 4 * (i // step) + 4]
         images = slice(i, i + step)
         part = normed[images]
-        dt, *shared = passes.shortcut_backward(grad[images], part, None if mask is None else mask[images])
+        dt, *shared = elementwise.shortcut_backward(grad[images], part, None if mask is None else mask[images])
         flat = dt.flatten(0, 2)
-        s, dg, dv, dg_sum, dv_sum = passes.gated_backward(product(flat, scaled_out.t()), g, v, double)
+        s, dg, dv, dg_sum, dv_sum = elementwise.gated_backward(product(flat, scaled_out.t()), g, v, double)
         u = F.silu(q)
         new = [
             *shared,
-            passes.correlate(flat, s),
-            passes.correlate(dv, m),
+            elementwise.correlate(flat, s),
+            elementwise.correlate(dv, m),
             dv_sum,
-            passes.correlate(dg, u.view(-1, channels)),
+            elementwise.correlate(dg, u.view(-1, channels)),
             dg_sum,
         ]
-        du, d_convs = passes.multi_order_backward(product(dv, w_value.t()).view(part.shape), u, convs, dilations)
-        dq, dq_sum = passes.activated_backward(product(dg, w_gate.t()).view(part.shape), du, q)
+        du, d_convs = elementwise.multi_order_backward(product(dv, w_value.t()).view(part.shape), u, convs, dilations)
+        dq, dq_sum = elementwise.activated_backward(product(dg, w_gate.t()).view(part.shape), du, q)
         biases.append(dq_sum)
-        new += [passes.correlate(dq.view(-1, channels), part.flatten(0, 2)), *d_convs]
+        new += [elementwise.correlate(dq.view(-1, channels), part.flatten(0, 2)), *d_convs]
         d_part = product(dq.view(-1, channels), scaled_in.t()).view(part.shape)
-        passes.add_scaled(d_part, dt, scale, grad_normed[images])
+        elementwise.add_scaled(d_part, dt, scale, grad_normed[images])
         sums = new if sums is None else [a.add_(b) for a, b in zip(sums, new, strict=True)]
     return grad_normed, [*sums, torch.cat(biases)]
 

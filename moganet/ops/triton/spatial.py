@@ -1,6 +1,6 @@
 """The spatial half of a block on a GPU: x + layer scale * (normed + aggregation(normed)), with a backward of its own.
 
-The algebra is that of ``moganet.ops.spatial``. Kept are the maps that products read or give; what takes one pass to
+The algebra is that of ``ops.torch.spatial``. Kept are the maps that products read or give; what takes one pass to
 compute again is not. Half precision alone multiplies by the layer scale afterwards: a fresh one, 1e-5, would take the
 weights of the last convolution below what float16 can hold.
 """
@@ -8,9 +8,9 @@ weights of the last convolution below what float16 can hold.
 import torch
 from torch import Tensor
 
-from ..spatial import decomposed, weight_gradients
-from . import multi_order, passes
-from .products import correlate, product
+from ..torch.spatial import decomposed, weight_gradients
+from . import elementwise, multi_order
+from .matmul import correlate, product
 
 # Maps and vectors that ``forward`` keeps.
 KEPT = 9
@@ -27,16 +27,16 @@ def forward(
     w_in = w_in.to(normed.dtype)
     table = multi_order.table_of(convs)
     y = product(rows, w_in).view(normed.shape)
-    u = passes.activated(y, bias)
+    u = elementwise.activated(y, bias)
     g = product(u.view(-1, channels), w_gate, b_gate)
     m = multi_order.forward(u, table, dilations)
     v = product(m.view(-1, channels), w_value, b_value)
     g, v = g.view(normed.shape), v.view(normed.shape)
     w_out, b_out, factor = scaled_out(scale, w_out, b_out, normed.dtype)
-    t = product(passes.gated(g, v, double).view(-1, channels), w_out, b_out)
+    t = product(elementwise.gated(g, v, double).view(-1, channels), w_out, b_out)
     if kept is not None:
         kept += [y, g, m, v, bias, mean, projected, table, w_in]
-    return passes.add_spatial(x, t, normed, scale, factor, mask, torch.promote_types(x.dtype, scale.dtype))
+    return elementwise.add_spatial(x, t, normed, scale, factor, mask, torch.promote_types(x.dtype, scale.dtype))
 
 
 def scaled_out(scale: Tensor, weight: Tensor, bias: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor | None]:
@@ -54,24 +54,24 @@ def backward(
     y, g, m, v, bias, mean, projected, table, decomposed_in = kept
     double, dilations = options
     shape, channels, dtype = normed.shape, normed.shape[-1], normed.dtype
-    dt, (dt_sum, by_normed) = passes.shortcut_backward(grad, normed, mask)
+    dt, (dt_sum, by_normed) = elementwise.shortcut_backward(grad, normed, mask)
     flat = dt.view(-1, channels)
     scaled, _, factor = scaled_out(scale, w_out, b_out, dtype)
     through = flat if factor is None else flat * factor.to(dtype)
     ds = product(through, scaled.t()).view(shape)
-    s, dg, dv, (dg_sum, dv_sum) = passes.gated_backward(ds, g, v, double)
+    s, dg, dv, (dg_sum, dv_sum) = elementwise.gated_backward(ds, g, v, double)
     d_out = correlate(flat, s.view(-1, channels))
     dg, dv = dg.view(-1, channels), dv.view(-1, channels)
     d_value, dm = correlate(dv, m.view(-1, channels)), product(dv, w_value.t()).view(shape)
-    u = passes.activated(y, bias)
+    u = elementwise.activated(y, bias)
     d_gate, du = correlate(dg, u.view(-1, channels)), product(dg, w_gate.t()).view(shape)
     du_convs, d_convs = multi_order.backward(dm, u, table, convs, dilations)
-    dq, dq_sums = passes.activated_backward(du, du_convs, y, bias)
+    dq, dq_sums = elementwise.activated_backward(du, du_convs, y, bias)
     dq = dq.view(-1, channels)
     trained = scale, w_in, sigma, w_out, b_out = tuple(w.float() for w in (scale, w_in, sigma, w_out, b_out))
     d_in = correlate(dq, normed.view(-1, channels))
     d_normed = product(dq, decomposed_in.t()).view(shape)
     grads, d_mean = weight_gradients(trained, d_in, d_out, dt_sum, by_normed, dq_sums, mean, projected)
-    d_normed = passes.add_scaled(d_normed, dt, scale, d_mean.div_(-shape[1] * shape[2]))
+    d_normed = elementwise.add_scaled(d_normed, dt, scale, d_mean.div_(-shape[1] * shape[2]))
     d_scale, d_w_in, d_b_in, d_sigma, d_w_out, d_b_out = grads
     return d_normed, (d_scale, d_w_in, d_b_in, d_sigma, d_gate, dg_sum, *d_convs, d_value, dv_sum, d_w_out, d_b_out)

@@ -16,7 +16,7 @@ compiler how many neighbours it may read at once.
 import triton
 import triton.language as tl
 
-from .tuning import tuned
+from .autotune import tuned
 
 TABLE_ROWS = 76
 # Rows of a strip or tile. Of maps of 56, 28 and 14 rows, these waste none; only the 7x7 dilated by 3 does, one row in

@@ -1,6 +1,6 @@
 """Halves of a block on a CPU, compiled: a call each, in which Python has no part. Maps are (B, H, W, C), of float32.
 
-What they compute is told in ``moganet/ops/spatial.py`` and ``channel.py``, and for folded blocks in ``fused.py``.
+What they compute is told in ``moganet/ops/torch/spatial.py`` and ``channel.py``, and for folded blocks in ``fused.py``.
 """
 
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ...arch import split_channels
-from ..products import images_at_once
+from ..torch.matmul import images_at_once
 from .library import load
 
 # The widest kernel of a depthwise convolution that is compiled.
@@ -128,7 +128,7 @@ def channel_backward(
 
 
 def folded(weight: Tensor, scale: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
-    """``moganet.ops.passes.folded``."""
+    """``moganet.ops.torch.elementwise.folded``."""
     out, subtracted = torch.empty_like(weight), torch.empty_like(scale)
     _call('fold', Matrix(*weight.shape, torch.get_num_threads()), weight, scale, sigma, out, subtracted)
     return out, subtracted
@@ -137,7 +137,7 @@ def folded(weight: Tensor, scale: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor
 def folded_backward(
     m: Tensor, shared: Tensor, weight: Tensor, scale: Tensor, sigma: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """``moganet.ops.passes.folded_backward``."""
+    """``moganet.ops.torch.elementwise.folded_backward``."""
     problem, d_scale = Matrix(*weight.shape, torch.get_num_threads()), torch.empty_like(scale)
     d_sigma = m.new_empty(problem.threads, problem.columns)
     _call('fold_backward', problem, m, shared, weight, scale, sigma, d_scale, d_sigma)

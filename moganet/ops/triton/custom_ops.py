@@ -6,7 +6,7 @@ from types import ModuleType
 import torch
 from torch import Tensor
 
-from ..half import flat
+from ..autograd import flat
 from . import channel, multi_order_kernels, spatial
 from .context import PAD
 

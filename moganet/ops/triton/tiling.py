@@ -8,7 +8,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from .tuning import PROGRAMS, ceil_div
+from .autotune import PROGRAMS, ceil_div
 
 # Positions and channels that a program has at once, with four warps: sixteen elements per thread.
 POSITIONS = 32

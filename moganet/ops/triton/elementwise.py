@@ -10,8 +10,8 @@ import triton.language as tl
 from torch import Tensor
 
 from .activations import silu
-from .parts import CHANNELS, POSITIONS, WARPS, place, shares, vector
-from .tuning import ceil_div, launch
+from .autotune import ceil_div, launch
+from .tiling import CHANNELS, POSITIONS, WARPS, place, shares, vector
 
 # Eight elements per thread: of 16 bits, they are the 16 bytes that a thread best reads at once.
 BLOCK = 1024

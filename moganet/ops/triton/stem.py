@@ -9,9 +9,9 @@ import triton.language as tl
 from torch import Tensor
 
 from .activations import gelu
-from .parts import check_size
+from .autotune import PROGRAMS, ceil_div, kind, launch, tuned
 from .pointwise import dot
-from .tuning import PROGRAMS, ceil_div, kind, launch, tuned
+from .tiling import check_size
 
 # Numbers of a line: 9 taps of up to 3 channels, filled up to what tensor cores take.
 DEPTH = 32

@@ -1,15 +1,15 @@
 """The channel half of a block on a GPU: x + layer scale * FFN(normed), with a backward of its own.
 
-The algebra is that of ``moganet.ops.channel``. The channel that Eq. 10 makes of the hidden map, and subtracts, is a row
+The algebra is that of ``ops.torch.channel``. The channel that Eq. 10 makes of the hidden map, and subtracts, is a row
 more of the last convolution. Of the hidden maps, the one before the depthwise convolution alone is kept.
 """
 
 import torch
 from torch import Tensor
 
-from .. import passes
+from ..torch import elementwise
 from . import context, dwconv_gelu
-from .products import correlate, product
+from .matmul import correlate, product
 
 # Maps and vectors that ``forward`` keeps.
 KEPT = 4
@@ -37,7 +37,7 @@ def extended(
     """The last convolution as ``context.extended``, with all scales in it, in ``dtype``; what the context
     is multiplied by, (C,); and the layer scale, where it is left to multiply by, as in ``spatial``.
     """
-    folded, subtracted = passes.folded(w2, scale, sigma)
+    folded, subtracted = elementwise.folded(w2, scale, sigma)
     factor = None
     if dtype is torch.float16:
         folded, b2, factor = torch.addcmul(w2, w2, sigma), b2, scale
@@ -67,7 +67,7 @@ def backward(
     d_w1 = correlate(dh, normed.view(-1, channels))
     d_normed = product(dh, w1.t()).view(normed.shape)
     d_taps, d_b_dw, d_b1 = sums.split((9, 1, 1))
-    d_w2, d_scale, d_sigma = passes.folded_backward(m, by_context, w2.float(), scale.float(), sigma.float())
+    d_w2, d_scale, d_sigma = elementwise.folded_backward(m, by_context, w2.float(), scale.float(), sigma.float())
     return d_normed, (
         d_scale + b2 * dt_sum,
         d_w1,

@@ -1,0 +1,1 @@
+"""The backend of PyTorch operators, for CPUs."""
