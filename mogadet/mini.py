@@ -12,7 +12,7 @@ from moganet.mini.scenes import Scene, generate
 from moganet.run.config import DATALOADERS, EVALUATORS, walk
 from moganet.run.smoke import smaller
 
-from .outlines import polygons, run_lengths
+from .polygons import polygons, run_lengths
 
 ROOT = 'data/mini/det'
 NUM_IMAGES = dict(train=200, val=50)

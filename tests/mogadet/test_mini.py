@@ -10,7 +10,7 @@ from mmengine.config import Config
 from pycocotools.coco import COCO
 from tool_runs import ROOT
 
-from mogadet import mini, outlines
+from mogadet import mini, polygons
 from moganet.run.config import load_config
 
 NUM_IMAGES = dict(train=24, val=12)
@@ -149,7 +149,7 @@ def test_polygons_keep_holes_and_parts():
     mask[33:38, 35:48] = True  # a part of its own
     coco = COCO()
     coco.imgs = {1: dict(height=40, width=50)}
-    found = outlines.polygons(mask)
+    found = polygons.polygons(mask)
     assert len(found) == 2
     drawn = coco.annToMask(dict(image_id=1, segmentation=found)).astype(bool)
     assert (drawn & mask).sum() / (drawn | mask).sum() > 0.95
@@ -162,7 +162,7 @@ def test_run_lengths_are_cocos(corner):
     mask[0, 0] = mask[-1, -1] = corner
     drawn = COCO()
     drawn.imgs = {1: dict(height=7, width=5)}
-    assert (drawn.annToMask(dict(image_id=1, segmentation=outlines.run_lengths(mask))) == mask).all()
+    assert (drawn.annToMask(dict(image_id=1, segmentation=polygons.run_lengths(mask))) == mask).all()
 
 
 def test_use_points_any_recipe_at_the_mini_data(root, monkeypatch):

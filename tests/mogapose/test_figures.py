@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.random import RandomState
 
-from mogapose import figures
+from mogapose.mini import articulated_figures
 
 SEEDS = range(40)
 # Joints by COCO's indices.
@@ -25,19 +25,19 @@ def bends(joints, first, middle, last):
 def test_joints_are_cocos_17_in_its_order():
     names = 'nose eye eye ear ear shoulder shoulder elbow elbow wrist wrist hip hip knee knee ankle ankle'.split()
     sides = ['', *('left_', 'right_') * 8]
-    assert list(figures.JOINTS) == [side + name for side, name in zip(sides, names, strict=True)]
+    assert list(articulated_figures.JOINTS) == [side + name for side, name in zip(sides, names, strict=True)]
 
 
 @pytest.mark.parametrize('axis', range(3))
 def test_rotations_keep_lengths_and_sides(axis):
-    matrix = figures.rotation(axis, 33)
+    matrix = articulated_figures.rotation(axis, 33)
     np.testing.assert_allclose(matrix @ matrix.T, np.eye(3), atol=1e-12)
     assert np.linalg.det(matrix) == pytest.approx(1)
     assert np.trace(matrix) == pytest.approx(1 + 2 * np.cos(np.radians(33)))
 
 
 def test_a_turn_of_90_degrees_lets_the_figure_look_to_the_right():
-    np.testing.assert_allclose(figures.rotation(1, 90) @ (0, 0, 1), (1, 0, 0), atol=1e-12)
+    np.testing.assert_allclose(articulated_figures.rotation(1, 90) @ (0, 0, 1), (1, 0, 0), atol=1e-12)
 
 
 def test_bones_are_of_human_length_and_alike_on_both_sides():
@@ -49,7 +49,7 @@ def test_bones_are_of_human_length_and_alike_on_both_sides():
     )
     found = {name: [] for name in shares}
     for seed in SEEDS:
-        joints, _ = figures.pose(RandomState(seed))
+        joints, _ = articulated_figures.pose(RandomState(seed))
         for name, (first, last, lowest, highest) in shares.items():
             left, right = lengths(joints, first, last)
             assert left == pytest.approx(right)
@@ -61,7 +61,7 @@ def test_bones_are_of_human_length_and_alike_on_both_sides():
 def test_elbows_and_knees_bend_within_human_limits():
     knees, elbows = [], []
     for seed in SEEDS:
-        joints, _ = figures.pose(RandomState(seed))
+        joints, _ = articulated_figures.pose(RandomState(seed))
         knees += [*bends(joints, HIPS, KNEES, ANKLES)]
         elbows += [*bends(joints, SHOULDERS, ELBOWS, WRISTS)]
         thighs, shins = joints[KNEES] - joints[HIPS], joints[ANKLES] - joints[KNEES]
@@ -77,8 +77,8 @@ def seen(monkeypatch):
     """Figures seen from the front (0 degrees) or otherwise."""
 
     def draw(degrees, seed):
-        monkeypatch.setattr(figures, 'view', lambda random: figures.rotation(1, degrees))
-        return figures.draw_figure(150, RandomState(seed))
+        monkeypatch.setattr(articulated_figures, 'view', lambda random: articulated_figures.rotation(1, degrees))
+        return articulated_figures.draw_figure(150, RandomState(seed))
 
     return draw
 
@@ -99,7 +99,7 @@ def test_front_and_back_differ(seen, seed):
 
 @pytest.mark.parametrize('seed', range(20))
 def test_every_joint_lies_on_the_figure(seed):
-    figure = figures.draw_figure(160, RandomState(seed))
+    figure = articulated_figures.draw_figure(160, RandomState(seed))
     height, width = figure.opacity.shape
     assert figure.image.shape == (height, width, 3)
     columns, rows = figure.joints.round().astype(int).T
@@ -111,25 +111,25 @@ def test_every_joint_lies_on_the_figure(seed):
 
 def test_a_figure_is_as_tall_as_is_asked():
     for height in (60, 180):
-        figure = figures.draw_figure(height, RandomState(2))
+        figure = articulated_figures.draw_figure(height, RandomState(2))
         shoulders, ankles = figure.joints[SHOULDERS].mean(0), figure.joints[ANKLES].mean(0)
         assert 0.5 < np.linalg.norm(ankles - shoulders) / height < 0.95
 
 
 def test_a_hand_before_the_hip_hides_it():
-    joints, frames = figures.pose(RandomState(0))
+    joints, frames = articulated_figures.pose(RandomState(0))
     joints[ELBOWS[0]] = joints[HIPS[0]] + (0.1, -0.1, 0.2)
     joints[WRISTS[0]] = joints[HIPS[0]] + (0, 0, 0.2)
     results = []
-    for turn in (np.eye(3), figures.rotation(1, 180)):
-        parts = figures.body(joints, frames, RandomState(0))
+    for turn in (np.eye(3), articulated_figures.rotation(1, 180)):
+        parts = articulated_figures.body(joints, frames, RandomState(0))
         parts = [part._replace(start=turn @ part.start, end=turn @ part.end) for part in parts]
-        figure = figures._render(parts, joints @ turn.T, turn, 150, RandomState(0))
+        figure = articulated_figures._render(parts, joints @ turn.T, turn, 150, RandomState(0))
         results.append(figure.hidden[[HIPS[0], WRISTS[0]]].tolist())
     assert results == [[True, False], [False, True]]
 
 
 def test_the_same_seed_draws_the_same_figure():
-    first, again, other = (figures.draw_figure(100, RandomState(seed)) for seed in (7, 7, 8))
+    first, again, other = (articulated_figures.draw_figure(100, RandomState(seed)) for seed in (7, 7, 8))
     assert (first.image == again.image).all() and (first.joints == again.joints).all()
     assert first.joints.tolist() != other.joints.tolist()

@@ -59,7 +59,9 @@ def test_other_data_sets_are_left_alone(tiny_cfg):
 
 
 def test_importing_the_task_registers_the_checks():
-    script = 'import mogavideo; from moganet.run import preflight; print([check.__name__ for check in preflight._CHECKS])'
+    script = (
+        'import mogavideo; from moganet.run import preflight; print([check.__name__ for check in preflight._CHECKS])'
+    )
     done = subprocess.run([sys.executable, '-c', script], cwd=ROOT, capture_output=True, text=True, check=True)
     assert 'check_video' in done.stdout
 

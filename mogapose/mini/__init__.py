@@ -14,7 +14,7 @@ from moganet.io.files import whole_folder
 from moganet.mini.scenes import background, load_photos
 from moganet.run.config import DATALOADERS, EVALUATORS, walk
 
-from .figures import JOINTS, draw_figure
+from .articulated_figures import JOINTS, draw_figure
 
 ROOT = 'data/mini/pose'
 NUM_IMAGES = dict(train=600, val=80)
