@@ -3,8 +3,8 @@
 import torch
 from mmengine.structures import BaseDataElement
 
+from mogapose.expose.mini.synthetic import FILES
 from mogapose.expose.registry import MODELS
-from mogapose.expose.synthetic import FILES
 
 BACKBONE = dict(
     type='MogaNet',

@@ -7,9 +7,9 @@ import cv2
 import numpy as np
 import torch
 
-from mogapose.expose.body_models import FLAME, MANO
-from mogapose.expose.conventions import FACE3D_IN_FLAME
-from mogapose.expose.rotation import axis_angle_to_matrix
+from mogapose.expose.body_models.layers import FLAME, MANO
+from mogapose.expose.models.conventions import FACE3D_IN_FLAME
+from mogapose.expose.models.rotation import axis_angle_to_matrix
 
 POSES, TEST_POSES = 4, 4
 FOCAL, MIDDLE, DEPTH = 480.0, 112.0, 0.6

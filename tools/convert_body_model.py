@@ -26,7 +26,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
     if args.target.exists() and not args.force:
         raise FileExistsError(f'{args.target} exists: --force overwrites it')
-    from mogapose.expose.body_model_files import convert
+    from mogapose.expose.body_models.files import convert
 
     print(convert(args.source, args.target))
 

@@ -53,7 +53,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> None:
     args = vars(parse_args(argv))
     name, force = args.pop('data'), args.pop('force')
-    module = importlib.import_module(f'mogapose.expose.convert.{name}')
+    module = importlib.import_module(f'mogapose.expose.data.convert.{name}')
     there = [args['out'] / file for file in module.FILES if (args['out'] / file).exists()]
     if there and not force:
         raise FileExistsError(f'{there[0]} exists: --force overwrites it')

@@ -14,9 +14,9 @@ from moganet.mini.demo import next_commands, train
 from moganet.run.config import load_config
 
 from . import mini
-from .datasets import FIELDS
+from .data.datasets import FIELDS
 from .draw import draw_body
-from .rotation import axis_angle_to_matrix
+from .models.rotation import axis_angle_to_matrix
 
 CONFIG = 'configs/expose/hand_moganet_xt_mini.py'
 FACE_CONFIG = 'configs/expose/face_moganet_xt_mini.py'

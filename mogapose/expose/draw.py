@@ -4,9 +4,9 @@ import cv2
 import numpy as np
 import torch
 
-from .conventions import FREIHAND_21
-from .render import composite, render
-from .rotation import axis_angle_to_matrix, weak_perspective
+from .mini.render import composite, render
+from .models.conventions import FREIHAND_21
+from .models.rotation import axis_angle_to_matrix, weak_perspective
 
 PANEL = 320  # pixels, of each of the four pictures in a row
 COLOUR = np.array((126, 176, 226), float)  # of meshes, RGB

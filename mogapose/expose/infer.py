@@ -15,8 +15,8 @@ from moganet.checkpoint import load_for_inference
 from moganet.io.images import read_image, write_image
 
 from ..boxes import PERSON, inside
-from .conventions import FINGERS
 from .draw import draw_body, project
+from .models.conventions import FINGERS
 from .registry import MODELS, TRANSFORMS
 
 # What there is in a box.

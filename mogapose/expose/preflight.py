@@ -8,10 +8,10 @@ from mmengine.config import Config
 from moganet.run.config import walk
 from moganet.run.preflight import datasets_of, register_check, register_layout
 
-from .body_model_files import KINDS, read_body_model
-from .datasets import HumanDataDataset
-from .human_data import HumanData
-from .metrics import FaceScanMetric, HandMeshMetric
+from .body_models.files import KINDS, read_body_model
+from .data.datasets import HumanDataDataset
+from .data.human_data import HumanData
+from .evaluation.metrics import FaceScanMetric, HandMeshMetric
 
 LAYOUT = (
     'preprocessed_datasets/*.npz (HumanData; tools/convert_expose_data.py writes them) and the folders of images that '

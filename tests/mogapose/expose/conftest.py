@@ -16,7 +16,7 @@ def own_scope():
 @pytest.fixture(scope='session')
 def body_models(tmp_path_factory):
     """Folder with synthetic MANO, FLAME and SMPL-X files, as data/body_models holds the licensed ones."""
-    from mogapose.expose.synthetic import write_body_models
+    from mogapose.expose.mini.synthetic import write_body_models
 
     root = tmp_path_factory.mktemp('data') / 'body_models'
     write_body_models(root)
@@ -28,7 +28,7 @@ def freihand(tmp_path_factory, body_models):
     """``source``, a small FreiHAND; ``out``, what the converter makes of it; ``truth``, its labels; ``body_model``."""
     import expose_sources
 
-    from mogapose.expose.convert.freihand import convert
+    from mogapose.expose.data.convert.freihand import convert
 
     root = tmp_path_factory.mktemp('freihand')
     truth = expose_sources.write_freihand(root / 'source', body_models)
@@ -44,7 +44,7 @@ def ffhq(tmp_path_factory):
     """The same of FFHQ's fits, with images of 64 x 64."""
     import expose_sources
 
-    from mogapose.expose.convert.ffhq import convert
+    from mogapose.expose.data.convert.ffhq import convert
 
     root = tmp_path_factory.mktemp('ffhq')
     truth = expose_sources.write_ffhq(root / 'source')
@@ -57,7 +57,7 @@ def stirling(tmp_path_factory, body_models):
     """The same of Stirling's faces; ``truth`` has scan and landmarks by person."""
     import expose_sources
 
-    from mogapose.expose.convert.stirling import convert
+    from mogapose.expose.data.convert.stirling import convert
 
     root = tmp_path_factory.mktemp('stirling')
     truth = expose_sources.write_stirling(root / 'source', body_models)

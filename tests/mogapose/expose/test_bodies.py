@@ -10,10 +10,10 @@ from tool_runs import ROOT, call, run_tool
 
 from moganet.run.config import load_config
 from mogapose.expose.complexity import count
-from mogapose.expose.conventions import SMPLX_SLOTS
-from mogapose.expose.human_data import write_human_data
+from mogapose.expose.data.human_data import write_human_data
+from mogapose.expose.mini.synthetic import FILES
+from mogapose.expose.models.conventions import SMPLX_SLOTS
 from mogapose.expose.registry import MODELS
-from mogapose.expose.synthetic import FILES
 
 CONFIG = ROOT / 'configs/expose/body_moganet_s.py'
 TINY = """

@@ -12,8 +12,8 @@ import torch
 from official_body_models import write_flame, write_mano
 from tool_runs import ROOT, call, run_tool
 
-from mogapose.expose.body_model_files import KINDS, read_body_model
-from mogapose.expose.body_models import FLAME, MANO, SMPLX
+from mogapose.expose.body_models.files import KINDS, read_body_model
+from mogapose.expose.body_models.layers import FLAME, MANO, SMPLX
 
 NAMES = dict(mano='mano/MANO_RIGHT.npz', flame='flame/FLAME_NEUTRAL.npz', smplx='smplx/SMPLX_NEUTRAL.npz')
 
@@ -60,7 +60,7 @@ def test_reading_loads_neither_chumpy_nor_scipy(tmp_path, arrays):
     path = tmp_path / 'MANO_RIGHT.pkl'
     write_mano(arrays['mano'], path)
     code = (
-        'import sys; from mogapose.expose.body_model_files import read_body_model;'
+        'import sys; from mogapose.expose.body_models.files import read_body_model;'
         f'read_body_model({str(path)!r}, "mano");'
         'print([name for name in ("chumpy", "scipy", "smplx", "trimesh", "mmcv", "mmpose") if name in sys.modules])'
     )
@@ -258,7 +258,7 @@ def test_odd_arguments_are_one_line_and_no_crash(tmp_path):
         content = dict(v_template=make(), kintree_table=np.zeros((2, 16)))
         (tmp_path / f'odd{number:02}.pkl').write_bytes(pickle.dumps(content, 2))
     code = (
-        'from pathlib import Path; from mogapose.expose.body_model_files import read_body_model\n'
+        'from pathlib import Path; from mogapose.expose.body_models.files import read_body_model\n'
         f'for path in sorted(Path({str(tmp_path)!r}).glob("*.pkl")):\n'
         '    try: read_body_model(path, "mano"); print("read", path)\n'
         '    except ValueError as error: print("refused", error)'

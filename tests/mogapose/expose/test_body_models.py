@@ -5,11 +5,11 @@ import pytest
 import torch
 from official_body_models import write_flame
 
-from mogapose.expose import conventions
-from mogapose.expose.body_models import FLAME, MANO, SMPLX
-from mogapose.expose.landmarks import contour_row
+from mogapose.expose.body_models.landmarks import contour_row
+from mogapose.expose.body_models.layers import FLAME, MANO, SMPLX
+from mogapose.expose.models import conventions
+from mogapose.expose.models.rotation import axis_angle_to_matrix
 from mogapose.expose.registry import MODELS
-from mogapose.expose.rotation import axis_angle_to_matrix
 
 FILES = {MANO: 'mano/MANO_RIGHT.pkl', FLAME: 'flame/FLAME_NEUTRAL.pkl', SMPLX: 'smplx/SMPLX_NEUTRAL.npz'}
 JOINTS = {MANO: 21, FLAME: 73, SMPLX: 144}

@@ -2,7 +2,7 @@
 
 import pytest
 
-from mogapose.expose import conventions as c
+from mogapose.expose.models import conventions as c
 
 SMPLX_144 = (
     *c.SMPLX_55,

@@ -7,9 +7,9 @@ import pytest
 from expose_sources import write_ffhq
 from tool_runs import call
 
-from mogapose.expose.conventions import FLAME_SLOTS
-from mogapose.expose.convert.ffhq import convert
-from mogapose.expose.human_data import HumanData
+from mogapose.expose.data.convert.ffhq import convert
+from mogapose.expose.data.human_data import HumanData
+from mogapose.expose.models.conventions import FLAME_SLOTS
 
 
 @pytest.fixture

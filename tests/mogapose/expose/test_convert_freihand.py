@@ -10,11 +10,11 @@ import torch
 from expose_sources import DEPTH, FOCAL, MIDDLE
 from tool_runs import call, run_tool
 
-from mogapose.expose.body_models import MANO
-from mogapose.expose.conventions import HAND_SLOTS
-from mogapose.expose.convert.freihand import convert, split_rows
-from mogapose.expose.human_data import HumanData
-from mogapose.expose.rotation import axis_angle_to_matrix
+from mogapose.expose.body_models.layers import MANO
+from mogapose.expose.data.convert.freihand import convert, split_rows
+from mogapose.expose.data.human_data import HumanData
+from mogapose.expose.models.conventions import HAND_SLOTS
+from mogapose.expose.models.rotation import axis_angle_to_matrix
 
 
 def read(path):
@@ -183,7 +183,7 @@ def test_missing_files_are_named(source, freihand, tmp_path):
 
 
 def test_json_is_read_in_pieces_as_in_whole(freihand, tmp_path, monkeypatch):
-    monkeypatch.setattr('mogapose.expose.convert.freihand.CHUNK', 17)
+    monkeypatch.setattr('mogapose.expose.data.convert.freihand.CHUNK', 17)
     convert(freihand.source, tmp_path, body_model=freihand.body_model)
     ours, theirs = (read(folder / 'freihand_val.npz') for folder in (freihand.out, tmp_path))
     np.testing.assert_array_equal(ours['vertices'], theirs['vertices'])

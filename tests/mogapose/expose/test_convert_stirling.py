@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from tool_runs import call
 
-from mogapose.expose.conventions import FACE3D_SLOTS
-from mogapose.expose.convert.stirling import convert, read_landmarks, read_obj
-from mogapose.expose.face_scans import check_scans, read_scan
-from mogapose.expose.human_data import HumanData
+from mogapose.expose.data.convert.stirling import convert, read_landmarks, read_obj
+from mogapose.expose.data.face_scans import check_scans, read_scan
+from mogapose.expose.data.human_data import HumanData
+from mogapose.expose.models.conventions import FACE3D_SLOTS
 
 
 @pytest.fixture

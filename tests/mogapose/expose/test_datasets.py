@@ -10,9 +10,9 @@ from mmengine.dataset import pseudo_collate
 from mmengine.registry import DATASETS as ROOT_DATASETS
 from mmengine.registry import DefaultScope
 
-from mogapose.expose.conventions import FACE3D_SLOTS, FLAME_SLOTS, HAND_SLOTS, SLOTS
-from mogapose.expose.datasets import HumanDataDataset
-from mogapose.expose.human_data import write_human_data
+from mogapose.expose.data.datasets import HumanDataDataset
+from mogapose.expose.data.human_data import write_human_data
+from mogapose.expose.models.conventions import FACE3D_SLOTS, FLAME_SLOTS, HAND_SLOTS, SLOTS
 from mogapose.expose.registry import DATASETS
 
 TEST_PIPELINE = [dict(type='LoadImageFromFile'), dict(type='MeshAffine', img_res=224), dict(type='PackExPoseInputs')]

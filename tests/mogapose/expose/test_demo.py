@@ -8,10 +8,10 @@ from PIL import Image
 from moganet.run import engine
 from moganet.run.config import load_config
 from mogapose.expose import demo, mini
-from mogapose.expose.body_models import MANO
-from mogapose.expose.datasets import HumanDataDataset
-from mogapose.expose.rotation import axis_angle_to_matrix, similarity_align
-from mogapose.expose.synthetic import FILES
+from mogapose.expose.body_models.layers import MANO
+from mogapose.expose.data.datasets import HumanDataDataset
+from mogapose.expose.mini.synthetic import FILES
+from mogapose.expose.models.rotation import axis_angle_to_matrix, similarity_align
 
 
 def short(path, root):

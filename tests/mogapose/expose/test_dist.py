@@ -19,7 +19,7 @@ ENVIRONMENT = dict(os.environ, PYTHON=sys.executable, PYTHONPATH=str(ROOT), OMP_
 SCRIPT = """
 import json, sys
 import torch
-from mogapose.expose.metrics import HandMeshMetric
+from mogapose.expose.evaluation.metrics import HandMeshMetric
 
 folder, rank = sys.argv[1], int(sys.argv[2])
 torch.distributed.init_process_group('gloo', init_method=f'file://{folder}/rendezvous', rank=rank, world_size=2)
@@ -35,7 +35,7 @@ torch.distributed.destroy_process_group()
 
 
 def test_two_processes_gather_the_numbers_of_each_hand_once(tmp_path):
-    from mogapose.expose.metrics import HandMeshMetric
+    from mogapose.expose.evaluation.metrics import HandMeshMetric
 
     torch.manual_seed(0)
     samples = []

@@ -7,9 +7,9 @@ import torch
 from expose_models import ANGLE, L1, LOSSES, MSE, PARTS, PRIOR, SIZES, estimator, model_config, sample
 from mmengine.optim import OptimWrapper
 
-from mogapose.expose.conventions import PARTS as PART_POINTS
+from mogapose.expose.models.conventions import PARTS as PART_POINTS
+from mogapose.expose.models.rotation import matrix_to_axis_angle
 from mogapose.expose.registry import MODELS
-from mogapose.expose.rotation import matrix_to_axis_angle
 
 FINGERS, FACE = PART_POINTS['mano']['right_hand'], PART_POINTS['flame']['face']
 VERTICES = dict(hand=778, face=5023, body=10475)

@@ -9,8 +9,8 @@ from mmengine.registry import DefaultScope
 from tool_runs import ROOT
 
 from moganet.run.config import load_config
-from mogapose.expose.conventions import HAND_SLOTS, MANO_TO_FREIHAND
-from mogapose.expose.human_data import write_human_data
+from mogapose.expose.data.human_data import write_human_data
+from mogapose.expose.models.conventions import HAND_SLOTS, MANO_TO_FREIHAND
 from mogapose.expose.registry import DATASETS
 
 FOLDER = ROOT.parent / 'shared/data/freihand_real'

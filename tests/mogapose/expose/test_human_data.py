@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from tool_runs import ROOT
 
-from mogapose.expose.conventions import FLAME_SLOTS, HAND_SLOTS
-from mogapose.expose.human_data import HumanData, write_human_data
+from mogapose.expose.data.human_data import HumanData, write_human_data
+from mogapose.expose.models.conventions import FLAME_SLOTS, HAND_SLOTS
 
 N = 3
 BOXES = np.array([[0, 0, 224, 224], [1, 2, 3, 4], [-5, 0, 10, 20.5]])

@@ -14,8 +14,8 @@ from tool_runs import ROOT, run_tool
 
 from moganet.run.config import load_config
 from mogapose.expose import infer, mini
+from mogapose.expose.models.rotation import axis_angle_to_matrix
 from mogapose.expose.registry import DATASETS, MODELS
-from mogapose.expose.rotation import axis_angle_to_matrix
 
 FREIHAND = ROOT.parent / 'shared/data/freihand_real'
 

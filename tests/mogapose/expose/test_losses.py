@@ -5,9 +5,9 @@ import math
 import pytest
 import torch
 
-from mogapose.expose.losses import L1Loss, MSELoss, RotationDistance, ShapeThresholdPriorLoss
+from mogapose.expose.models.losses import L1Loss, MSELoss, RotationDistance, ShapeThresholdPriorLoss
+from mogapose.expose.models.rotation import axis_angle_to_matrix
 from mogapose.expose.registry import MODELS
-from mogapose.expose.rotation import axis_angle_to_matrix
 
 PRED = torch.tensor([[1.0, 2], [3, 4]])
 TARGET = torch.tensor([[0.0, 4], [3, 1]])  # differences 1, 2, 0, 3

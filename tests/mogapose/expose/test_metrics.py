@@ -9,9 +9,9 @@ from mmengine.evaluator import Evaluator
 from mmengine.structures import BaseDataElement
 
 import mogapose.expose  # noqa: F401  registers
-from mogapose.expose.conventions import FACE3D_IN_FLAME
-from mogapose.expose.metrics import FaceScanMetric, HandMeshMetric, f_score, face_region
-from mogapose.expose.rotation import axis_angle_to_matrix
+from mogapose.expose.evaluation.metrics import FaceScanMetric, HandMeshMetric, f_score, face_region
+from mogapose.expose.models.conventions import FACE3D_IN_FLAME
+from mogapose.expose.models.rotation import axis_angle_to_matrix
 
 DOUBLE = dict(dtype=torch.float64)
 # Right eye outer, inner, left eye inner, outer, nose, mouth right, left; millimetres. The bridge is (0, 30, 0), the

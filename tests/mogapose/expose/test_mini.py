@@ -7,14 +7,15 @@ from PIL import Image
 from tool_runs import ROOT
 
 from moganet.run.config import load_config
-from mogapose.expose import mini, portraits
-from mogapose.expose.body_models import FLAME, MANO
-from mogapose.expose.conventions import FACE3D_IN_FLAME
-from mogapose.expose.datasets import HumanDataDataset
-from mogapose.expose.metrics import FaceScanMetric, HandMeshMetric
-from mogapose.expose.rotation import axis_angle_to_matrix
-from mogapose.expose.synthetic import FILES
-from mogapose.expose.transforms import PackExPoseInputs
+from mogapose.expose import mini
+from mogapose.expose.body_models.layers import FLAME, MANO
+from mogapose.expose.data.datasets import HumanDataDataset
+from mogapose.expose.data.transforms import PackExPoseInputs
+from mogapose.expose.evaluation.metrics import FaceScanMetric, HandMeshMetric
+from mogapose.expose.mini import rendered_crops
+from mogapose.expose.mini.synthetic import FILES
+from mogapose.expose.models.conventions import FACE3D_IN_FLAME
+from mogapose.expose.models.rotation import axis_angle_to_matrix
 
 NUM_IMAGES = dict(hand=dict(train=24, val=8), face=dict(train=12, val=4))
 CONVENTIONS = dict(hand='mano', face='flame')
@@ -178,10 +179,10 @@ def test_photographs_of_val_are_the_splits_own(part, body_models, monkeypatch):
         asked.append(split)
         return np.zeros((20, 30, 3), np.float32)
 
-    monkeypatch.setattr(portraits, 'background', background)
+    monkeypatch.setattr(rendered_crops, 'background', background)
     kind = CONVENTIONS[part]
     model = dict(hand=MANO, face=FLAME)[part](body_models / FILES[kind])
-    take = dict(hand=portraits.hands, face=portraits.faces)[part]
+    take = dict(hand=rendered_crops.hands, face=rendered_crops.faces)[part]
     assert len(list(take(model, [], 'val', 32, [(0, 1), (0, 2)]))) == 2
     assert asked == ['val', 'val']
 

@@ -12,14 +12,15 @@ from mmengine.evaluator import Evaluator
 from mmengine.structures import BaseDataElement
 from torch import nn
 
-from mogapose.expose import conventions, losses, transforms
-from mogapose.expose.datasets import HumanDataDataset
-from mogapose.expose.estimator import SMPLXImageBodyModelEstimator
-from mogapose.expose.human_data import write_human_data
-from mogapose.expose.layouts import from_released
-from mogapose.expose.metrics import FaceScanMetric, HandMeshMetric
+from mogapose.expose.data import transforms
+from mogapose.expose.data.datasets import HumanDataDataset
+from mogapose.expose.data.human_data import write_human_data
+from mogapose.expose.evaluation.metrics import FaceScanMetric, HandMeshMetric
+from mogapose.expose.models import conventions, losses
+from mogapose.expose.models.estimator import SMPLXImageBodyModelEstimator
+from mogapose.expose.models.layouts import from_released
+from mogapose.expose.models.rotation import axis_angle_to_matrix, rot6d_to_matrix, weak_perspective
 from mogapose.expose.registry import MODELS
-from mogapose.expose.rotation import axis_angle_to_matrix, rot6d_to_matrix, weak_perspective
 
 ROOT = Path(__file__).parents[3]
 ENVIRONMENT = ROOT / '.mmhuman3d'

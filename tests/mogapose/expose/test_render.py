@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from expose_meshes import HALVES, SQUARE, ball
 
-from mogapose.expose import render as rendering
-from mogapose.expose.render import composite, perspective, rasterise, render, vertex_normals
+from mogapose.expose.mini import render as rendering
+from mogapose.expose.mini.render import composite, perspective, rasterise, render, vertex_normals
 
 
 def test_a_square_covers_the_pixel_centres_in_it():

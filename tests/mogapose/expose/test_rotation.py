@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from mogapose.expose.rotation import (
+from mogapose.expose.models.rotation import (
     axis_angle_to_matrix,
     matrix_to_axis_angle,
     matrix_to_rot6d,

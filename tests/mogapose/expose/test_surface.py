@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from mogapose.expose import surface
-from mogapose.expose.surface import surface_distances, triangle_distances
+from mogapose.expose.evaluation import surface
+from mogapose.expose.evaluation.surface import surface_distances, triangle_distances
 
 DOUBLE = dict(dtype=torch.float64)
 TRIANGLE = torch.tensor([[0.0, 0, 0], [4, 0, 0], [0, 3, 0]])

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from mogapose.expose import conventions
-from mogapose.expose.body_models import FLAME, MANO, SMPLX
-from mogapose.expose.rotation import axis_angle_to_matrix
-from mogapose.expose.synthetic import FILES, body_model_arrays, write_body_models
-from mogapose.expose.synthetic_face import Head
+from mogapose.expose.body_models.layers import FLAME, MANO, SMPLX
+from mogapose.expose.mini.face import Head
+from mogapose.expose.mini.synthetic import FILES, body_model_arrays, write_body_models
+from mogapose.expose.models import conventions
+from mogapose.expose.models.rotation import axis_angle_to_matrix
 
 # Vertices, faces, open edges (wrist, neck, one hole), joints: the first two and the last are the official ones.
 SIZES = dict(mano=(778, 1538, 16, 16), flame=(5023, 9976, 60, 5), smplx=(10475, 20908, 4, 55))

@@ -6,11 +6,11 @@ import pytest
 import torch
 from mmengine.registry import TRANSFORMS as ROOT_TRANSFORMS
 
-from mogapose.expose import conventions
-from mogapose.expose.body_models import FLAME, SMPLX
+from mogapose.expose.body_models.layers import FLAME, SMPLX
+from mogapose.expose.data.transforms import crop_transform
+from mogapose.expose.models import conventions
+from mogapose.expose.models.rotation import axis_angle_to_matrix
 from mogapose.expose.registry import TRANSFORMS
-from mogapose.expose.rotation import axis_angle_to_matrix
-from mogapose.expose.transforms import crop_transform
 
 WIDTH, HEIGHT = 100, 80
 

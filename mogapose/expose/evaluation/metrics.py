@@ -7,9 +7,9 @@ import torch
 from mmengine.evaluator import BaseMetric
 from torch import Tensor
 
-from .conventions import FACE3D_IN_FLAME
-from .registry import METRICS
-from .rotation import apply_similarity, similarity_align, similarity_transform
+from ..models.conventions import FACE3D_IN_FLAME
+from ..models.rotation import apply_similarity, similarity_align, similarity_transform
+from ..registry import METRICS
 from .surface import surface_distances
 
 MILLIMETRES = 1000  # in a metre

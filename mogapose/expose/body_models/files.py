@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from .body_model_pickles import as_array, read_pickle
+from .pickles import as_array, read_pickle
 
 _MANO_PARENTS = (-1, 0, 1, 2, 0, 4, 5, 0, 7, 8, 0, 10, 11, 0, 13, 14)
 # fmt: off

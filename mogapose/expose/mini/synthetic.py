@@ -9,9 +9,9 @@ import numpy as np
 
 from moganet.io.files import whole_folder
 
-from .synthetic_body import body
-from .synthetic_face import Head
-from .synthetic_hand import hand
+from .body import body
+from .face import Head
+from .hand import hand
 
 FILES = dict(mano='mano/MANO_RIGHT.npz', flame='flame/FLAME_NEUTRAL.npz', smplx='smplx/SMPLX_NEUTRAL.npz')
 # Micrometres: nobody sees less, and the files compress to half.

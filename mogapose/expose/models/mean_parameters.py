@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from .body_model_pickles import as_array, read_pickle
+from ..body_models.pickles import as_array, read_pickle
 from .rotation import axis_angle_to_matrix, matrix_to_rot6d
 
 # Buffers of the body models that hold a mean in axis-angle, by the pose it is of.

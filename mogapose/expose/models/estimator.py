@@ -7,12 +7,12 @@ from mmengine.model import BaseModel
 from mmengine.structures import BaseDataElement
 from torch import Tensor, nn
 
+from ..body_models.layers import FLAME, MANO, SMPLX
+from ..registry import MODELS
 from . import layouts
-from .body_models import FLAME, MANO, SMPLX
 from .conventions import PARTS
 from .losses import ElementwiseLoss
-from .means import means_of_body_model
-from .registry import MODELS
+from .mean_parameters import means_of_body_model
 from .rotation import axis_angle_to_matrix, weak_perspective
 
 # Arguments of the estimator, as MMHuman3D calls them, with the labels that each compares with.

@@ -14,8 +14,8 @@ import numpy as np
 
 from moganet.checkpoint.allowed import Refused
 
-from .body_model_pickles import as_array, read_npy_dtype, unpickle
-from .conventions import NUM_HUMAN_DATA
+from ..body_models.pickles import as_array, read_npy_dtype, unpickle
+from ..models.conventions import NUM_HUMAN_DATA
 
 # The parameters that are used, with the shape of one sample's; None is the number of blend shapes. Vectors of one
 # rotation may lack the first axis.

@@ -16,8 +16,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .means import read_mean_poses, read_mean_shape
-from .registry import MODELS
+from ..registry import MODELS
+from .mean_parameters import read_mean_poses, read_mean_shape
 from .rotation import rot6d_to_matrix
 
 NUM_STAGES = 3

@@ -5,10 +5,10 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from . import conventions
-from .body_model_files import KINDS, read_body_model
+from ..models import conventions
+from ..registry import MODELS
+from .files import KINDS, read_body_model
 from .landmarks import contour_row, surface_points
-from .registry import MODELS
 
 
 class BodyModel(nn.Module):

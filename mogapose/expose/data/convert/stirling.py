@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..conventions import FACE3D_SLOTS
+from ...models.conventions import FACE3D_SLOTS
 from ..face_scans import LANDMARKS, write_scans
 from ..human_data import write_human_data
 from ..transforms import read_image

@@ -6,7 +6,7 @@ import numpy as np
 
 from moganet.io.readable import require_files
 
-from ..conventions import FLAME_SLOTS
+from ...models.conventions import FLAME_SLOTS
 from ..human_data import write_human_data
 
 FILES = ('ffhq_flame_train.npz', 'ffhq_flame_val.npz')

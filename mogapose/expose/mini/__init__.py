@@ -11,14 +11,14 @@ from moganet.io.files import whole_folder
 from moganet.mini.scenes import load_photos
 from moganet.run.config import DATALOADERS, walk
 
-from . import portraits
-from .body_models import FLAME, MANO, BodyModel
-from .conventions import FACE3D_IN_FLAME, FLAME_SLOTS, HAND_SLOTS
-from .face_scans import write_scans
-from .human_data import write_human_data
-from .portraits import Portrait
+from ..body_models.layers import FLAME, MANO, BodyModel
+from ..data.face_scans import write_scans
+from ..data.human_data import write_human_data
+from ..models.conventions import FACE3D_IN_FLAME, FLAME_SLOTS, HAND_SLOTS
+from ..models.rotation import axis_angle_to_matrix
+from . import rendered_crops
 from .render import rasterise
-from .rotation import axis_angle_to_matrix
+from .rendered_crops import Portrait
 from .synthetic import FILES, write_body_models
 
 ROOT = 'data/mini/expose'
@@ -61,7 +61,7 @@ def _seeds(part: str, split: str) -> list[tuple[int, ...]]:
 
 def _write_part(root: Path, part: str, split: str, model: BodyModel, photos: list[np.ndarray]) -> None:
     """The pictures of a part and their annotations."""
-    take, slots = dict(hand=(portraits.hands, HAND_SLOTS), face=(portraits.faces, FLAME_SLOTS))[part]
+    take, slots = dict(hand=(rendered_crops.hands, HAND_SLOTS), face=(rendered_crops.faces, FLAME_SLOTS))[part]
     images = f'images/{part}/{split}'
     (root / images).mkdir(parents=True)
     paths, keypoints, joints, parameters, truth = [], [], [], [], []

@@ -10,10 +10,10 @@ from mmengine.dataset import BaseDataset
 
 from moganet.io.readable import NamesBrokenImages, require_files
 
-from .conventions import FACE3D_SLOTS, HAND_SLOTS, SLOTS
+from ..models.conventions import FACE3D_SLOTS, HAND_SLOTS, SLOTS
+from ..registry import DATASETS
 from .face_scans import check_scans, read_scan
 from .human_data import COLUMNS, PARAMETERS, HumanData
-from .registry import DATASETS
 
 # What each body model is trained on, and how many blend shapes it has unless a config says otherwise.
 FIELDS = dict(

@@ -6,7 +6,7 @@ frame is FLAME's: x to the person's left, y up, z out of the face; metres, the m
 
 import numpy as np
 
-from .synthetic_surface import Surface, smoothstep
+from .rings import Surface, smoothstep
 
 COLUMNS, ROWS = 60, 70
 MOUTH_ROW, MOUTH_HALF = 24, 7  # the row of the lips' line; columns to each side of the middle

@@ -10,10 +10,10 @@ from numpy.random import RandomState
 
 from moganet.mini.scenes import background
 
-from .body_models import FLAME, MANO, BodyModel
-from .conventions import MANO_TIP_VERTICES
+from ..body_models.layers import FLAME, MANO, BodyModel
+from ..models.conventions import MANO_TIP_VERTICES
+from ..models.rotation import axis_angle_to_matrix, matrix_to_axis_angle
 from .render import composite, perspective, render, vertex_normals
-from .rotation import axis_angle_to_matrix, matrix_to_axis_angle
 
 # Skins from the darkest to the lightest, RGB.
 SKINS = np.array(((90, 58, 44), (140, 95, 70), (190, 138, 106), (220, 172, 140), (244, 206, 180)), float)

@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from .synthetic_hand import pose_blend_shapes
-from .synthetic_head import COLUMNS, EYE, MOUTH_HALF, MOUTH_ROW, MOUTH_Y, ROWS, build, bump, column_angles
-from .synthetic_surface import smoothed, smoothstep
+from .hand import pose_blend_shapes
+from .head import COLUMNS, EYE, MOUTH_HALF, MOUTH_ROW, MOUTH_Y, ROWS, build, bump, column_angles
+from .rings import smoothed, smoothstep
 
 NUM_SHAPE, NUM_EXPRESSION = 300, 100
 # Beyond these the columns are zero: nobody uses them, and the file stays small.

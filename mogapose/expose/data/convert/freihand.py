@@ -9,11 +9,11 @@ import torch
 
 from moganet.io.readable import require_files
 
-from ..body_model_pickles import as_array, read_pickle
-from ..body_models import MANO
-from ..conventions import HAND_SLOTS
+from ...body_models.layers import MANO
+from ...body_models.pickles import as_array, read_pickle
+from ...models.conventions import HAND_SLOTS
+from ...models.rotation import axis_angle_to_matrix
 from ..human_data import write_human_data
-from ..rotation import axis_angle_to_matrix
 
 FILES = ('freihand_train.npz', 'freihand_val.npz', 'freihand_test.npz')
 SPLITS = ('pose', 'mmhuman3d')

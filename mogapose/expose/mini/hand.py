@@ -5,7 +5,7 @@ Its frame is MANO's: fingers to -x, the palm down to -y, the thumb to z; metres.
 
 import numpy as np
 
-from .synthetic_surface import Surface, smoothed, smoothstep, with_tips_at
+from .rings import Surface, smoothed, smoothstep, with_tips_at
 
 SIDES = 10  # vertices around a finger
 PALM_ROWS = 7

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from .registry import MODELS
+from ..registry import MODELS
 
 REDUCTIONS = ('none', 'mean', 'sum')
 

@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from mmengine.structures import BaseDataElement
 
-from .conventions import FLIP_PAIRS, SMPLX_FLIP_PAIRS
-from .registry import TRANSFORMS
+from ..models.conventions import FLIP_PAIRS, SMPLX_FLIP_PAIRS
+from ..registry import TRANSFORMS
 
 META_KEYS = ('img_path', 'sample_idx', 'dataset', 'convention', 'ori_shape', 'crop_transform', 'flipped', 'rotation')
 # SMPL-X's body joints after a mirror; the pelvis, joint 0, is the global orientation.

@@ -7,12 +7,12 @@ from itertools import pairwise
 
 import numpy as np
 
-from .body_model_files import KINDS
-from .conventions import SMPLX_55, SMPLX_VERTEX_JOINTS
-from .synthetic_face import NUM_EXPRESSION, NUM_SHAPE
-from .synthetic_hand import TIP_VERTEX, pose_blend_shapes
-from .synthetic_head import EYE
-from .synthetic_surface import Surface, smoothstep, with_tips_at
+from ..body_models.files import KINDS
+from ..models.conventions import SMPLX_55, SMPLX_VERTEX_JOINTS
+from .face import NUM_EXPRESSION, NUM_SHAPE
+from .hand import TIP_VERTEX, pose_blend_shapes
+from .head import EYE
+from .rings import Surface, smoothstep, with_tips_at
 
 USED = 10  # blend shapes of either kind that are not zero
 HEAD_OFFSET = np.array((0, 0.30, 0.0))

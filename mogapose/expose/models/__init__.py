@@ -1,0 +1,1 @@
+"""The estimator: heads, losses, rotations, and the names of released checkpoints."""
