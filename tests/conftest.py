@@ -7,12 +7,12 @@ import random
 
 import numpy as np
 import pytest
-import tool_runs
 import torch
 from mmengine.logging import MMLogger
 from mmengine.registry import DefaultScope
 from mmengine.visualization import Visualizer
 
+from helpers import tool_runs
 from moganet.ops import dispatch
 
 torch.set_num_threads(1)

@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from tool_runs import ROOT, call, run_tool
 
+from helpers.tool_runs import ROOT, call, run_tool
 from moganet import MogaNet
 from moganet.run.config import load_config
 
@@ -166,8 +166,9 @@ def test_swapping_as_in_the_readme(tmp_path, monkeypatch):
 
 
 def test_the_bare_backbone_loads_weights_as_in_the_readme(tmp_path, monkeypatch):
-    import official
     import torch
+
+    from helpers import official
 
     torch.save(dict(state_dict=official.state_dict('tiny')), tmp_path / 'moganet_tiny_sz224_8xbs128_ep300.pth.tar')
     monkeypatch.setenv('MOGANET_WEIGHTS', str(tmp_path))
@@ -180,7 +181,8 @@ def test_the_bare_backbone_loads_weights_as_in_the_readme(tmp_path, monkeypatch)
 
 def test_a_model_is_fused_as_in_the_readme():
     import torch
-    from official import relative_error
+
+    from helpers.official import relative_error
 
     text = next(block for block in blocks('python') if 'moganet.fuse' in block)
     model = MogaNet('xtiny').eval()

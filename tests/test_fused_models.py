@@ -2,12 +2,12 @@
 
 import pytest
 import torch
-from few_blocks import filled
 from mmengine.registry import MODELS, DefaultScope
-from official import relative_error
-from tool_runs import ROOT
 
 import moganet
+from helpers.few_blocks import filled
+from helpers.official import relative_error
+from helpers.tool_runs import ROOT
 from moganet import ops
 from moganet.backbone import MogaBlock, PatchEmbed, StemEmbed
 from moganet.fusion import FusedBlock

@@ -1,8 +1,8 @@
 """On four photographs of COCO, which training sees, the detector finds nearly all of their 14 people."""
 
 import pytest
-from tool_runs import ROOT
 
+from helpers.tool_runs import ROOT
 from moganet.run import engine
 from moganet.run.config import load_config
 

@@ -6,9 +6,9 @@ from mmdet.registry import MODELS
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
 from modelindex.load_model_index import load
-from tool_runs import run_tool
 from torch import nn
 
+from helpers.tool_runs import run_tool
 from mogadet.complexity import Counted, count, default_shape
 from moganet.paper.metafile import CHECKOUT, rows
 from moganet.run.config import load_config

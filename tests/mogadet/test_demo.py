@@ -1,8 +1,8 @@
 """The demo trains, and ends with what a reader wants: the table, pictures and what to do next."""
 
 from PIL import Image
-from tool_runs import ROOT
 
+from helpers.tool_runs import ROOT
 from mogadet import demo
 from moganet.run.config import load_config
 

@@ -8,14 +8,15 @@ import sys
 
 import pytest
 import torch
-from tool_runs import ROOT, call, weights
+
+from helpers.tool_runs import ROOT, call, weights
 
 # A loss that is a mean over samples is the mean of the two processes' losses only if both have as many samples. So
 # each image gives 256 anchors, and 16 regions of which 4 are positive (there are at least 4 digits in each); nothing
 # is random but the order of the images; all images are 96x96, so that none is padded differently; norms do not train.
 CONFIG = """
 _base_ = '{root}/configs/det/mask_rcnn_moganet_xt_mini.py'
-custom_imports = dict(imports=['mogadet', 'fixed_sampling'])
+custom_imports = dict(imports=['mogadet', 'helpers.fixed_sampling'])
 tiny_pipeline = [
     dict(type='LoadImageFromFile'),
     dict(type='LoadAnnotations', with_bbox=True, with_mask=True),

@@ -5,8 +5,8 @@ import pytest
 import torch
 from mmengine.registry import MODELS, DefaultScope
 from mmengine.structures import InstanceData
-from tool_runs import ROOT, run_tool
 
+from helpers.tool_runs import ROOT, run_tool
 from mogadet import demo, draw, infer
 from moganet.io import images
 from moganet.run.config import load_config

@@ -8,8 +8,8 @@ import torch
 from mmdet.registry import DATASETS, METRICS
 from mmengine.config import Config
 from pycocotools.coco import COCO
-from tool_runs import ROOT
 
+from helpers.tool_runs import ROOT
 from mogadet import mini, polygons
 from moganet.run.config import load_config
 

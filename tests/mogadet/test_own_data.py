@@ -9,8 +9,8 @@ import sys
 import pytest
 from mmengine.config import Config
 from PIL import Image, ImageDraw
-from tool_runs import ROOT, call, run_tool
 
+from helpers.tool_runs import ROOT, call, run_tool
 from moganet import commands
 from moganet.checkpoint import read_checkpoint
 

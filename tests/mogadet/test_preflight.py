@@ -12,8 +12,8 @@ from mmengine.config import Config
 from mmengine.registry import DefaultScope
 from PIL import Image
 from pycocotools import mask as masks
-from tool_runs import ROOT
 
+from helpers.tool_runs import ROOT
 from mogadet.coco import CheckedCoco
 from mogadet.preflight import check_detection
 

@@ -1,9 +1,9 @@
 """MogaNet in mmdet's own configs, as ``moganet swap`` writes them: built, one training step, one prediction."""
 
 import pytest
-import swapping
 import torch
 
+from helpers import swapping
 from moganet.swap import plan, probe
 
 ALL, LAST_THREE, LAST = (0, 1, 2, 3), (1, 2, 3), (3,)

@@ -7,13 +7,13 @@ import pickle
 import numpy as np
 import pytest
 import torch
-from checkpoint_files import command
 from mmdet.datasets import CocoDataset
 from mmdet.registry import DATASETS, MODELS
 from mmengine.registry import DefaultScope
 from PIL import Image
-from tool_runs import ROOT, call, one_row, run_tool
 
+from helpers.checkpoint_files import command
+from helpers.tool_runs import ROOT, call, one_row, run_tool
 from mogadet.complexity import count
 from moganet.arch import ARCHS
 from moganet.checkpoint import find_weights, list_weights, load_model

@@ -2,13 +2,13 @@
 
 import copy
 
-import official
 import pytest
 import torch
 from mmengine.registry import MODELS
-from official import image, relative_error
 from torch import nn
 
+from helpers import official
+from helpers.official import image, relative_error
 from moganet import MogaNet, ops
 from moganet.arch import ARCHS
 

@@ -8,8 +8,8 @@ import pytest
 import torch
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
-from tool_runs import ROOT, run_tool
 
+from helpers.tool_runs import ROOT, run_tool
 from moganet.checkpoint import read_checkpoint
 
 # Adds Inf to the loss of one iteration, or NaN to the weights after it. Iterations count from 1.

@@ -3,12 +3,12 @@
 import runpy
 from pathlib import Path
 
-import checkpoint_files
 import pytest
 import torch
-from checkpoint_files import Classifier
 from mmengine.runner import CheckpointLoader
 
+from helpers import checkpoint_files
+from helpers.checkpoint_files import Classifier
 from moganet.checkpoint import gate_of, load_backbone, load_model, read_checkpoint, safe
 from moganet.errors import run_main
 

@@ -2,11 +2,11 @@
 
 from collections import OrderedDict
 
-import checkpoint_files
 import pytest
 import torch
-from checkpoint_files import TENSORS
 
+from helpers import checkpoint_files
+from helpers.checkpoint_files import TENSORS
 from moganet.checkpoint import detect_layout, tensors_of, to_backbone, to_mmpretrain, to_official
 
 # All tensors of the released classifiers, batch norms' buffers and the head's two included.

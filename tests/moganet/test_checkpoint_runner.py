@@ -1,10 +1,8 @@
 """MMEngine reads every checkpoint through the safe reader, and what its Runner writes can be read back."""
 
-import checkpoint_files
 import numpy as np
 import pytest
 import torch
-from checkpoint_files import ARCH, TENSORS
 from mmengine.config import Config
 from mmengine.evaluator import BaseMetric
 from mmengine.logging import HistoryBuffer
@@ -14,6 +12,8 @@ from mmengine.runner import CheckpointLoader, Runner, load_checkpoint
 from mmengine.runner.checkpoint import _load_checkpoint_with_prefix
 from torch import nn
 
+from helpers import checkpoint_files
+from helpers.checkpoint_files import ARCH, TENSORS
 from moganet.checkpoint import read_checkpoint, safe
 from moganet.checkpoint.runner import use_safe_loader
 

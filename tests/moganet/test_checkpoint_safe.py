@@ -7,13 +7,13 @@ import pickle
 import subprocess
 import tarfile
 
-import checkpoint_files
 import numpy as np
 import pytest
 import torch
-from checkpoint_files import Runs
 from mmengine.logging import HistoryBuffer
 
+from helpers import checkpoint_files
+from helpers.checkpoint_files import Runs
 from moganet.checkpoint import read_checkpoint, write_checkpoint
 
 WEIGHTS = {'a': torch.arange(6.0).reshape(2, 3)}

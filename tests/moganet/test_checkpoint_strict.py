@@ -2,13 +2,13 @@
 
 import argparse
 
-import checkpoint_files
 import pytest
 import torch
-from checkpoint_files import ARCH, CLASSES, TENSORS, Classifier, Detector
 from mmengine.model import BaseModule
 from torch import nn
 
+from helpers import checkpoint_files
+from helpers.checkpoint_files import ARCH, CLASSES, TENSORS, Classifier, Detector
 from moganet import MogaNet, fuse
 from moganet.checkpoint import gate_of, load_backbone, load_for_inference, load_model
 

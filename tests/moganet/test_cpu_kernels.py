@@ -5,8 +5,8 @@ from ctypes import c_int
 
 import pytest
 import torch
-from official import relative_error
 
+from helpers.official import relative_error
 from moganet import commands, ops
 from moganet.arch import split_channels
 from moganet.ops import dispatch

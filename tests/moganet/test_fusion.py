@@ -7,11 +7,11 @@ import sys
 
 import pytest
 import torch
-from few_blocks import DEPTHS, few_blocks
-from official import relative_error
 from torch import nn
 
 import moganet
+from helpers.few_blocks import DEPTHS, few_blocks
+from helpers.official import relative_error
 from moganet import MogaNet, ops
 from moganet.arch import ARCHS
 from moganet.backbone import MogaBlock, PatchEmbed, StemEmbed

@@ -2,12 +2,12 @@
 
 import copy
 
-import official
 import pytest
 import torch
-from official import image, relative_error
 
 import moganet
+from helpers import official
+from helpers.official import image, relative_error
 from moganet import MogaNet, ops
 from moganet.ops import triton
 

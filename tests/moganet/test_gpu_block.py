@@ -2,14 +2,14 @@
 
 import copy
 
-import interpreted
 import pytest
 import torch
-from few_blocks import lively
-from interpreted import relative
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from helpers import interpreted
+from helpers.few_blocks import lively
+from helpers.interpreted import relative
 from moganet import MogaNet, ops
 from moganet.backbone import MogaBlock
 from moganet.ops import triton

@@ -2,9 +2,10 @@
 
 import itertools
 
-import hopper
 import pytest
 import torch
+
+from helpers import hopper
 
 pytest.importorskip('triton')
 context, dwconv_gelu, tiling, elementwise = (

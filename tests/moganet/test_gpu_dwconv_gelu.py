@@ -1,10 +1,11 @@
 """The Triton kernels of the 3x3 convolution and its GELU equal the reference, in values and gradients."""
 
-import interpreted
 import pytest
 import torch
-from interpreted import relative
 from torch.nn import functional as F
+
+from helpers import interpreted
+from helpers.interpreted import relative
 
 dwconv_gelu = pytest.importorskip('moganet.ops.triton.dwconv_gelu')
 

@@ -1,12 +1,12 @@
 """A folded block by the Triton kernels equals the folded block by PyTorch's own operations."""
 
-import interpreted
 import pytest
 import torch
-from few_blocks import filled
-from interpreted import relative
 
 import moganet
+from helpers import interpreted
+from helpers.few_blocks import filled
+from helpers.interpreted import relative
 from moganet import ops
 from moganet.backbone import MogaBlock
 

@@ -1,13 +1,13 @@
 """Triton kernels of the multi-order depthwise convolution: values, gradients, what they compile to."""
 
-import hopper
 import pytest
 import torch
-from hopper import assert_keeps_all_in_registers
-from interpreted import run_cases
-from official import relative_error
 from torch.nn import functional as F
 
+from helpers import hopper
+from helpers.hopper import assert_keeps_all_in_registers
+from helpers.interpreted import run_cases
+from helpers.official import relative_error
 from moganet.arch import split_channels
 from moganet.ops import reference, triton
 

@@ -1,10 +1,10 @@
 """The halves of a block as PyTorch operators: registered as PyTorch expects, for compilers and fake maps."""
 
-import interpreted
 import pytest
 import torch
-from few_blocks import lively
 
+from helpers import interpreted
+from helpers.few_blocks import lively
 from moganet.backbone import MogaBlock
 from moganet.ops import block as blocks
 

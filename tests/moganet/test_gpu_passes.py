@@ -1,10 +1,11 @@
 """The Triton kernels between matrix products equal their definitions, in values and gradients."""
 
-import interpreted
 import pytest
 import torch
-from interpreted import relative
 from torch.nn import functional as F
+
+from helpers import interpreted
+from helpers.interpreted import relative
 
 parts = pytest.importorskip('moganet.ops.triton.tiling')
 passes = pytest.importorskip('moganet.ops.triton.elementwise')

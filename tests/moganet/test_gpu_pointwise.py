@@ -2,13 +2,13 @@
 
 import itertools
 
-import hopper
-import interpreted
 import pytest
 import torch
-from hopper import assert_keeps_all_in_registers
-from interpreted import relative
 from torch.nn.functional import silu
+
+from helpers import hopper, interpreted
+from helpers.hopper import assert_keeps_all_in_registers
+from helpers.interpreted import relative
 
 pytest.importorskip('triton')
 pointwise = pytest.importorskip('moganet.ops.triton.pointwise')

@@ -1,15 +1,14 @@
 """The kernel of a folded stem's first convolution: values, what it compiles to, and when it is used."""
 
-import hopper
-import interpreted
 import pytest
 import torch
-from hopper import assert_keeps_all_in_registers
-from interpreted import relative
 from torch import nn
 from torch.nn import functional as F
 
 import moganet
+from helpers import hopper, interpreted
+from helpers.hopper import assert_keeps_all_in_registers
+from helpers.interpreted import relative
 from moganet import ops
 from moganet.backbone import StemEmbed
 

@@ -5,10 +5,10 @@ import re
 
 import pytest
 import torch
-from few_blocks import few_blocks, lively
-from official import relative_error
 from torch import nn
 
+from helpers.few_blocks import few_blocks, lively
+from helpers.official import relative_error
 from moganet import ops
 from moganet.arch import ARCHS
 from moganet.backbone import MogaBlock

@@ -1,9 +1,10 @@
 """The backbone computes what the official code computes, in every mode, size by size."""
 
-import official
 import pytest
 import torch
-from official import SIZES, image, relative_error
+
+from helpers import official
+from helpers.official import SIZES, image, relative_error
 
 TOLERANCE = 1e-5
 

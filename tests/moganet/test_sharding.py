@@ -5,12 +5,13 @@ import subprocess
 import sys
 
 import pytest
-from tool_runs import ROOT
+
+from helpers.tool_runs import ROOT
 
 SCRIPT = """
 import copy, sys
 import torch
-from few_blocks import few_blocks
+from helpers.few_blocks import few_blocks
 from torch.distributed.fsdp import FullyShardedDataParallel, fully_shard
 from torch.distributed.fsdp.wrap import ModuleWrapPolicy
 from moganet import ops

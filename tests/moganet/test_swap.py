@@ -6,8 +6,8 @@ import sys
 
 import pytest
 from mmengine.config import Config
-from tool_runs import ROOT
 
+from helpers.tool_runs import ROOT
 from moganet import commands
 from moganet.arch import ARCHS
 from moganet.swap import channels, plan, probe

@@ -2,8 +2,8 @@
 
 import pytest
 import torch
-from official import relative_error, state_dict
 
+from helpers.official import relative_error, state_dict
 from moganet import MogaNet, ops
 from moganet.benchmark.plain_network import PlainMogaNet
 

@@ -1,7 +1,8 @@
 """What the tests of 2D pose share."""
 
 import pytest
-from tool_runs import ROOT
+
+from helpers.tool_runs import ROOT
 
 TINY = """
 _base_ = '{root}/configs/pose/moganet_xt_mini.py'

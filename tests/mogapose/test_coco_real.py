@@ -1,8 +1,8 @@
 """On four photographs of COCO, which training sees, the joints of their 14 people are found nearly exactly."""
 
 import pytest
-from tool_runs import ROOT
 
+from helpers.tool_runs import ROOT
 from moganet.run import engine
 from moganet.run.config import load_config
 

@@ -10,9 +10,9 @@ from mmengine.structures import InstanceData
 from mmpose.datasets import CocoDataset
 from mmpose.evaluation import CocoMetric
 from PIL import Image
-from tool_runs import ROOT
 from xtcocotools.coco import COCO
 
+from helpers.tool_runs import ROOT
 from moganet.run.config import load_config
 from mogapose import coco, mini
 

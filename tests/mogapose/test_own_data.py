@@ -5,10 +5,10 @@ import re
 
 import numpy as np
 import pytest
-from keypoint_files import person, write_people
 from mmengine.config import Config
-from tool_runs import ROOT, call, run_tool
 
+from helpers.keypoint_files import person, write_people
+from helpers.tool_runs import ROOT, call, run_tool
 from moganet.checkpoint import read_checkpoint
 
 README = ROOT / 'configs/pose/README.md'

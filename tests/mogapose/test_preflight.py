@@ -7,12 +7,12 @@ import sys
 
 import numpy as np
 import pytest
-from keypoint_files import BOXES, HEIGHT, JOINTS, WIDTH, box, person, write_boxes, write_people
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
 from mmpose.registry import DATASETS
-from tool_runs import ROOT, run_tool
 
+from helpers.keypoint_files import BOXES, HEIGHT, JOINTS, WIDTH, box, person, write_boxes, write_people
+from helpers.tool_runs import ROOT, run_tool
 from moganet.run.config import load_config
 from mogapose.coco import CheckedCoco
 from mogapose.preflight import check_pose

@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
-import swapping
 import torch
 from mmengine.config import Config
 from mmengine.dataset import Compose, pseudo_collate
 
+from helpers import swapping
 from moganet.swap import plan, probe
 
 ALL, LAST_THREE, LAST, FIRST = (0, 1, 2, 3), (1, 2, 3), (3,), (0,)

@@ -7,13 +7,13 @@ from collections import OrderedDict
 
 import pytest
 import torch
-from checkpoint_files import command
-from keypoint_files import box, write_boxes, write_people
 from mmengine.dataset import pseudo_collate
 from mmengine.registry import DefaultScope
 from mmpose.registry import DATASETS, MODELS
-from tool_runs import ROOT, call
 
+from helpers.checkpoint_files import command
+from helpers.keypoint_files import box, write_boxes, write_people
+from helpers.tool_runs import ROOT, call
 from moganet.arch import ARCHS
 from moganet.checkpoint import find_weights, list_weights, load_model
 from moganet.paper.metafile import rows

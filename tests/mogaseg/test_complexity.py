@@ -9,9 +9,9 @@ from mmengine.config import Config
 from mmengine.registry import DefaultScope
 from mmseg.registry import MODELS
 from modelindex.load_model_index import load
-from tool_runs import run_tool
 from torch import nn
 
+from helpers.tool_runs import run_tool
 from moganet.paper.metafile import CHECKOUT, rows
 from moganet.run.config import load_config
 from mogaseg.complexity import DEFAULT_SHAPE, Counted, count, default_shape

@@ -2,8 +2,8 @@
 
 import pytest
 from PIL import Image
-from tool_runs import ROOT
 
+from helpers.tool_runs import ROOT
 from moganet.run.config import load_config
 from mogaseg import demo, mini
 

@@ -6,8 +6,8 @@ import sys
 
 import pytest
 import torch
-from tool_runs import ROOT
 
+from helpers.tool_runs import ROOT
 from moganet.checkpoint import read_checkpoint
 
 TINY = """

@@ -6,8 +6,8 @@ import torch
 from mmengine.registry import MODELS, DefaultScope
 from mmseg.datasets import ADE20KDataset
 from PIL import Image
-from tool_runs import ROOT, run_tool
 
+from helpers.tool_runs import ROOT, run_tool
 from moganet.io import images
 from moganet.run import engine
 from moganet.run.config import load_config

@@ -9,8 +9,8 @@ from mmengine.registry import DefaultScope
 from mmseg.evaluation import IoUMetric
 from mmseg.registry import DATASETS
 from PIL import Image
-from tool_runs import ROOT
 
+from helpers.tool_runs import ROOT
 from moganet.mini import scenes
 from moganet.run import smoke
 from moganet.run.config import load_config

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from mmengine.config import Config
 from PIL import Image
-from tool_runs import ROOT, call
 
+from helpers.tool_runs import ROOT, call
 from moganet import commands
 from moganet.checkpoint import read_checkpoint
 from moganet.run.config import load_config

@@ -10,9 +10,9 @@ from mmengine.registry import DefaultScope
 from mmseg.datasets.transforms import PackSegInputs
 from mmseg.registry import DATASETS, MODELS, TRANSFORMS
 from PIL import Image
-from tool_runs import ROOT
 from torch.nn import functional
 
+from helpers.tool_runs import ROOT
 from moganet.run.config import load_config
 
 CONFIG = ROOT / 'configs/seg/fpn_moganet_xt.py'

@@ -10,8 +10,8 @@ from mmengine.config import Config
 from mmengine.registry import DefaultScope
 from mmseg.registry import DATASETS
 from PIL import Image
-from tool_runs import ROOT, run_tool
 
+from helpers.tool_runs import ROOT, run_tool
 from moganet.run.config import load_config
 from mogaseg.loading import CheckedImage, CheckedMap
 from mogaseg.preflight import check_segmentation

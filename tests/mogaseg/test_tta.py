@@ -11,9 +11,9 @@ from mmengine.config import Config
 from mmengine.registry import DefaultScope
 from mmseg.registry import DATASETS, MODELS
 from PIL import Image
-from tool_runs import ROOT, call
 from torch.nn import functional
 
+from helpers.tool_runs import ROOT, call
 from moganet.run import evaluate
 from moganet.run.config import load_config
 from mogaseg import tta

@@ -7,13 +7,13 @@ import pickle
 import numpy as np
 import pytest
 import torch
-from checkpoint_files import command
 from mmengine.registry import DefaultScope
 from mmseg.datasets import ADE20KDataset
 from mmseg.registry import DATASETS, MODELS
 from PIL import Image
-from tool_runs import ROOT, call, one_row, run_tool
 
+from helpers.checkpoint_files import command
+from helpers.tool_runs import ROOT, call, one_row, run_tool
 from moganet.arch import ARCHS
 from moganet.checkpoint import find_weights, list_weights, load_model
 from moganet.run.config import load_config

@@ -1,8 +1,8 @@
 """What the tests of video prediction share."""
 
 import pytest
-from tool_runs import ROOT
 
+from helpers.tool_runs import ROOT
 from moganet.run.config import load_config
 
 

@@ -4,8 +4,8 @@ import runpy
 
 import pytest
 from mmengine.config import Config
-from tool_runs import ROOT
 
+from helpers.tool_runs import ROOT
 from moganet.errors import run_main
 from mogavideo.complexity import count, default_shape
 

@@ -8,7 +8,8 @@ import sys
 import pytest
 import torch
 from mmengine.registry import MODELS
-from tool_runs import ROOT, call
+
+from helpers.tool_runs import ROOT, call
 
 
 @pytest.mark.slow

@@ -5,8 +5,8 @@ import json
 import pytest
 import torch
 from mmengine.registry import MODELS
-from tool_runs import call
 
+from helpers.tool_runs import call
 from mogavideo import hooks
 from mogavideo.hooks import DrawClips
 

@@ -5,8 +5,8 @@ import pytest
 import torch
 from mmengine.registry import MODELS
 from PIL import Image
-from tool_runs import run_tool
 
+from helpers.tool_runs import run_tool
 from mogavideo import infer
 from mogavideo.clip_files import find_inputs, frame_files, read_clip, resized
 

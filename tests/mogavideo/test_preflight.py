@@ -5,8 +5,8 @@ import sys
 
 import numpy as np
 import pytest
-from tool_runs import ROOT, run_tool
 
+from helpers.tool_runs import ROOT, run_tool
 from moganet.run.preflight import check_data
 from mogavideo.preflight import check_video
 

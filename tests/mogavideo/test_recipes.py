@@ -5,8 +5,8 @@ from itertools import product
 import pytest
 import torch
 from mmengine.registry import PARAM_SCHEDULERS
-from tool_runs import ROOT
 
+from helpers.tool_runs import ROOT
 from moganet.run.config import load_config
 
 TRANSLATORS = (

@@ -1,7 +1,8 @@
 """A run on clips made on the fly that stops and goes on ends with the same bits, with any number of workers."""
 
 import torch
-from tool_runs import call, weights
+
+from helpers.tool_runs import call, weights
 
 
 def test_clips_go_on_where_they_stopped(tiny_cfg, tmp_path):

@@ -8,10 +8,10 @@ import sys
 import pytest
 import torch
 from mmengine.registry import MODELS
-from official import image, relative_error
-from released_simvp import SMALL, TRANSLATORS, clip, small_model
-from tool_runs import ROOT
 
+from helpers.official import image, relative_error
+from helpers.released_simvp import SMALL, TRANSLATORS, clip, small_model
+from helpers.tool_runs import ROOT
 from mogavideo import FramePreprocessor, SimVP
 
 FIXED_SIZE = ('mlpmixer', 'swin')
@@ -239,7 +239,7 @@ DDP = """
 import torch
 import torch.distributed as dist
 from torch.nn.parallel import DistributedDataParallel
-from released_simvp import TRANSLATORS, clip, small_model
+from helpers.released_simvp import TRANSLATORS, clip, small_model
 
 dist.init_process_group('gloo')
 rank = dist.get_rank()

@@ -3,12 +3,12 @@
 import math
 
 import pytest
-import simvp_formulas
 import torch
-from official import image, relative_error
-from released_simvp import SMALL, TRANSLATORS, clip, expected, keys, small_model, state_dict
 from torch import nn
 
+from helpers import simvp_formulas
+from helpers.official import image, relative_error
+from helpers.released_simvp import SMALL, TRANSLATORS, clip, expected, keys, small_model, state_dict
 from moganet.backbone import MogaBlock
 from mogavideo import SimVP, translators
 

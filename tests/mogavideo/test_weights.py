@@ -4,10 +4,10 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from checkpoint_files import command
-from official import fill
-from released_simvp import SMALL, TRANSLATORS, clip, keys, small_model, state_dict
 
+from helpers.checkpoint_files import command
+from helpers.official import fill
+from helpers.released_simvp import SMALL, TRANSLATORS, clip, keys, small_model, state_dict
 from moganet.checkpoint import find_weights, list_weights, load_model
 from moganet.checkpoint.runner import StrictLoad
 from mogavideo import SimVP

@@ -6,8 +6,8 @@ import sys
 
 import pytest
 import torch
-from tool_runs import ROOT, call, run_tool
 
+from helpers.tool_runs import ROOT, call, run_tool
 from mogacls.benchmark import BareLoopByTurns, ImagesInMemory
 from moganet import benchmark
 from moganet.benchmark import compare, cpu, growth, interleave, report

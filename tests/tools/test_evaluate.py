@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from tool_runs import ROOT, call, run_tool
 
+from helpers.tool_runs import ROOT, call, run_tool
 from moganet.checkpoint import read_checkpoint, write_checkpoint
 from moganet.fusion import FusedBlock
 from moganet.run import tasks

@@ -5,8 +5,8 @@ from functools import partial
 import pytest
 import torch
 from mmengine.optim.optimizer import amp_optimizer_wrapper
-from tool_runs import call, weights
 
+from helpers.tool_runs import call, weights
 from moganet.checkpoint import read_checkpoint, write_checkpoint
 
 ITERATION_BASED = """

@@ -9,8 +9,8 @@ import pytest
 import torch
 from mmengine.config import Config
 from PIL import Image
-from tool_runs import ROOT, call, run_tool
 
+from helpers.tool_runs import ROOT, call, run_tool
 from moganet.checkpoint import read_checkpoint
 from moganet.run import engine
 

@@ -26,8 +26,7 @@ def body_models(tmp_path_factory):
 @pytest.fixture(scope='session')
 def freihand(tmp_path_factory, body_models):
     """``source``, a small FreiHAND; ``out``, what the converter makes of it; ``truth``, its labels; ``body_model``."""
-    import expose_sources
-
+    from helpers import expose_sources
     from mogapose.expose.data.convert.freihand import convert
 
     root = tmp_path_factory.mktemp('freihand')
@@ -42,8 +41,7 @@ def freihand(tmp_path_factory, body_models):
 @pytest.fixture(scope='session')
 def ffhq(tmp_path_factory):
     """The same of FFHQ's fits, with images of 64 x 64."""
-    import expose_sources
-
+    from helpers import expose_sources
     from mogapose.expose.data.convert.ffhq import convert
 
     root = tmp_path_factory.mktemp('ffhq')
@@ -55,8 +53,7 @@ def ffhq(tmp_path_factory):
 @pytest.fixture(scope='session')
 def stirling(tmp_path_factory, body_models):
     """The same of Stirling's faces; ``truth`` has scan and landmarks by person."""
-    import expose_sources
-
+    from helpers import expose_sources
     from mogapose.expose.data.convert.stirling import convert
 
     root = tmp_path_factory.mktemp('stirling')
@@ -80,7 +77,7 @@ def mini_expose(tmp_path_factory):
 @pytest.fixture
 def tiny_expose(tmp_path):
     """Writes a config, a mini recipe of 'hand' or 'face' with a network of a few thousand parameters; its path."""
-    from tool_runs import ROOT
+    from helpers.tool_runs import ROOT
 
     tiny = 'arch=dict(_delete_=True, embed_dims=(8, 16, 24, 32), depths=(1, 1, 1, 1), ffn_ratios=(2, 2, 2, 2))'
 

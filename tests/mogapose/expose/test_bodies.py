@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 import pytest
 from mmengine.registry import DefaultScope
-from tool_runs import ROOT, call, run_tool
 
+from helpers.tool_runs import ROOT, call, run_tool
 from moganet.run.config import load_config
 from mogapose.expose.complexity import count
 from mogapose.expose.data.human_data import write_human_data

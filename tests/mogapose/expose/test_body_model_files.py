@@ -9,9 +9,9 @@ import sys
 import numpy as np
 import pytest
 import torch
-from official_body_models import write_flame, write_mano
-from tool_runs import ROOT, call, run_tool
 
+from helpers.official_body_models import write_flame, write_mano
+from helpers.tool_runs import ROOT, call, run_tool
 from mogapose.expose.body_models.files import KINDS, read_body_model
 from mogapose.expose.body_models.layers import FLAME, MANO, SMPLX
 

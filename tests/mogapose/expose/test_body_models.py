@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 import torch
-from official_body_models import write_flame
 
+from helpers.official_body_models import write_flame
 from mogapose.expose.body_models.landmarks import contour_row
 from mogapose.expose.body_models.layers import FLAME, MANO, SMPLX
 from mogapose.expose.models import conventions

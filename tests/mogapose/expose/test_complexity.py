@@ -5,8 +5,8 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
 from modelindex.load_model_index import load
-from tool_runs import run_tool
 
+from helpers.tool_runs import run_tool
 from moganet.paper.metafile import CHECKOUT, rows
 from moganet.run.config import load_config
 from mogapose.expose.complexity import count, default_shape

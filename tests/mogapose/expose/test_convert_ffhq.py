@@ -4,9 +4,9 @@ import shutil
 
 import numpy as np
 import pytest
-from expose_sources import write_ffhq
-from tool_runs import call
 
+from helpers.expose_sources import write_ffhq
+from helpers.tool_runs import call
 from mogapose.expose.data.convert.ffhq import convert
 from mogapose.expose.data.human_data import HumanData
 from mogapose.expose.models.conventions import FLAME_SLOTS

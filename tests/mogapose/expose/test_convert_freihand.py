@@ -7,9 +7,9 @@ import shutil
 import numpy as np
 import pytest
 import torch
-from expose_sources import DEPTH, FOCAL, MIDDLE
-from tool_runs import call, run_tool
 
+from helpers.expose_sources import DEPTH, FOCAL, MIDDLE
+from helpers.tool_runs import call, run_tool
 from mogapose.expose.body_models.layers import MANO
 from mogapose.expose.data.convert.freihand import convert, split_rows
 from mogapose.expose.data.human_data import HumanData

@@ -5,8 +5,8 @@ import shutil
 import cv2
 import numpy as np
 import pytest
-from tool_runs import call
 
+from helpers.tool_runs import call
 from mogapose.expose.data.convert.stirling import convert, read_landmarks, read_obj
 from mogapose.expose.data.face_scans import check_scans, read_scan
 from mogapose.expose.data.human_data import HumanData

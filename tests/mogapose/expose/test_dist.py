@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 from mmengine.registry import MODELS
-from tool_runs import ROOT, call
 
+from helpers.tool_runs import ROOT, call
 from moganet.run.config import load_config
 from mogapose.expose import mini
 

@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-from expose_meshes import HALVES, ball
 
+from helpers.expose_meshes import HALVES, ball
 from mogapose.expose import draw
 from mogapose.expose.draw import PANEL, draw_body, project
 

@@ -4,9 +4,9 @@ import re
 
 import pytest
 import torch
-from expose_models import ANGLE, L1, LOSSES, MSE, PARTS, PRIOR, SIZES, estimator, model_config, sample
 from mmengine.optim import OptimWrapper
 
+from helpers.expose_models import ANGLE, L1, LOSSES, MSE, PARTS, PRIOR, SIZES, estimator, model_config, sample
 from mogapose.expose.models.conventions import PARTS as PART_POINTS
 from mogapose.expose.models.rotation import matrix_to_axis_angle
 from mogapose.expose.registry import MODELS
@@ -388,8 +388,7 @@ def test_config_of_mmhuman3d_builds_the_same_network(part, layer, folder, body_m
 
 
 def test_part_losses_of_the_helpers_are_those_of_the_recipes():
-    from tool_runs import ROOT
-
+    from helpers.tool_runs import ROOT
     from moganet.run.config import load_config
 
     for part in ('hand', 'face'):

@@ -5,11 +5,11 @@ import math
 import numpy as np
 import pytest
 import torch
-from checkpoint_files import command
-from expose_models import head_shapes
-from official_body_models import dumps
 from torch.nn import functional as F
 
+from helpers.checkpoint_files import command
+from helpers.expose_models import head_shapes
+from helpers.official_body_models import dumps
 from mogapose.expose.registry import MODELS
 
 HEADS = dict(hand='ExPoseHandHead', face='ExPoseFaceHead', body='ExPoseBodyHead')

@@ -6,8 +6,8 @@ import sys
 
 import numpy as np
 import pytest
-from tool_runs import ROOT
 
+from helpers.tool_runs import ROOT
 from mogapose.expose.data.human_data import HumanData, write_human_data
 from mogapose.expose.models.conventions import FLAME_SLOTS, HAND_SLOTS
 

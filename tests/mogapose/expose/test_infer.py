@@ -10,8 +10,8 @@ import torch
 from mmengine.dataset import pseudo_collate
 from mmengine.registry import DefaultScope
 from PIL import Image
-from tool_runs import ROOT, run_tool
 
+from helpers.tool_runs import ROOT, run_tool
 from moganet.run.config import load_config
 from mogapose.expose import infer, mini
 from mogapose.expose.models.rotation import axis_angle_to_matrix

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from tool_runs import ROOT
 
+from helpers.tool_runs import ROOT
 from moganet.run.config import load_config
 from mogapose.expose import mini
 from mogapose.expose.body_models.layers import FLAME, MANO

@@ -5,8 +5,8 @@ import re
 import cv2
 import numpy as np
 import pytest
-from tool_runs import ROOT, call, run_tool
 
+from helpers.tool_runs import ROOT, call, run_tool
 from mogapose.expose.mini.synthetic import FILES
 
 README = (ROOT / 'configs/expose/README.md').read_text()

@@ -5,9 +5,9 @@ import shutil
 import numpy as np
 import pytest
 from mmengine.config import Config
-from tool_runs import ROOT
 
 import mogapose.expose  # noqa: F401  registers
+from helpers.tool_runs import ROOT
 from moganet.run.config import load_config
 from moganet.run.preflight import check_data
 from mogapose.expose.preflight import check_expose

@@ -10,9 +10,9 @@ import torch
 from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import PARAM_SCHEDULERS, DefaultScope
-from tool_runs import ROOT
 from torch import nn
 
+from helpers.tool_runs import ROOT
 from moganet.run.config import load_config
 from mogapose.expose.registry import MODELS
 

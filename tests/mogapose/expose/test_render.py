@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-from expose_meshes import HALVES, SQUARE, ball
 
+from helpers.expose_meshes import HALVES, SQUARE, ball
 from mogapose.expose.mini import render as rendering
 from mogapose.expose.mini.render import composite, perspective, rasterise, render, vertex_normals
 

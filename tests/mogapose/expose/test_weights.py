@@ -4,11 +4,11 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from checkpoint_files import command
-from expose_models import estimator, head_shapes, mmhuman3d_state, resnet18_shapes, sample
 from mmengine.registry import DefaultScope
-from tool_runs import ROOT
 
+from helpers.checkpoint_files import command
+from helpers.expose_models import estimator, head_shapes, mmhuman3d_state, resnet18_shapes, sample
+from helpers.tool_runs import ROOT
 from moganet.checkpoint import load_model
 from moganet.checkpoint.runner import StrictLoad
 from moganet.run.config import load_config

@@ -12,8 +12,8 @@ import json
 
 import numpy as np
 import torch
-from official import PARITY, fill, image
 
+from helpers.official import PARITY, fill, image
 from mogavideo import SimVP
 
 RELEASED = {'moganet': 'moga', 'mlpmixer': 'mlp'}

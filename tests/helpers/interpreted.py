@@ -15,7 +15,7 @@ from torch import Tensor
 
 from moganet.ops import triton
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 # What a kernel may differ by from double precision.
 BOUNDS = ((torch.float32, 1e-6), (torch.bfloat16, 1e-2), (torch.float16, 1e-3))
 

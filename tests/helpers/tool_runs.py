@@ -6,7 +6,7 @@ from pathlib import Path
 from moganet.checkpoint import read_checkpoint
 from moganet.errors import run_main
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 TINY = """
 _base_ = '{root}/configs/cls/moganet_xt_mini.py'
 tiny_pipeline = [

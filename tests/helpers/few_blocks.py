@@ -1,9 +1,9 @@
 """Networks of the real widths with few blocks, and weights with which every part of a block counts."""
 
 import torch
-from official import fill
 from torch import nn
 
+from helpers.official import fill
 from moganet import MogaNet
 from moganet.arch import ARCHS
 
