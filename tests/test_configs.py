@@ -36,7 +36,7 @@ VARIABLES = {
 EXAMPLES = ('mini', 'own_data', 'expose/body_moganet_s')
 # Rows that differ in more than the size of the network: here, the size of the images in three pipelines.
 LONG_ROWS = ('configs/seg/upernet_moganet_xl_640.py',)
-# Of whole bodies there are no mini data; tests/mogapose/expose/test_bodies.py trains it on data of its own.
+# Of whole bodies there are no mini data; tests/mogapose/expose/body_models/test_bodies.py trains it on data of its own.
 WITHOUT_MINI_DATA = ('configs/expose/body_moganet_s.py',)
 # Images of each mini data set: two iterations need no more.
 FEW = 24

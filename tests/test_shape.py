@@ -34,7 +34,10 @@ EXCEPTIONS = {
     ('moganet/ops/triton/multi_order_kernels.py', '_walk'): 'a Triton kernel is one function',
     ('moganet/ops/triton/multi_order_kernels.py', 'convolve_dilated'): 'a Triton kernel is one function',
     ('moganet/ops/triton/multi_order_kernels.py', 'correlate'): 'a Triton kernel is one function',
-    ('tests/mogapose/expose/test_estimator.py', '*'): 'one fixture of all heads and body models serves the whole file',
+    (
+        'tests/mogapose/expose/models/test_estimator.py',
+        '*',
+    ): 'one fixture of heads and body models serves all',
     ('tests/mogapose/test_preflight.py', '*'): 'a case for each fault of a keypoint file',
 }
 

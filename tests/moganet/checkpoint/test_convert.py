@@ -12,7 +12,7 @@ from helpers.checkpoint_files import Classifier
 from moganet.checkpoint import gate_of, load_backbone, load_model, read_checkpoint, safe
 from moganet.errors import run_main
 
-TOOL = Path(__file__).parents[2] / 'tools' / 'convert_checkpoint.py'
+TOOL = Path(__file__).parents[3] / 'tools' / 'convert_checkpoint.py'
 
 
 @pytest.fixture
