@@ -20,7 +20,7 @@ from pathlib import Path
 
 import yaml
 
-CHECKOUT = Path(__file__).resolve().parents[1]
+CHECKOUT = Path(__file__).resolve().parents[2]
 COUNTS = ('Parameters', 'FLOPs')
 UNITS = {'': 1, 'K': 10**3, 'M': 10**6, 'G': 10**9}
 
