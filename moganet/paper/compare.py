@@ -13,7 +13,8 @@ from .metafile import COUNTS, UNITS, Misprint, Printed, Row, rows
 from .results import measured
 
 BLOCK = re.compile(
-    r'(?P<start><!-- table:(?P<task>\w+)(?: (?P<source>[^\n]+?))? -->\n).*?(?P<end><!-- /table -->)', re.DOTALL
+    r'(?P<start><!-- table:(?P<task>\w+)(?: (?P<source>[^\n]+?))??(?P<short> short)? -->\n).*?(?P<end><!-- /table -->)',
+    re.DOTALL,
 )
 SAME, MISPRINT, MISMATCH, NOT_MEASURED = 'same', 'misprint', 'MISMATCH', 'not measured'
 
@@ -133,8 +134,7 @@ def markdown(comparisons: Sequence[Sequence[Comparison]], folder: Path, root: Pa
     lines = [[*header, 'Source', 'Weights'], ['---', *([':---:'] * len(header)), '---']]
     for row in comparisons:
         entry = row[0].row
-        link = os.path.relpath(Path(root) / entry.config, folder)
-        cells = [f'[{entry.name}]({Path(link).as_posix()})', _size(entry.shape)]
+        cells = [_config_link(entry, folder, root), _size(entry.shape)]
         by_field = {c.field: c for c in row}
         for field in fields:
             c = by_field.get(field)
@@ -142,19 +142,37 @@ def markdown(comparisons: Sequence[Sequence[Comparison]], folder: Path, root: Pa
             cells.append(f'{c.paper.text}{note}' if c else '-')
             if field in COUNTS:
                 cells.append(_own(c))
-        weights = f'[{entry.weights_name or "file"}]({entry.weights})' if entry.weights else 'not published'
-        lines.append([*cells, ', '.join(entry.sources), weights])
+        lines.append([*cells, ', '.join(entry.sources), _weights_link(entry)])
     text = ['| ' + ' | '.join(line) + ' |' for line in lines]
     if notes:
         text += ['', *(f'{number}. {_explain(misprint)}' for misprint, number in notes.items())]
     return '\n'.join(text)
 
 
+def short_markdown(comparisons: Sequence[Sequence[Comparison]], folder: Path, root: Path) -> str:
+    """Return a table of five columns: model, counted parameters and FLOPs, the first metric as published, weights.
+
+    Args:
+        comparisons: One entry per row; all rows have the same first metric.
+        folder: Where the Markdown file lies; links to configs are relative to it.
+        root: The folder that the metafile's config paths start from.
+    """
+    metric = next(field for field in _fields(comparisons) if field not in COUNTS)
+    lines = [['Model', *COUNTS, metric, 'Weights'], ['---', ':---:', ':---:', ':---:', '---']]
+    for row in comparisons:
+        by_field = {c.field: c for c in row}
+        entry = row[0].row
+        counts = [_own(by_field[field]) for field in COUNTS]
+        lines.append([_config_link(entry, folder, root), *counts, by_field[metric].paper.text, _weights_link(entry)])
+    return '\n'.join('| ' + ' | '.join(line) + ' |' for line in lines)
+
+
 def refreshed(path: Path, root: Path) -> str:
     """The text of a Markdown file with its tables generated anew.
 
     A table stands between ``<!-- table:cls -->`` and ``<!-- /table -->``; ``<!-- table:cls README -->`` takes only
-    the rows whose Source names README. Metrics of runs on this machine do not enter.
+    the rows whose Source names README. ``short`` before ``-->`` asks for the table of five columns. Metrics of runs on
+    this machine do not enter.
 
     Raises:
         ValueError: the file has no such table, or no row has the source asked for.
@@ -165,13 +183,22 @@ def refreshed(path: Path, root: Path) -> str:
 
     def table(match: re.Match) -> str:
         comparisons = compare_task(match['task'], root, source=match['source'])
-        return f'{match["start"]}{markdown(comparisons, path.resolve().parent, root)}\n{match["end"]}'
+        write = short_markdown if match['short'] else markdown
+        return f'{match["start"]}{write(comparisons, path.resolve().parent, root)}\n{match["end"]}'
 
     return BLOCK.sub(table, text)
 
 
 def _fields(comparisons: Sequence[Sequence[Comparison]]) -> list[str]:
     return list(dict.fromkeys(c.field for row in comparisons for c in row))
+
+
+def _config_link(row: Row, folder: Path, root: Path) -> str:
+    return f'[{row.name}]({Path(os.path.relpath(Path(root) / row.config, folder)).as_posix()})'
+
+
+def _weights_link(row: Row) -> str:
+    return f'[{row.weights_name or "file"}]({row.weights})' if row.weights else 'not published'
 
 
 def _notes(comparisons: Sequence[Sequence[Comparison]]) -> dict[Misprint, int]:

@@ -135,6 +135,20 @@ def test_write_replaces_the_block_only(checkout):
     assert path.read_text() == text
 
 
+@pytest.mark.parametrize('marker', ['table:cls short', 'table:cls README short'])
+def test_write_short_gives_the_counts_the_first_metric_and_the_weights(checkout, marker):
+    path = checkout / 'README.md'
+    path.write_text(README.replace('table:cls README', marker))
+    assert tool(checkout, '--write', str(path)) == 0
+    assert path.read_text().splitlines()[1:-1] == [
+        f'<!-- {marker} -->',
+        '| Model | Parameters | FLOPs | Top 1 Accuracy | Weights |',
+        '| --- | :---: | :---: | :---: | --- |',
+        '| [moganet_xt](configs/cls/moganet_xt.py) | 2.956 M | 0.800 G | 76.5 | not published |',
+        '<!-- /table -->',
+    ]
+
+
 @pytest.mark.parametrize(
     ('text', 'message'),
     [
