@@ -8,7 +8,7 @@ from mmengine.config import Config
 from moganet.run.config import walk
 from moganet.run.preflight import datasets_of, register_check, register_layout
 
-from .body_models.files import KINDS, read_body_model
+from .body_models.files import BODY_MODELS, read_body_model
 from .data.datasets import HumanDataDataset
 from .data.human_data import HumanData
 from .evaluation.metrics import FaceScanMetric, HandMeshMetric
@@ -44,7 +44,7 @@ def check_expose(cfg: Config, dataloaders: Sequence[str]) -> None:
         if kind is not None and dataset.get('convention') != kind:
             raise ValueError(
                 f'{name}.dataset.convention is {dataset.get("convention")!r}, and the body model of the config is '
-                f'{KINDS[kind].title}: expected {kind!r}'
+                f'{BODY_MODELS[kind].title}: expected {kind!r}'
             )
 
 
@@ -65,7 +65,7 @@ def _check_body_model(cfg: Config) -> str | None:
     walk(cfg.get('model') or {}, lambda node: found.append(node) if 'path' in node and 'type' in node else None)
     for node in found:
         kind = str(node['type']).split('.')[-1].lower()
-        if kind in KINDS:
+        if kind in BODY_MODELS:
             path = Path(node['path'])
             if not (path.is_file() or path.with_suffix('.npz').is_file()):
                 read_body_model(path, kind)  # says where it comes from

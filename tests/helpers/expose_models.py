@@ -3,7 +3,7 @@
 import torch
 from mmengine.structures import BaseDataElement
 
-from mogapose.expose.mini.synthetic import FILES
+from mogapose.expose.mini.synthetic_body_models import FILES
 from mogapose.expose.registry import MODELS
 
 BACKBONE = dict(

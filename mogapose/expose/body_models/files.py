@@ -23,7 +23,7 @@ _SMPLX_PARENTS = (
 
 
 @dataclass(frozen=True)
-class Kind:
+class BodyModelFile:
     """What a file of one model holds.
 
     Args:
@@ -49,8 +49,8 @@ class Kind:
         return f'{self.title} ({self.vertices} vertices, {self.joints} joints)'
 
 
-KINDS = dict(
-    mano=Kind(
+BODY_MODELS = dict(
+    mano=BodyModelFile(
         title='MANO, right hand',
         vertices=778,
         faces=1538,
@@ -61,7 +61,7 @@ KINDS = dict(
         source='register at https://mano.is.tue.mpg.de, download "Models & Code" (mano_v1_2.zip) and take '
         'models/MANO_RIGHT.pkl',
     ),
-    flame=Kind(
+    flame=BodyModelFile(
         title='FLAME',
         vertices=5023,
         faces=9976,
@@ -71,7 +71,7 @@ KINDS = dict(
         landmarks=True,
         source='register at https://flame.is.tue.mpg.de, download "FLAME 2020" and take generic_model.pkl, renamed',
     ),
-    smplx=Kind(
+    smplx=BodyModelFile(
         title='SMPL-X',
         vertices=10475,
         faces=20908,
@@ -108,7 +108,7 @@ def read_body_model(path: str | Path, kind: str) -> dict[str, np.ndarray]:
         FileNotFoundError: Says where to get the file and where to put it.
         ValueError: Another model, another size, a missing key, NaN; one line that names the file.
     """
-    path, expected = _existing(Path(path), KINDS[kind].source), KINDS[kind]
+    path, expected = _existing(Path(path), BODY_MODELS[kind].source), BODY_MODELS[kind]
     content = _read(path)
     found = identify(content, path)
     if found != (expected.vertices, expected.joints):
@@ -137,10 +137,10 @@ def convert(source: str | Path, target: str | Path) -> str:
     if not source.is_file():
         raise FileNotFoundError(f'{source}: no such file; expected the one that was downloaded')
     found = identify(_read(source), source)
-    kinds = [name for name, kind in KINDS.items() if (kind.vertices, kind.joints) == found]
+    kinds = [name for name, kind in BODY_MODELS.items() if (kind.vertices, kind.joints) == found]
     if not kinds:
         raise ValueError(f'{source}: holds {_describe(found)}, where MANO, FLAME or SMPL-X is expected')
-    kind = KINDS[kinds[0]]
+    kind = BODY_MODELS[kinds[0]]
     arrays = read_body_model(source, kinds[0])
     target.parent.mkdir(parents=True, exist_ok=True)
     np.savez_compressed(target, **arrays, kintree_table=np.stack((kind.parents, range(kind.joints))))
@@ -155,7 +155,7 @@ def identify(content: dict[str, Any], path: Path) -> tuple[int, int]:
 
 
 def _describe(found: tuple[int, int]) -> str:
-    for kind in KINDS.values():
+    for kind in BODY_MODELS.values():
         if (kind.vertices, kind.joints) == found:
             return str(kind)
     name = _OTHERS.get(found)
@@ -182,7 +182,7 @@ def _read(path: Path) -> dict[str, Any]:
         raise ValueError(f'{path}: not a readable .npz ({error})') from None
 
 
-def _shapes(kind: Kind) -> dict[str, tuple[int | None, ...]]:
+def _shapes(kind: BodyModelFile) -> dict[str, tuple[int | None, ...]]:
     vertices, joints = kind.vertices, kind.joints
     return dict(
         v_template=(vertices, 3),
@@ -229,7 +229,7 @@ def _check_right_hand(arrays: dict[str, np.ndarray], path: Path) -> None:
         raise ValueError(f'{path}: holds a left hand, where MANO_RIGHT is expected')
 
 
-def _landmarks(content: dict[str, Any], kind: Kind, path: Path) -> dict[str, np.ndarray]:
+def _landmarks(content: dict[str, Any], kind: BodyModelFile, path: Path) -> dict[str, np.ndarray]:
     """Faces and barycentric coordinates of the landmarks, from the model's file or from the two beside it."""
     shapes = dict(
         lmk_faces_idx=(NUM_LANDMARKS,),
@@ -240,7 +240,7 @@ def _landmarks(content: dict[str, Any], kind: Kind, path: Path) -> dict[str, np.
     arrays = {}
     for file_name, keys in _EMBEDDINGS:
         file, source = path, content
-        if not all(name in content for name in keys) and kind is KINDS['flame']:
+        if not all(name in content for name in keys) and kind is BODY_MODELS['flame']:
             file = path.with_name(file_name)
             if not file.is_file():
                 raise FileNotFoundError(f'{file}: no such file; {_EMBEDDINGS_SOURCE}, and put it at {file}')

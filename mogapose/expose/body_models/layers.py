@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from ..models import conventions
 from ..registry import MODELS
-from .files import KINDS, read_body_model
+from .files import BODY_MODELS, read_body_model
 from .landmarks import contour_row, surface_points
 
 
@@ -25,13 +25,13 @@ class BodyModel(nn.Module):
         faces: (F, 3) vertex numbers, counter-clockwise seen from outside.
     """
 
-    KIND: str
+    CONVENTION: str
     POSES: dict[str, int]
 
     def __init__(self, path: str | Path, num_betas: int, num_expression: int = 0):
         super().__init__()
-        arrays = read_body_model(path, self.KIND)
-        kind = KINDS[self.KIND]
+        arrays = read_body_model(path, self.CONVENTION)
+        kind = BODY_MODELS[self.CONVENTION]
         shape_columns, expression_columns = next(c for c in kind.columns if sum(c) == arrays['shapedirs'].shape[-1])
         for name, wanted, available in (
             ('num_betas', num_betas, shape_columns),
@@ -142,7 +142,7 @@ class MANO(BodyModel):
     is absolute.
     """
 
-    KIND = 'mano'
+    CONVENTION = 'mano'
     POSES = dict(global_orient=1, right_hand_pose=15)
 
     def __init__(self, path: str | Path, num_betas: int = 10):
@@ -179,7 +179,7 @@ class FaceModel(BodyModel):
 class FLAME(FaceModel):
     """The head. Joints: 5, then the 68 points of the face."""
 
-    KIND = 'flame'
+    CONVENTION = 'flame'
     POSES = dict(global_orient=1, neck_pose=1, jaw_pose=1, leye_pose=1, reye_pose=1)
     HEAD_JOINT = 0
 
@@ -194,7 +194,7 @@ class FLAME(FaceModel):
 class SMPLX(FaceModel):
     """The whole body. Joints: 55, then 21 vertices from the nose to the finger tips, then the 68 points of the face."""
 
-    KIND = 'smplx'
+    CONVENTION = 'smplx'
     POSES = dict(
         global_orient=1, body_pose=21, jaw_pose=1, leye_pose=1, reye_pose=1, left_hand_pose=15, right_hand_pose=15
     )

@@ -18,11 +18,11 @@ from ..models.conventions import FACE3D_IN_FLAME, FLAME_SLOTS, HAND_SLOTS
 from ..models.rotation import axis_angle_to_matrix
 from . import rendered_crops
 from .render import rasterise
-from .rendered_crops import Portrait
-from .synthetic import FILES, write_body_models
+from .rendered_crops import RenderedCrop
+from .synthetic_body_models import FILES, write_body_models
 
 ROOT = 'data/mini/expose'
-BODY_MODELS = 'body_models'
+BODY_MODEL_FOLDER = 'body_models'
 NUM_IMAGES = dict(hand=dict(train=4800, val=200), face=dict(train=2400, val=60))
 SCANS = 'face_scans.npz'
 SIDE = 96  # of the pictures, in pixels
@@ -45,7 +45,7 @@ def make(root: str | Path = ROOT) -> str:
     if all((root / f'{part}_{split}.npz').is_file() for part, numbers in NUM_IMAGES.items() for split in numbers):
         return summary
     with whole_folder(root) as partial:
-        models = partial / BODY_MODELS
+        models = partial / BODY_MODEL_FOLDER
         write_body_models(models)
         photos = load_photos()
         for split in ('train', 'val'):
@@ -65,14 +65,14 @@ def _write_part(root: Path, part: str, split: str, model: BodyModel, photos: lis
     images = f'images/{part}/{split}'
     (root / images).mkdir(parents=True)
     paths, keypoints, joints, parameters, truth = [], [], [], [], []
-    for number, portrait in enumerate(take(model, photos, split, SIDE, _seeds(part, split))):
+    for number, crop in enumerate(take(model, photos, split, SIDE, _seeds(part, split))):
         paths.append(f'{images}/{number:06d}.jpg')
-        Image.fromarray(portrait.image).save(root / paths[-1], quality=92)
-        keypoints.append(portrait.keypoints)
-        joints.append(portrait.joints)
-        parameters.append(portrait.parameters)
+        Image.fromarray(crop.image).save(root / paths[-1], quality=92)
+        keypoints.append(crop.keypoints)
+        joints.append(crop.joints)
+        parameters.append(crop.parameters)
         if split == 'val':
-            truth.append(portrait.vertices if part == 'hand' else scan(model, portrait))
+            truth.append(crop.vertices if part == 'hand' else scan(model, crop))
     extra = {}
     if split == 'val' and part == 'hand':
         extra = dict(gt_vertices=np.array(truth, np.float32))
@@ -94,11 +94,11 @@ def _write_part(root: Path, part: str, split: str, model: BodyModel, photos: lis
     )
 
 
-def scan(model: FLAME, portrait: Portrait) -> tuple[np.ndarray, np.ndarray]:
+def scan(model: FLAME, crop: RenderedCrop) -> tuple[np.ndarray, np.ndarray]:
     """What a scanner before the face sees: points (N, 3), other ones than the vertices; landmarks (7, 3); mm."""
-    turn = axis_angle_to_matrix(torch.from_numpy(portrait.parameters['global_orient']))[0].numpy()
-    origin = portrait.joints[NOSE]
-    vertices, landmarks = (1000 * (points - origin) @ turn for points in (portrait.vertices, portrait.joints))
+    turn = axis_angle_to_matrix(torch.from_numpy(crop.parameters['global_orient']))[0].numpy()
+    origin = crop.joints[NOSE]
+    vertices, landmarks = (1000 * (points - origin) @ turn for points in (crop.vertices, crop.joints))
     right, left, low, high = SCAN_WINDOW
     # As a picture: y down, depth away from the scanner.
     points = np.stack(((vertices[:, 0] - right) / SCAN_STEP, (high - vertices[:, 1]) / SCAN_STEP, -vertices[:, 2]), 1)
@@ -121,7 +121,7 @@ def use(cfg: Config, root: str = ROOT) -> None:
     for name in DATALOADERS:
         split = 'train' if name == 'train_dataloader' else 'val'
         walk(cfg.get(name), lambda node: _use_dataset(node, root, split))  # noqa: B023
-    walk(cfg.model, lambda node: _use_body_model(node, Path(root, BODY_MODELS)))
+    walk(cfg.model, lambda node: _use_body_model(node, Path(root, BODY_MODEL_FOLDER)))
 
 
 def _use_dataset(node: dict, root: str, split: str) -> None:

@@ -7,12 +7,12 @@ from itertools import pairwise
 
 import numpy as np
 
-from ..body_models.files import KINDS
+from ..body_models.files import BODY_MODELS
 from ..models.conventions import SMPLX_55, SMPLX_VERTEX_JOINTS
-from .face import NUM_EXPRESSION, NUM_SHAPE
 from .hand import TIP_VERTEX, pose_blend_shapes
-from .head import EYE
-from .rings import Surface, smoothstep, with_tips_at
+from .head import NUM_EXPRESSION, NUM_SHAPE
+from .head_surface import EYE
+from .meshes import MeshBuilder, smoothstep, with_tips_at
 
 USED = 10  # blend shapes of either kind that are not zero
 HEAD_OFFSET = np.array((0, 0.30, 0.0))
@@ -129,7 +129,7 @@ class _Body:
         return place
 
 
-def _tube(tube: tuple, closed: bool) -> tuple[Surface, list[list[int]], np.ndarray, np.ndarray]:
+def _tube(tube: tuple, closed: bool) -> tuple[MeshBuilder, list[list[int]], np.ndarray, np.ndarray]:
     """A tube along its joints.
 
     Returns:
@@ -143,7 +143,7 @@ def _tube(tube: tuple, closed: bool) -> tuple[Surface, list[list[int]], np.ndarr
     sizes = np.array([joints[0][2], *(size for _, _, size in joints), joints[-1][2]])
     along = np.linspace(0, arcs[-1], rows + 2)[1:-1]
     angles = np.linspace(0, 2 * np.pi, columns, endpoint=False)[:, None]
-    surface, rings = Surface(), []
+    surface, rings = MeshBuilder(), []
     for arc in along:
         centre, further = (np.array([np.interp(at, arcs, path[:, k]) for k in range(3)]) for at in (arc, arc + 0.005))
         ahead = (further - centre) / np.linalg.norm(further - centre)
@@ -204,7 +204,7 @@ def body(hand: dict, head: dict, rng: np.random.Generator) -> dict[str, np.ndarr
     order = with_tips_at(_marked(vertices, hand_place), len(vertices))
     place = np.argsort(order)
     faces = np.concatenate(parts.faces)
-    parents = np.array(KINDS['smplx'].parents)
+    parents = np.array(BODY_MODELS['smplx'].parents)
     weights = weights[order]
     return dict(
         v_template=vertices[order],

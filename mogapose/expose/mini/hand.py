@@ -5,7 +5,7 @@ Its frame is MANO's: fingers to -x, the palm down to -y, the thumb to z; metres.
 
 import numpy as np
 
-from .rings import Surface, smoothed, smoothstep, with_tips_at
+from .meshes import MeshBuilder, smoothed, smoothstep, with_tips_at
 
 SIDES = 10  # vertices around a finger
 PALM_ROWS = 7
@@ -94,7 +94,7 @@ def _at(bones: np.ndarray, arcs: np.ndarray, arc: float) -> np.ndarray:
     return np.array([np.interp(arc, arcs, bones[:, k]) for k in range(3)])
 
 
-def _finger(surface: Surface, base: list[int], finger: str, stretch: dict, start_arc: float) -> tuple[dict, int]:
+def _finger(surface: MeshBuilder, base: list[int], finger: str, stretch: dict, start_arc: float) -> tuple[dict, int]:
     """Grow a finger on the ring ``base``. Returns the arc of each new vertex and the number of the tip."""
     bones = _bones(finger, stretch)
     first, last = np.array(RADII[finger]) * stretch['thick'] * (1, stretch['taper'])
@@ -131,7 +131,7 @@ def _finger(surface: Surface, base: list[int], finger: str, stretch: dict, start
 def _build(shape: np.ndarray) -> dict:
     """The surface of a hand and what its numbering is known by; the numbering is the same for every shape."""
     stretch = _stretch(shape)
-    surface = Surface()
+    surface = MeshBuilder()
     knuckles = np.array([_bones(finger, stretch)[0] for finger in ROW])
     start = _palm_ring(-0.12, stretch, knuckles)
     places = np.arange(WRIST_RING) * RING / WRIST_RING

@@ -1,176 +1,242 @@
-"""A head with FLAME's sizes: rings from the neck to the crown with the features of a face pushed out and in.
-
-The mouth is a slit between two rows of vertices with a pocket behind it, the eyes are two balls in their sockets. Its
-frame is FLAME's: x to the person's left, y up, z out of the face; metres, the middle between the eyes near the origin.
-"""
+"""What moves and marks the synthetic head: skinning weights, shape and expression, landmarks. See synthetic_head.py."""
 
 import numpy as np
 
-from .rings import Surface, smoothstep
+from .hand import pose_blend_shapes
+from .head_surface import COLUMNS, EYE, MOUTH_HALF, MOUTH_ROW, MOUTH_Y, ROWS, build, bump, column_angles
+from .meshes import smoothed, smoothstep
 
-COLUMNS, ROWS = 60, 70
-MOUTH_ROW, MOUTH_HALF = 24, 7  # the row of the lips' line; columns to each side of the middle
-POCKET_ROWS = 3
-EYE_RINGS, EYE_COLUMNS = 15, 24
-EYE = np.array((0.0315, 0.0, 0.0525))
-EYE_RADIUS = 0.0135
-MOUTH_Y = -0.072
-
-# Outline of the head: row, then y and z in front, x and y at the side, y and z behind.
-PROFILE = np.array(
-    (
-        (0, -0.185, 0.040, 0.064, -0.185, -0.185, -0.075),
-        (5, -0.155, 0.036, 0.058, -0.160, -0.160, -0.076),
-        (9, -0.128, 0.040, 0.057, -0.136, -0.140, -0.080),
-        (13, -0.117, 0.062, 0.061, -0.116, -0.125, -0.086),
-        (16, -0.112, 0.078, 0.064, -0.100, -0.112, -0.092),
-        (19, -0.100, 0.084, 0.067, -0.086, -0.096, -0.098),
-        (22, -0.082, 0.083, 0.069, -0.072, -0.080, -0.104),
-        (24, -0.072, 0.085, 0.070, -0.062, -0.068, -0.107),
-        (26, -0.062, 0.085, 0.071, -0.052, -0.056, -0.110),
-        (30, -0.044, 0.084, 0.072, -0.036, -0.036, -0.114),
-        (38, -0.010, 0.082, 0.074, -0.006, 0.000, -0.118),
-        (44, 0.014, 0.082, 0.075, 0.018, 0.030, -0.119),
-        (50, 0.038, 0.083, 0.075, 0.040, 0.056, -0.115),
-        (56, 0.064, 0.076, 0.072, 0.064, 0.080, -0.102),
-        (62, 0.090, 0.056, 0.060, 0.090, 0.101, -0.076),
-        (67, 0.107, 0.028, 0.038, 0.109, 0.112, -0.044),
-        (70, 0.114, -0.008, 0.000, 0.114, 0.114, -0.008),
-    )
-)
-MIDDLE_Z = np.array(((0, -0.020), (10, -0.018), (24, -0.010), (44, -0.012), (70, -0.008)))
+NUM_SHAPE, NUM_EXPRESSION = 300, 100
+# Beyond these the columns are zero: nobody uses them, and the file stays small.
+USED_SHAPE, USED_EXPRESSION = 100, 50
 
 
-def column_angles() -> np.ndarray:
-    """Angles (60,) of the columns, 0 in front and positive to the person's left, closer in front than behind."""
-    turn = np.linspace(-np.pi, np.pi, COLUMNS, endpoint=False)
-    return turn - 0.62 * np.sin(turn)
+class Head:
+    """The synthetic head with everything that a FLAME file holds.
 
-
-def _smooth_table(rows: np.ndarray, table: np.ndarray) -> np.ndarray:
-    """Columns of a table of rows at other rows, without corners."""
-    fine = np.linspace(rows[0] - 2, rows[-1] + 2, 60 * 8)
-    values = np.stack([np.interp(fine, table[:, 0], column) for column in table[:, 1:].T], 1)
-    kernel = np.hanning(23)
-    kernel /= kernel.sum()
-    padded = np.pad(values, ((11, 11), (0, 0)), mode='edge')
-    values = np.stack([np.convolve(column, kernel, 'valid') for column in padded.T], 1)
-    return np.stack([np.interp(rows, fine, column) for column in values.T], 1)
-
-
-def _skin(rows: np.ndarray) -> np.ndarray:
-    """Vertices (rows, 60, 3) of the bare skull."""
-    front_y, front_z, side_x, side_y, back_y, back_z = _smooth_table(rows, PROFILE).T[:, :, None]
-    middle = np.interp(rows, MIDDLE_Z[:, 0], MIDDLE_Z[:, 1])[:, None]
-    angle = column_angles()[None]
-    cos, sin = np.cos(angle), np.sin(angle)
-    # The forehead is squarer than an ellipse, the chin more pointed.
-    power = np.interp(rows, (10, 17, 24, 40), (2.0, 1.62, 1.85, 2.25))[:, None]
-    power = np.where(cos > 0, power, 2.1)
-    size = (np.abs(cos) ** power + np.abs(sin) ** power) ** (-1 / power)
-    x = side_x * sin * size
-    z = middle + np.where(cos > 0, front_z - middle, middle - back_z) * cos * size
-    ahead, behind = np.clip(cos, 0, 1) ** 1.5, np.clip(-cos, 0, 1) ** 1.5
-    y = side_y + (front_y - side_y) * ahead + (back_y - side_y) * behind
-    return np.stack((x, y, z), -1)
-
-
-def bump(points: np.ndarray, x: float, y: float, wide: float, high: float, both: bool = True) -> np.ndarray:
-    """A smooth hill over the front of the face, on both sides of the middle."""
-    across = np.abs(points[..., 0]) if both else points[..., 0]
-    hill = np.exp(-(((across - x) / wide) ** 2) - ((points[..., 1] - y) / high) ** 2)
-    return hill * smoothstep(points[..., 2] / 0.04)
-
-
-def _features(points: np.ndarray) -> np.ndarray:
-    """The same vertices with nose, brows, sockets, cheeks, lips, chin and ears."""
-    out = np.zeros_like(points)
-    x, y, z = points[..., 0], points[..., 1], points[..., 2]
-    front = smoothstep(z / 0.04)
-    # The nose: a ridge that rises from between the eyes to its tip and ends at once below it.
-    along = (0.010 - y) / 0.055
-    height = 0.027 * np.clip(along, 0, 1) ** 1.1 * (1 - smoothstep((along - 0.88) / 0.30))
-    width = 0.0060 + 0.0055 * np.clip(along, 0, 1)
-    out[..., 2] += front * height * np.exp(-((np.abs(x) / width) ** 2))
-    out[..., 2] += 0.006 * bump(points, 0.0125, -0.041, 0.006, 0.007)
-    sockets = bump(points, EYE[0], EYE[1], 0.020, 0.014)
-    opening = bump(points, EYE[0], EYE[1] - 0.001, 0.0155, 0.0078)
-    out[..., 2] += -0.011 * sockets - 0.012 * opening
-    out[..., 2] += 0.005 * bump(points, 0.030, 0.024, 0.024, 0.009) + 0.003 * bump(points, 0, 0.022, 0.02, 0.012)
-    out[..., 2] += 0.005 * bump(points, 0.042, -0.030, 0.018, 0.016)
-    upper, lower = bump(points, 0, MOUTH_Y + 0.0065, 0.017, 0.0055), bump(points, 0, MOUTH_Y - 0.0075, 0.016, 0.0065)
-    out[..., 2] += 0.0060 * upper + 0.0065 * lower - 0.002 * bump(points, 0, MOUTH_Y, 0.022, 0.0022)
-    out[..., 2] += -0.003 * bump(points, 0, -0.088, 0.018, 0.005) + 0.007 * bump(points, 0, -0.104, 0.016, 0.010)
-    ear = np.exp(-(((z + 0.012) / 0.011) ** 2) - ((y + 0.012) / 0.026) ** 2) * smoothstep((np.abs(x) - 0.05) / 0.02)
-    out[..., 0] += np.sign(x) * 0.014 * ear
-    out[..., 2] -= 0.010 * ear
-    return points + out
-
-
-def _ball(surface: Surface, centre: np.ndarray) -> list[int]:
-    """An eye: a ball whose poles lie in front and behind."""
-    polar = np.linspace(0, np.pi, EYE_RINGS + 2)[1:-1]
-    around = np.linspace(0, 2 * np.pi, EYE_COLUMNS, endpoint=False)
-    first, ring = surface.size, None
-    for angle in polar[::-1]:
-        flat = np.stack((np.cos(around), np.sin(around), np.zeros(EYE_COLUMNS)), 1) * np.sin(angle)
-        new = surface.add(centre + EYE_RADIUS * (flat + (0, 0, np.cos(angle))))
-        if ring is None:
-            back = surface.add(centre - (0, 0, EYE_RADIUS))[0]
-            surface.close(new[::-1], back)
-        else:
-            surface.bridge(ring, new)
-        ring = new
-    surface.close(ring, surface.add(centre + (0, 0, EYE_RADIUS))[0])
-    return list(range(first, surface.size))
-
-
-def build() -> dict:
-    """The surface with what its numbering is known by.
-
-    Returns:
-        ``surface``; ``grid`` (70, 60) vertex numbers of the skin, row ``MOUTH_ROW`` being the lower lip; ``upper``, the
-        upper lip between the corners; ``rim``, both lips; ``pocket`` (3, 28), the inside of the mouth behind the rim,
-        and ``end`` of it; ``crown``; ``eyes``, left and right.
+    Args:
+        rng: Of the shapes and expressions beyond the named ones, and of the corrections of poses.
     """
-    surface = Surface()
-    points = _features(_skin(np.arange(ROWS)))
-    grid = [surface.add(row) for row in points]
-    middle = COLUMNS // 2
-    slit = range(middle - MOUTH_HALF, middle + MOUTH_HALF + 1)
-    upper_row = list(grid[MOUTH_ROW])
-    for column in slit[1:-1]:
-        upper_row[column] = surface.add(points[MOUTH_ROW, column])[0]
-    for row in range(ROWS - 1):
-        surface.bridge(upper_row if row == MOUTH_ROW else grid[row], grid[row + 1])
-    crown = surface.add(_skin(np.array([ROWS]))[0, 0])[0]
-    surface.close(grid[-1], crown)
-    upper = [upper_row[column] for column in slit[1:-1]]
-    rim = [*(grid[MOUTH_ROW][column] for column in slit), *upper[::-1]]
-    pocket, end = _pocket(surface, rim, upper)
-    return dict(
-        surface=surface,
-        grid=np.array(grid),
-        upper=upper,
-        rim=rim,
-        pocket=np.array(pocket),
-        end=end,
-        crown=crown,
-        eyes=[_ball(surface, EYE), _ball(surface, EYE * (-1, 1, 1))],
-    )
+
+    def __init__(self, rng: np.random.Generator):
+        parts = build()
+        self.grid, self.rim, self.pocket, self.end = parts['grid'], parts['rim'], parts['pocket'], parts['end']
+        self.upper, self.crown, self.eyes = parts['upper'], parts['crown'], parts['eyes']
+        self.faces = parts['surface'].faces
+        raw = parts['surface'].vertices
+        stay = [*self.rim, *self.eyes[0], *self.eyes[1], *self.grid[0]]
+        self.vertices = smoothed(raw, self.faces, 1, fixed=stay)
+        self.skin = np.array([*self.grid.ravel(), *self.upper, self.crown])
+        self.rng = rng
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """The arrays of a FLAME file, landmarks included."""
+        weights = self._weights()
+        parents = np.array((0, 0, 1, 1, 1))
+        shapedirs = np.zeros((len(self.vertices), 3, NUM_SHAPE + NUM_EXPRESSION))
+        shapedirs[..., :USED_SHAPE] = np.stack(self._shapes(), -1)
+        shapedirs[..., NUM_SHAPE : NUM_SHAPE + USED_EXPRESSION] = np.stack(self._expressions(), -1)
+        faces_idx, bary = self._landmarks()
+        contour_faces, contour_bary = self._contour()
+        return dict(
+            v_template=self.vertices,
+            shapedirs=shapedirs,
+            posedirs=pose_blend_shapes(weights, parents, self.rng),
+            J_regressor=self._regressor(),
+            weights=weights,
+            kintree_table=np.stack((np.array((2**32 - 1, 0, 1, 1, 1)), np.arange(5))),
+            f=self.faces,
+            lmk_faces_idx=faces_idx,
+            lmk_bary_coords=bary,
+            dynamic_lmk_faces_idx=contour_faces,
+            dynamic_lmk_bary_coords=contour_bary,
+        )
+
+    def _weights(self) -> np.ndarray:
+        """(V, 5) skinning weights."""
+        jaw = np.zeros(len(self.vertices))
+        rows, columns = np.mgrid[:ROWS, :COLUMNS]
+        angle = np.abs(column_angles())[None]
+        points = self.vertices[self.grid]
+        corner = COLUMNS // 2 + MOUTH_HALF
+        below = points[MOUTH_ROW, :, 1][None] - points[..., 1]
+        beside = np.clip(np.abs(points[..., 0]) - points[MOUTH_ROW, corner, 0], 0, None)
+        # A hard edge between the lips, softer and softer towards the ears.
+        band = 0.004 + 0.45 * beside
+        opened = np.where(
+            np.abs(columns - COLUMNS // 2) < MOUTH_HALF, rows <= MOUTH_ROW, smoothstep(below / band / 2 + 0.5)
+        )
+        opened = opened * smoothstep((rows - 8) / 7) * (1 - smoothstep((angle - 0.75) / 0.85))
+        jaw[self.grid] = opened
+        jaw[self.upper] = 0
+        jaw = smoothed(jaw[:, None], self.faces, 2, fixed=self.rim)[:, 0]
+        self._follow_rim(jaw[:, None], 0.5)
+        jaw[self.end] = 0.5
+        above = np.ones(len(self.vertices))
+        above[self.grid] = smoothstep((rows - 2) / 10)
+        weights = np.stack((1 - above, above * (1 - jaw), above * jaw, np.zeros_like(jaw), np.zeros_like(jaw)), 1)
+        for joint, eye in zip((3, 4), self.eyes, strict=True):
+            weights[eye] = np.eye(5)[joint]
+        return weights
+
+    def _regressor(self) -> np.ndarray:
+        """(5, V): root and neck are the middles of rings, the jaw lies between the ears, the eyes in the balls."""
+        regressor = np.zeros((5, len(self.vertices)))
+        regressor[0, self.grid[3]] = regressor[1, self.grid[9]] = 1
+        ears = [int(np.abs(column_angles() - side * 1.25).argmin()) for side in (-1, 1)]
+        regressor[2, self.grid[28:33][:, ears]] = 1
+        for joint, eye in zip((3, 4), self.eyes, strict=True):
+            regressor[joint, eye] = 1
+        return regressor / regressor.sum(1, keepdims=True)
+
+    def _follow_rim(self, values: np.ndarray, at_end: float | np.ndarray = 0.0) -> None:
+        """Inside the mouth, per-vertex values (V, C) go over from those of the lips to ``at_end``. In place."""
+        for step, ring in enumerate(self.pocket, start=1):
+            depth = step / (len(self.pocket) + 1)
+            values[ring] = (1 - depth) * values[self.rim] + depth * at_end
+
+    def _field(self, displacement: np.ndarray, rigid_eyes: bool) -> np.ndarray:
+        """A displacement (V, 3) that moves the eyes as wholes or not at all, and the mouth's inside with the lips."""
+        result = displacement.copy()
+        for eye in self.eyes:
+            result[eye] = displacement[eye].mean(0) if rigid_eyes else 0
+        middle = result[self.rim].mean(0)
+        self._follow_rim(result, middle)
+        result[self.end] = middle
+        return result
+
+    def _shapes(self) -> list[np.ndarray]:
+        """Shape, per standard deviation: size, proportions, then features, then unnamed ripples that get smaller."""
+        p = self.vertices
+        lower = smoothstep((0.02 - p[:, 1]) / 0.12)
+        neck = smoothstep((p[:, 1] + 0.15) / 0.05)
+        x, y, z = np.eye(3)
+        side = np.clip(p[:, 0] / 0.012, -1, 1)
+        named = [
+            0.035 * p,
+            0.045 * p * x,
+            0.006 * np.outer(lower, -y),
+            0.05 * p * z,
+            0.07 * np.outer(p[:, 0] * lower * neck, x),
+            0.0045 * np.outer(bump(p, 0, -0.035, 0.012, 0.018), z),
+            0.0025 * np.outer(side * bump(p, 0.011, -0.038, 0.010, 0.012), x),
+            0.0025 * np.outer(side * bump(p, EYE[0], 0, 0.024, 0.02), x),
+            0.0035 * np.outer(bump(p, 0.025, 0.024, 0.03, 0.012), z),
+            0.0040 * np.outer(bump(p, 0.042, -0.03, 0.022, 0.02), z),
+            0.0050 * np.outer(bump(p, 0, -0.108, 0.025, 0.016), z),
+            0.0030 * np.outer(side * bump(p, 0.022, MOUTH_Y, 0.016, 0.014), x),
+            0.0025 * np.outer(bump(p, 0, MOUTH_Y, 0.022, 0.012), z),
+            0.0030 * np.outer(bump(p, 0, -0.04, 0.02, 0.016), -y),
+        ]
+        ripples = [self._ripple(0.0020 * 4 / (4 + k)) for k in range(USED_SHAPE - len(named))]
+        return [self._field(field, rigid_eyes=True) for field in named + ripples]
+
+    def _expressions(self) -> list[np.ndarray]:
+        """Expressions, per standard deviation: lips, corners of the mouth, brows, cheeks, nose, then ripples."""
+        p = self.vertices
+        x, y, z = np.eye(3)
+        side = np.clip(p[:, 0] / 0.012, -1, 1)
+        lower = np.zeros(len(p))
+        lower[self.grid[: MOUTH_ROW + 1]] = 1
+        upper = 1 - lower
+        # The corners belong to both lips.
+        lower[[self.rim[0], self.rim[2 * MOUTH_HALF]]] = upper[[self.rim[0], self.rim[2 * MOUTH_HALF]]] = 0
+        lips, corners = bump(p, 0, MOUTH_Y, 0.022, 0.018), bump(p, 0.024, MOUTH_Y, 0.014, 0.014)
+        left = bump(p, 0.024, MOUTH_Y, 0.014, 0.014, both=False)
+        brows, inner = bump(p, 0.03, 0.026, 0.026, 0.014), bump(p, 0.014, 0.024, 0.012, 0.012)
+        cheeks = bump(p, 0.042, -0.035, 0.02, 0.02)
+        named = [
+            np.outer(lips * lower, -0.0045 * y) + np.outer(lips * upper, 0.0020 * y),
+            np.outer(side * corners, 0.0040 * x)
+            + np.outer(corners, 0.0040 * y - 0.002 * z)
+            + np.outer(cheeks, 0.002 * z),
+            np.outer(brows, 0.0040 * y),
+            np.outer(inner, -0.003 * y + 0.001 * z) + np.outer(side * inner, -0.002 * x),
+            -0.12 * p * x * lips[:, None] + np.outer(lips, 0.0040 * z),
+            np.outer(cheeks, 0.0045 * z) + np.outer(side * cheeks, 0.002 * x),
+            np.outer(corners, -0.004 * y),
+            np.outer(bump(p, 0.012, -0.03, 0.012, 0.016), 0.003 * y),
+            np.outer(lips + corners, 0.003 * x),
+            np.outer(left, 0.003 * x + 0.003 * y),
+            np.outer(lips * upper, 0.003 * y + 0.001 * z),
+            np.outer(lips * lower, -0.003 * y - 0.001 * z),
+        ]
+        face = smoothstep(p[:, 2] / 0.05) * smoothstep((p[:, 1] + 0.115) / 0.03)
+        ripples = [face[:, None] * self._ripple(0.0016 * 4 / (4 + k)) for k in range(USED_EXPRESSION - len(named))]
+        return [self._field(field, rigid_eyes=False) for field in named + ripples]
+
+    def _ripple(self, amplitude: float) -> np.ndarray:
+        """A smooth random displacement (V, 3): a wave of 12 to 25 cm over the head."""
+        direction, wave = self.rng.normal(size=3), self.rng.normal(size=3)
+        wave *= 2 * np.pi / self.rng.uniform(0.12, 0.25) / np.linalg.norm(wave)
+        phase = self.rng.uniform(0, 2 * np.pi)
+        return np.outer(np.sin(self.vertices @ wave + phase), amplitude * direction / np.linalg.norm(direction))
+
+    def _locate(self, x: float, y: float) -> tuple[int, np.ndarray]:
+        """The foremost triangle of the skin at (x, y) and the point's barycentric coordinates in it."""
+        corners = self.vertices[self.faces]
+        skin = np.isin(self.faces, self.skin).all(1)
+        a, b, c = corners[:, 0, :2], corners[:, 1, :2], corners[:, 2, :2]
+        area = _cross(b - a, c - a)
+        point = np.array((x, y))
+        with np.errstate(divide='ignore', invalid='ignore'):
+            bary = np.stack(
+                (_cross(b - point, c - point), _cross(c - point, a - point), _cross(a - point, b - point)), 1
+            )
+            bary = bary / area[:, None]
+        inside = np.flatnonzero((bary >= -1e-9).all(1) & skin)
+        face = inside[(corners[inside, :, 2] * bary[inside]).sum(1).argmax()]
+        return int(face), bary[face]
+
+    def _vertex(self, vertex: int) -> tuple[int, np.ndarray]:
+        face, corner = np.argwhere(self.faces == vertex)[0]
+        return int(face), np.eye(3)[corner]
+
+    def _landmarks(self) -> tuple[np.ndarray, np.ndarray]:
+        """Faces (51,) and barycentric coordinates (51, 3), in the order of the usual 68 from the 18th on."""
+        brow = [(0.050, 0.018), (0.042, 0.025), (0.033, 0.028), (0.023, 0.027), (0.013, 0.023)]
+        eye = [(0.047, 0), (0.038, 0.007), (0.027, 0.007), (0.0165, 0), (0.027, -0.007), (0.038, -0.007)]
+        places = [(-x, y) for x, y in brow] + brow[::-1]
+        places += [(0, y) for y in (0.008, -0.008, -0.024, -0.040)]
+        places += [(x, -0.050 - 0.02 * abs(x)) for x in (-0.014, -0.007, 0, 0.007, 0.014)]
+        places += [(-x, y) for x, y in eye] + [eye[k] for k in (3, 2, 1, 0, 5, 4)]
+        found = [self._locate(x, y) for x, y in places]
+        lower, upper = self.rim[: 2 * MOUTH_HALF + 1], [self.rim[0], *self.upper, self.rim[2 * MOUTH_HALF]]
+        right, left = self._vertex(lower[0]), self._vertex(lower[-1])
+        outer = 0.010
+        found += [
+            right,
+            *(
+                self._locate(x, MOUTH_Y + h)
+                for x, h in ((-0.012, 0.8 * outer), (-0.005, outer), (0, outer), (0.005, outer), (0.012, 0.8 * outer))
+            ),
+            left,
+        ]
+        found += [
+            self._locate(x, MOUTH_Y - h)
+            for x, h in ((0.012, outer), (0.006, 1.3 * outer), (0, 1.4 * outer), (-0.006, 1.3 * outer), (-0.012, outer))
+        ]
+        steps = (MOUTH_HALF - 4, MOUTH_HALF, MOUTH_HALF + 4)
+        found += [right, *(self._vertex(upper[k]) for k in steps), left, *(self._vertex(lower[k]) for k in steps[::-1])]
+        return np.array([face for face, _ in found]), np.array([bary for _, bary in found])
+
+    def _contour(self) -> tuple[np.ndarray, np.ndarray]:
+        """Faces (79, 17) and barycentric coordinates from the right ear over the chin to the left, per turn."""
+        half = np.deg2rad((80, 72, 64, 55, 45, 34, 22, 11))
+        angles = np.concatenate((-half, (0,), half[::-1]))
+        rows = np.array((33, 30, 27, 24, 21, 19, 18, 17, 17, 17, 18, 19, 21, 24, 27, 30, 33))
+        table = np.arange(79)
+        # Rows 1 to 39 are turns towards -y, that is to the right, and the rest to the left.
+        turns = np.deg2rad(np.where(table <= 39, -table, table - 39))
+        columns = column_angles()
+        shifted = angles[None] - turns[:, None] * np.abs(angles)[None] / half[0]
+        place = np.interp(shifted, columns, np.arange(COLUMNS))
+        column = np.floor(place).astype(int)
+        share = place - column
+        # Rings of the skin are joined first, two triangles per column.
+        faces = rows[None] * 2 * COLUMNS + 2 * column
+        return faces, np.stack((1 - share, share, np.zeros_like(share)), -1)
 
 
-def _pocket(surface: Surface, rim: list[int], upper: list[int]) -> tuple[list[list[int]], int]:
-    """The inside of the mouth: rings from the lips backwards, wider than the closed lips, and its end."""
-    pocket, ring, lips = [], rim, surface.vertices[rim]
-    side = np.where(np.isin(rim, upper), 1, -1) * (1 - (lips[:, 0] / np.abs(lips[:, 0]).max()) ** 2)
-    for step in range(1, POCKET_ROWS + 1):
-        depth = step / (POCKET_ROWS + 1)
-        new = lips * (1 - 0.3 * depth, 1, 1) + (0, 0, -0.045 * depth)
-        new[:, 1] += 0.012 * np.sin(np.pi * depth) * side
-        new = surface.add(new)
-        surface.bridge(ring, new)
-        pocket, ring = [*pocket, new], new
-    end = surface.add(lips.mean(0) - (0, 0, 0.045))[0]
-    surface.close(ring, end)
-    return pocket, end
+def _cross(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    return a[..., 0] * b[..., 1] - a[..., 1] * b[..., 0]

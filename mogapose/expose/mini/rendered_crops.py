@@ -46,7 +46,7 @@ HAND = Part(distance=(0.45, 0.8), share=(0.66, 0.84), shift=0.05, framed=0)
 FACE = Part(distance=(0.8, 1.6), share=(0.78, 0.92), shift=0.03, framed=5)
 
 
-class Portrait(NamedTuple):
+class RenderedCrop(NamedTuple):
     """A square picture (S, S, 3) uint8, RGB, with key points (K, 2) in its pixels; the rest in the camera's frame.
 
     Attributes:
@@ -62,7 +62,7 @@ class Portrait(NamedTuple):
     parameters: dict[str, np.ndarray]
 
 
-def hands(model: MANO, photos: list[np.ndarray], split: str, side: int, seeds: list) -> Iterator[Portrait]:
+def hands(model: MANO, photos: list[np.ndarray], split: str, side: int, seeds: list) -> Iterator[RenderedCrop]:
     """A right hand for each seed, in a picture of ``side`` pixels."""
     randoms = [RandomState(seed) for seed in seeds]
     mean = model.hands_mean.numpy().astype(float)
@@ -70,19 +70,19 @@ def hands(model: MANO, photos: list[np.ndarray], split: str, side: int, seeds: l
     for random, chosen, vertices, joints in _posed(model, randoms, parameters):
         skin = _skin(random)
         colours = _hand_colours(model, skin)
-        yield _portrait(
+        yield _photograph(
             model, HAND, (vertices, joints, colours), chosen, background(photos, split, random), side, random
         )
 
 
-def faces(model: FLAME, photos: list[np.ndarray], split: str, side: int, seeds: list) -> Iterator[Portrait]:
+def faces(model: FLAME, photos: list[np.ndarray], split: str, side: int, seeds: list) -> Iterator[RenderedCrop]:
     """A face for each seed, in a picture of ``side`` pixels."""
     randoms = [RandomState(seed) for seed in seeds]
     parameters = [_face_parameters(model, random) for random in randoms]
     paint = _FacePaint(model)
     for random, chosen, vertices, joints in _posed(model, randoms, parameters):
         colours = paint(_skin(random), random)
-        yield _portrait(
+        yield _photograph(
             model, FACE, (vertices, joints, colours), chosen, background(photos, split, random), side, random
         )
 
@@ -146,9 +146,9 @@ def _posed(
         yield from zip(randoms[start : start + BATCH], batch, *found, strict=True)
 
 
-def _portrait(
+def _photograph(
     model: BodyModel, part: Part, body: tuple, parameters: dict, photo: np.ndarray, side: int, random: RandomState
-) -> Portrait:
+) -> RenderedCrop:
     """Place a posed body (vertices, joints, colours) before the camera and photograph it."""
     vertices, joints, colours = body
     framed = joints[part.framed :]
@@ -163,7 +163,7 @@ def _portrait(
     points = perspective(vertices, focal, centre)
     surface, opacity = render(vertices, points, model.faces.numpy(), colours, light, (side, side))
     image = composite(_square(photo, side), surface * random.uniform(0.95, 1.25), opacity)
-    return Portrait(image, perspective(joints, focal, centre)[:, :2], joints, vertices, parameters)
+    return RenderedCrop(image, perspective(joints, focal, centre)[:, :2], joints, vertices, parameters)
 
 
 def _square(photo: np.ndarray, side: int) -> np.ndarray:

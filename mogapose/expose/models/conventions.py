@@ -68,7 +68,7 @@ SLOTS = dict(mano=HAND_SLOTS, flame=FLAME_SLOTS, smplx=SMPLX_SLOTS)
 FLIP_PAIRS = dict(mano=(), flame=FLAME_FLIP_PAIRS, smplx=SMPLX_FLIP_PAIRS)
 
 # Key points whose confidence weights the loss of a pose: the fingers without the wrist, the face without the neck.
-PARTS = dict(
+JOINT_GROUPS = dict(
     mano=dict(right_hand=tuple(range(1, 21))),
     flame=dict(face=(0, *range(2, 73))),
     smplx=dict(

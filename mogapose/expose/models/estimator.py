@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from ..body_models.layers import FLAME, MANO, SMPLX
 from ..registry import MODELS
-from . import layouts
-from .conventions import PARTS
+from . import released_names
+from .conventions import JOINT_GROUPS
 from .losses import ElementwiseLoss
 from .mean_parameters import means_of_body_model
 from .rotation import axis_angle_to_matrix, weak_perspective
@@ -68,11 +68,11 @@ class SMPLXImageBodyModelEstimator(BaseModel):
         super().__init__(data_preprocessor)
         self.backbone = MODELS.build(backbone)
         self.neck = None if neck is None else MODELS.build(neck)
-        self.head = MODELS.build(layouts.ported_head(head))
+        self.head = MODELS.build(released_names.ported_head(head))
         body_model = body_model or body_model_train
         if not body_model:
             raise ValueError("body_model is missing: expected dict(type='MANO', 'FLAME' or 'SMPLX', path=...)")
-        self.body_model_cfg = layouts.ported_body_model(body_model)
+        self.body_model_cfg = released_names.ported_body_model(body_model)
         self.convention = _kind(self.body_model_cfg['type'])
         self._body_model: nn.Module | None = None
         self._check_losses(losses)
@@ -114,8 +114,8 @@ class SMPLXImageBodyModelEstimator(BaseModel):
             self.head.set_mean_poses(means_of_body_model(self.body_model))
 
     def from_released(self, state_dict: Mapping[str, Tensor]) -> tuple[Mapping[str, Tensor], str]:
-        """What ``moganet.checkpoint`` asks before it compares names: see ``layouts.from_released``."""
-        return layouts.from_released(state_dict, self.head.slices)
+        """What ``moganet.checkpoint`` asks before it compares names: see ``released_names.from_released``."""
+        return released_names.from_released(state_dict, self.head.slices)
 
     def forward(
         self, inputs: Tensor, data_samples: DataSamples | None = None, mode: str = 'tensor'
@@ -165,7 +165,7 @@ class SMPLXImageBodyModelEstimator(BaseModel):
             raise ValueError(f'inputs are {height}x{width}: expected square crops')
         found = self.head(self.extract_feat(inputs))
         with torch.autocast(inputs.device.type, enabled=False):  # labels are made rotations, too
-            return self._losses(found, _Labels(data_samples, PARTS[self.convention]), height)
+            return self._losses(found, _Labels(data_samples, JOINT_GROUPS[self.convention]), height)
 
     def _losses(self, found: dict, labels: '_Labels', side: int) -> dict[str, Tensor]:
         predictions = dict(found['pred_param'])
@@ -235,7 +235,7 @@ class _Labels:
 
 def _kind(name: str) -> str:
     """What the body model of a registered name is: 'mano', 'flame' or 'smplx'."""
-    known = {model.__name__: model.KIND for model in (MANO, FLAME, SMPLX)}
+    known = {model.__name__: model.CONVENTION for model in (MANO, FLAME, SMPLX)}
     if name not in known:
         raise ValueError(f'body_model: type={name!r}: expected {", ".join(known)}')
     return known[name]

@@ -10,7 +10,7 @@ from moganet.run.config import load_config
 from mogapose.expose import demo, mini
 from mogapose.expose.body_models.layers import MANO
 from mogapose.expose.data.datasets import HumanDataDataset
-from mogapose.expose.mini.synthetic import FILES
+from mogapose.expose.mini.synthetic_body_models import FILES
 from mogapose.expose.models.rotation import axis_angle_to_matrix, similarity_align
 
 

@@ -18,7 +18,7 @@ from mogapose.expose.data.human_data import write_human_data
 from mogapose.expose.evaluation.metrics import FaceScanMetric, HandMeshMetric
 from mogapose.expose.models import conventions, losses
 from mogapose.expose.models.estimator import SMPLXImageBodyModelEstimator
-from mogapose.expose.models.layouts import from_released
+from mogapose.expose.models.released_names import from_released
 from mogapose.expose.models.rotation import axis_angle_to_matrix, rot6d_to_matrix, weak_perspective
 from mogapose.expose.registry import MODELS
 
@@ -258,7 +258,7 @@ def test_orders_of_key_points_are_mmhuman3ds(dumped, convention):
     assert pairs == {frozenset(pair) for pair in conventions.FLIP_PAIRS[convention]}
     parts = section(dumped, f'conventions/{convention}/parts')
     assert {name: tuple(found.tolist()) for name, found in parts.items()} == {
-        name: tuple(sorted(found)) for name, found in conventions.PARTS[convention].items()
+        name: tuple(sorted(found)) for name, found in conventions.JOINT_GROUPS[convention].items()
     }
     assert dumped['conventions/face3d_in_flame'].tolist() == list(conventions.FACE3D_IN_FLAME)
 

@@ -11,7 +11,7 @@ from helpers.tool_runs import ROOT, call, run_tool
 from moganet.run.config import load_config
 from mogapose.expose.complexity import count
 from mogapose.expose.data.human_data import write_human_data
-from mogapose.expose.mini.synthetic import FILES
+from mogapose.expose.mini.synthetic_body_models import FILES
 from mogapose.expose.models.conventions import SMPLX_SLOTS
 from mogapose.expose.registry import MODELS
 

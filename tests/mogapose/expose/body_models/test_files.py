@@ -12,7 +12,7 @@ import torch
 
 from helpers.official_body_models import write_flame, write_mano
 from helpers.tool_runs import ROOT, call, run_tool
-from mogapose.expose.body_models.files import KINDS, read_body_model
+from mogapose.expose.body_models.files import BODY_MODELS, read_body_model
 from mogapose.expose.body_models.layers import FLAME, MANO, SMPLX
 
 NAMES = dict(mano='mano/MANO_RIGHT.npz', flame='flame/FLAME_NEUTRAL.npz', smplx='smplx/SMPLX_NEUTRAL.npz')
@@ -162,14 +162,14 @@ def test_a_wrong_file_is_one_line(tmp_path, arrays, change, text):
     assert re.search(text, error_of(tmp_path / 'MANO_RIGHT.npz'))
 
 
-@pytest.mark.parametrize('given', KINDS)
-@pytest.mark.parametrize('wanted', KINDS)
+@pytest.mark.parametrize('given', BODY_MODELS)
+@pytest.mark.parametrize('wanted', BODY_MODELS)
 def test_a_file_of_another_model_is_told_from_the_right_one(body_models, given, wanted):
     if given == wanted:
         read_body_model(body_models / NAMES[given], wanted)
         return
     text = error_of(body_models / NAMES[given], wanted)
-    assert f'holds {KINDS[given]}, where {KINDS[wanted]} is expected' in text
+    assert f'holds {BODY_MODELS[given]}, where {BODY_MODELS[wanted]} is expected' in text
 
 
 def test_a_file_that_is_none_is_one_line(tmp_path):

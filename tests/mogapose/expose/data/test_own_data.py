@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from helpers.tool_runs import ROOT, call, run_tool
-from mogapose.expose.mini.synthetic import FILES
+from mogapose.expose.mini.synthetic_body_models import FILES
 
 README = (ROOT / 'configs/expose/README.md').read_text()
 TINY = """

@@ -13,7 +13,7 @@ from mogapose.expose.data.datasets import HumanDataDataset
 from mogapose.expose.data.transforms import PackExPoseInputs
 from mogapose.expose.evaluation.metrics import FaceScanMetric, HandMeshMetric
 from mogapose.expose.mini import rendered_crops
-from mogapose.expose.mini.synthetic import FILES
+from mogapose.expose.mini.synthetic_body_models import FILES
 from mogapose.expose.models.conventions import FACE3D_IN_FLAME
 from mogapose.expose.models.rotation import axis_angle_to_matrix
 
@@ -276,4 +276,4 @@ def test_mini_recipes_find_what_make_writes(root, part):
     for loader, split in (('train_dataloader', 'train'), ('val_dataloader', 'val'), ('test_dataloader', 'val')):
         data = cfg[loader].dataset
         assert data.data_root == mini.ROOT and (root / data.ann_file).is_file() and split in data.ann_file
-    assert cfg.model.body_model.path == f'{mini.ROOT}/{mini.BODY_MODELS}/{FILES[CONVENTIONS[part]]}'
+    assert cfg.model.body_model.path == f'{mini.ROOT}/{mini.BODY_MODEL_FOLDER}/{FILES[CONVENTIONS[part]]}'

@@ -7,11 +7,11 @@ import torch
 from mmengine.optim import OptimWrapper
 
 from helpers.expose_models import ANGLE, L1, LOSSES, MSE, PARTS, PRIOR, SIZES, estimator, model_config, sample
-from mogapose.expose.models.conventions import PARTS as PART_POINTS
+from mogapose.expose.models.conventions import JOINT_GROUPS
 from mogapose.expose.models.rotation import matrix_to_axis_angle
 from mogapose.expose.registry import MODELS
 
-FINGERS, FACE = PART_POINTS['mano']['right_hand'], PART_POINTS['flame']['face']
+FINGERS, FACE = JOINT_GROUPS['mano']['right_hand'], JOINT_GROUPS['flame']['face']
 VERTICES = dict(hand=778, face=5023, body=10475)
 FACES = dict(hand=1538, face=9976, body=20908)
 

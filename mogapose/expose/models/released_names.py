@@ -18,9 +18,9 @@ ALIAS = re.compile(r'(.*regressor\.module\.)layer_(\d{3})(\..+)')
 INDEX = re.compile(r'(?:.*\.)?(\w+)_idxs')
 BODY_MODEL = re.compile(r'(body_model_(?:train|test))\..+')
 # Parts of the vector, where the index has another name than ours.
-PARTS = dict(shape='betas')
+RENAMED_PARTS = dict(shape='betas')
 # Its layers of body models, by ours and the names of the files in the folder that model_path names.
-BODY_MODELS = dict(
+BODY_MODEL_LAYERS = dict(
     MANOLayer=('MANO', 'MANO_RIGHT'), FLAMELayer=('FLAME', 'FLAME_NEUTRAL'), SMPLXLayer=('SMPLX', 'SMPLX_NEUTRAL')
 )
 
@@ -43,7 +43,7 @@ def from_released(state_dict: Mapping[str, Tensor], slices: Mapping[str, slice])
         elif match := BODY_MODEL.fullmatch(name):
             bodies[match[1]] = bodies.get(match[1], 0) + 1
         elif match := INDEX.fullmatch(name):
-            _check_index(name, value, slices.get(PARTS.get(match[1], match[1])))
+            _check_index(name, value, slices.get(RENAMED_PARTS.get(match[1], match[1])))
             indices += 1
         else:
             kept[name] = value
@@ -80,9 +80,9 @@ def ported_body_model(body_model: Mapping) -> dict:
     order of joints.
     """
     body_model = dict(body_model)
-    if body_model.get('type') not in BODY_MODELS:
+    if body_model.get('type') not in BODY_MODEL_LAYERS:
         return body_model
-    kind, stem = BODY_MODELS[body_model['type']]
+    kind, stem = BODY_MODEL_LAYERS[body_model['type']]
     folder = Path(body_model['model_path'])
     files = [folder / f'{stem}{suffix}' for suffix in ('.npz', '.pkl')]
     ported = dict(type=kind, path=str(next((file for file in files if file.is_file()), files[1])))

@@ -10,8 +10,8 @@ import numpy as np
 from moganet.io.files import whole_folder
 
 from .body import body
-from .face import Head
 from .hand import hand
+from .head import Head
 
 FILES = dict(mano='mano/MANO_RIGHT.npz', flame='flame/FLAME_NEUTRAL.npz', smplx='smplx/SMPLX_NEUTRAL.npz')
 # Micrometres: nobody sees less, and the files compress to half.

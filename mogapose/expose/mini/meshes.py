@@ -3,7 +3,7 @@
 import numpy as np
 
 
-class Surface:
+class MeshBuilder:
     """Vertices and triangles, added ring by ring.
 
     Rings are lists of vertex numbers; ``bridge`` and ``close`` join them so that the triangles face outwards where

@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from mogapose.expose.body_models.layers import FLAME, MANO, SMPLX
-from mogapose.expose.mini.face import Head
-from mogapose.expose.mini.synthetic import FILES, body_model_arrays, write_body_models
+from mogapose.expose.mini.head import Head
+from mogapose.expose.mini.synthetic_body_models import FILES, body_model_arrays, write_body_models
 from mogapose.expose.models import conventions
 from mogapose.expose.models.rotation import axis_angle_to_matrix
 
