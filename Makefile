@@ -10,7 +10,7 @@ SIDE_BY_SIDE := --numprocesses auto --maxprocesses 8 --dist loadfile
 FROM ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help env doctor test test-all check demo demo-det demo-seg demo-pose demo-expose demo-video mini-data parity-mmhuman3d tables benchmark clean
+.PHONY: help env doctor test test-all check demo demo-det demo-seg demo-pose demo-expose demo-video mini-data parity-mmhuman3d tables benchmark dist clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):[^#]*## */\1\t/p' Makefile | while IFS="$$(printf '\t')" read -r name text; do printf '  make %-17s %s\n' "$$name" "$$text"; done
@@ -57,6 +57,11 @@ tables: env  ## the paper's tables beside what the code measures
 
 benchmark: env  ## speed, as ratios within one run
 	$(PY) tools/benchmark.py
+
+dist: env  ## build the wheel and the source archive into dist/
+	rm -rf build dist
+	$(PY) -m pip wheel --no-deps --no-build-isolation --wheel-dir dist .
+	$(PY) -c 'from setuptools import build_meta; print("dist/" + build_meta.build_sdist("dist"))'
 
 clean:  ## remove work_dirs and caches, never data or .venv
 	rm -rf work_dirs build dist .pytest_cache .ruff_cache

@@ -4,4 +4,4 @@ from .backbone import MogaNet
 from .fusion import fuse
 
 __all__ = ['MogaNet', 'fuse']
-__version__ = '0.1.0'
+__version__ = '0.2.0'

@@ -213,9 +213,3 @@ def test_the_core_installs_as_in_the_readme():
     )
     assert done.returncode == 0, done.stderr
     assert 'Would install moganet-' in done.stdout
-
-
-def test_the_core_asks_for_torch_and_mmengine_only():
-    text = (ROOT / 'setup.py').read_text()
-    required = re.search(r'install_requires=\[(.*?)\]', text)[1]
-    assert sorted(re.findall(r"'([\w-]+)", required)) == ['onedl-mmengine', 'torch']

@@ -218,7 +218,7 @@ STEPS = (
     Step('torch', 'torch, 2.7 GB to download', install_torch, ('requirements/torch.txt',), 'torch/__init__.py'),
     Step('openmmlab', 'OpenMMLab', install_openmmlab, ('requirements/openmmlab.txt',), 'mmengine/__init__.py'),
     Step('mmcv', "mmcv's ops", run_script('tools/build_mmcv.py'), ('requirements/mmcv.txt',), 'mmcv/_ext.*.so'),
-    Step('moganet', 'this checkout', install_project, ('setup.py',), 'moganet-*.dist-info'),
+    Step('moganet', 'this checkout', install_project, ('pyproject.toml',), 'moganet-*.dist-info'),
     Step('kernels', "MogaNet's kernels for this CPU", compile_kernels, KERNELS),
     Step('doctor', 'proof that everything imports', run_script('moganet/doctor.py')),
 )
