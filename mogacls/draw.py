@@ -5,29 +5,18 @@ from pathlib import Path
 
 import matplotlib
 import numpy as np
-from matplotlib.figure import Figure
 from PIL import Image
 
+from moganet.io.figures import new_figure, save_figure
+
 GOOD, BAD, BAR = '#2a7f3f', '#c0392b', '#3b6ea5'
-
-
-def _figure(width: float, height: float) -> Figure:
-    # A figure of its own, without pyplot: no window, no global state.
-    return Figure(figsize=(width, height), layout='constrained')
-
-
-def _save(figure: Figure, path: str | Path) -> Path:
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=110)
-    return path
 
 
 def draw_top5(image: str | Path, scores: Sequence[float], classes: Sequence[str], path: str | Path) -> Path:
     """The image and, beside it, bars of its five likeliest classes. ``scores`` are probabilities, one per class."""
     scores = np.asarray(scores)
     top = np.argsort(-scores)[:5]
-    figure = _figure(8, 3.4)
+    figure = new_figure(8, 3.4)
     picture, bars = figure.subplots(1, 2, width_ratios=(1, 1.3))
     with Image.open(image) as file:
         picture.imshow(np.asarray(file.convert('RGB')), interpolation='nearest')
@@ -42,7 +31,7 @@ def draw_top5(image: str | Path, scores: Sequence[float], classes: Sequence[str]
     bars.set_xlabel('probability')
     for side in ('top', 'right'):
         bars.spines[side].set_visible(False)
-    return _save(figure, path)
+    return save_figure(figure, path)
 
 
 def draw_grid(
@@ -56,7 +45,7 @@ def draw_grid(
 ) -> Path:
     """Images in a grid, each titled with the predicted class and its probability; wrong ones are red and say both."""
     rows = -(-len(images) // columns)
-    figure = _figure(columns * 1.3, rows * 1.6)
+    figure = new_figure(columns * 1.3, rows * 1.6)
     cells = list(figure.subplots(rows, columns, squeeze=False).flat)
     for cell in cells:
         cell.set_axis_off()
@@ -66,7 +55,7 @@ def draw_grid(
         right = guess == true
         title = f'{classes[guess]}  {score:.0%}' if right else f'{classes[guess]}, is {classes[true]}  {score:.0%}'
         cell.set_title(title, fontsize=9, color=GOOD if right else BAD)
-    return _save(figure, path)
+    return save_figure(figure, path)
 
 
 def draw_confusion(matrix: np.ndarray, classes: Sequence[str], path: str | Path) -> Path:
@@ -79,7 +68,7 @@ def draw_confusion(matrix: np.ndarray, classes: Sequence[str], path: str | Path)
     """
     matrix = np.asarray(matrix)
     side = max(4.0, 0.5 * len(classes) + 1.2)
-    figure = _figure(side, side)
+    figure = new_figure(side, side)
     axes = figure.subplots()
     shares = matrix / np.maximum(matrix.sum(1, keepdims=True), 1)
     axes.imshow(shares, cmap=matplotlib.colormaps['Blues'], vmin=0, vmax=1)
@@ -93,4 +82,4 @@ def draw_confusion(matrix: np.ndarray, classes: Sequence[str], path: str | Path)
             axes.text(column, row, str(int(value)), ha='center', va='center', color=color, fontsize=9)
     right = np.trace(matrix)
     axes.set_title(f'{right:.0f} of {matrix.sum():.0f} right ({right / max(matrix.sum(), 1):.1%})', fontsize=10)
-    return _save(figure, path)
+    return save_figure(figure, path)

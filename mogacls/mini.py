@@ -5,7 +5,7 @@ from pathlib import Path
 from mmengine.config import Config
 from PIL import Image
 
-from moganet.io.files import whole_folder
+from moganet.io.files import atomic_directory
 from moganet.mini.digits import NUM_CLASSES, NUM_TRAIN, NUM_VAL, load_scans
 from moganet.run.config import DATALOADERS, walk
 
@@ -21,7 +21,7 @@ def make(root: str | Path = ROOT) -> str:
     summary = f'{root}: {NUM_TRAIN} train and {NUM_VAL} val scans of handwritten digits, {NUM_CLASSES} classes'
     if len(list(root.glob('*/*/*.png'))) == NUM_TRAIN + NUM_VAL:
         return summary
-    with whole_folder(root) as partial:
+    with atomic_directory(root) as partial:
         for split, scans in load_scans().items():
             for pixels, label, index in zip(*scans, strict=True):
                 folder = partial / split / str(label)

@@ -7,7 +7,7 @@ import numpy as np
 from mmengine.config import Config
 from PIL import Image
 
-from moganet.io.files import whole_folder
+from moganet.io.files import atomic_directory
 from moganet.mini.scenes import Scene, generate
 from moganet.run.config import DATALOADERS, EVALUATORS, walk
 from moganet.run.smoke import smaller
@@ -32,7 +32,7 @@ def make(root: str | Path = ROOT) -> str:
     summary = f'{root}: {counts} photographs with scanned digits, {len(CLASSES)} classes'
     if all(_annotations(root, split).is_file() for split in NUM_IMAGES):
         return summary
-    with whole_folder(root) as partial:
+    with atomic_directory(root) as partial:
         for split in NUM_IMAGES:
             _write_split(partial, split)
     return summary

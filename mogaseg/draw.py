@@ -4,8 +4,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from matplotlib.figure import Figure
+from matplotlib.axes import Axes
 from matplotlib.patches import Patch
+
+from moganet.io.figures import new_figure, save_figure
 
 Colours = Sequence[Sequence[int]]
 OPACITY = 0.8
@@ -39,12 +41,12 @@ def draw_labels(
     """Write an image and, beside it, its labels with the names and shares of the classes in it."""
     found = shares(labels, classes)[:MAX_NAMED]
     height = max(3.0, 5 * image.shape[0] / image.shape[1])
-    figure = _figure(13, height)
+    figure = new_figure(13, height)
     for axes, picture in zip(figure.subplots(1, 2), (image, overlay(image, labels, palette)), strict=True):
         _show(axes, picture)
     names = [(f'{classes[label]}  {_percent(share)}', palette[label]) for label, share in found]
     figure.legend(handles=_patches(names), loc='outside right center', frameon=False, fontsize=11)
-    return _save(figure, path)
+    return save_figure(figure, path)
 
 
 def draw_comparison(
@@ -62,7 +64,7 @@ def draw_comparison(
         path: Where the picture goes.
     """
     rows = -(-len(triples) // 2)
-    figure = _figure(15, 2.6 * rows + 0.8)
+    figure = new_figure(15, 2.6 * rows + 0.8)
     cells = figure.subplots(rows, 7, squeeze=False, width_ratios=(1, 1, 1, 0.1, 1, 1, 1))  # a gap in the middle
     for axes in cells.flat:
         axes.set_axis_off()
@@ -83,7 +85,7 @@ def draw_comparison(
         columnspacing=1.2,
         handlelength=1.4,
     )
-    return _save(figure, path)
+    return save_figure(figure, path)
 
 
 def in_words(labels: np.ndarray, classes: Sequence[str]) -> str:
@@ -102,18 +104,6 @@ def _patches(entries: Sequence[tuple[str, Sequence[int]]]) -> list[Patch]:
     ]
 
 
-def _figure(width: float, height: float) -> Figure:
-    # A figure of its own, without pyplot: no window, no global state.
-    return Figure(figsize=(width, height), layout='constrained')
-
-
-def _show(axes, picture: np.ndarray) -> None:
+def _show(axes: Axes, picture: np.ndarray) -> None:
     axes.imshow(picture)
     axes.set_axis_off()
-
-
-def _save(figure: Figure, path: str | Path) -> Path:
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=110)
-    return path

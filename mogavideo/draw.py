@@ -5,9 +5,9 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from matplotlib.figure import Figure
 from PIL import Image, ImageDraw, ImageFont
 
+from moganet.io.figures import new_figure, save_figure
 from moganet.io.images import write_image
 
 STRIP_SIDE, GIF_SIDE = 96, 192  # height of a frame in a picture, in pixels
@@ -121,7 +121,7 @@ def draw_curves(metrics: dict[str, list[float]], first: int, path: str | Path) -
         path: Of the PNG.
     """
     frames = range(first, first + len(metrics['mse_per_frame']))
-    figure = Figure(figsize=(9, 3.4), layout='constrained')
+    figure = new_figure(9, 3.4)
     errors, similarities = figure.subplots(1, 2)
     errors.plot(frames, metrics['mse_copy_last_per_frame'], 'o--', color='#999999', label='last frame repeated')
     errors.plot(frames, metrics['mse_per_frame'], 'o-', color='#c0392b', label='prediction')
@@ -135,7 +135,4 @@ def draw_curves(metrics: dict[str, list[float]], first: int, path: str | Path) -
         axes.xaxis.get_major_locator().set_params(integer=True)
         for side in ('top', 'right'):
             axes.spines[side].set_visible(False)
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=110)
-    return path
+    return save_figure(figure, path)

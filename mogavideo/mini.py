@@ -7,7 +7,7 @@ import numpy as np
 from mmengine.config import Config
 from PIL import Image
 
-from moganet.io.files import whole_folder
+from moganet.io.files import atomic_directory
 from moganet.mini.digits import NUM_TRAIN, load_scans
 from moganet.run.config import DATALOADERS, walk
 
@@ -30,7 +30,7 @@ def make(root: str | Path = ROOT) -> str:
     summary = f'{root}: {NUM_TRAIN} scans of handwritten digits to make clips of, {NUM_CLIPS} clips of other scans'
     if all((root / name).is_file() for name in (IMAGES_FILE, CLIPS_FILE)):
         return summary
-    with whole_folder(root) as partial:
+    with atomic_directory(root) as partial:
         scans = load_scans()
         write_images(np.stack([enlarged(scan) for scan in scans['train'].images]), partial / IMAGES_FILE)
         others = np.stack([enlarged(scan) for scan in scans['val'].images])

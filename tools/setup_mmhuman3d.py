@@ -11,7 +11,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from moganet.io.files import whole_folder
+from moganet.io.files import atomic_directory
 
 ROOT = Path(__file__).resolve().parents[1]
 REQUIREMENTS = ROOT / 'tests/legacy_mmhuman3d/requirements.txt'
@@ -36,7 +36,7 @@ def install(folder: Path = FOLDER) -> None:
     """
     if (folder / STAMP).is_file():
         shutil.rmtree(folder)
-    with whole_folder(folder) as partial:
+    with atomic_directory(folder) as partial:
         # Not isolated: mmcv 1.6 builds with the setuptools of .venv, not with today's. No cache: its wheel has no ops.
         options = '--no-deps --no-build-isolation --no-cache-dir'.split()
         command = [sys.executable, '-m', 'pip', 'install', *options, '--target', partial, '-r', REQUIREMENTS]

@@ -10,15 +10,17 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogFormatter, StrMethodFormatter
 from matplotlib.transforms import Bbox
 
+from ..io.figures import new_figure, save_figure
 from .compare import Point
 from .growth import Growth
 
+DPI = 120
 OURS, THEIRS = '#c0392b', '#5b6b7b'
 
 
 def draw_points(points: Sequence[Point], title: str, path: str | Path) -> Path:
     """Top-1 accuracy (published) over images per second (measured), as in Figure A3 of the paper."""
-    figure = Figure(figsize=(8, 5.5), dpi=120)
+    figure = new_figure(8, 5.5, DPI, layout=None)
     figure.subplots_adjust(left=0.09, right=0.97, bottom=0.1, top=0.93)
     axes = figure.add_subplot()
     for members in _families(points):
@@ -36,7 +38,7 @@ def draw_points(points: Sequence[Point], title: str, path: str | Path) -> Path:
     axes.grid(True, which='both', color='#e6e6e6', linewidth=0.6)
     axes.margins(x=0.16, y=0.08)
     label(figure, axes, points)
-    return _save(figure, path)
+    return save_figure(figure, path)
 
 
 def label(figure: Figure, axes: Axes, points: Sequence[Point]) -> None:
@@ -76,7 +78,7 @@ def _family(point: Point) -> str:
 
 def draw_growth(points: Sequence[Growth], title: str, path: str | Path) -> Path:
     """Time and memory over the pixels of a batch, both logarithmic; grey lines grow in proportion to the pixels."""
-    figure = Figure(figsize=(10, 4.8), dpi=120, layout='constrained')
+    figure = new_figure(10, 4.8, DPI)
     for axes, key, label in zip(figure.subplots(1, 2), ('ms', 'mib'), ('milliseconds', 'MiB at the peak'), strict=True):
         for series, members in groupby(points, lambda p: p.series):
             members = sorted(members, key=lambda p: p.pixels)
@@ -91,11 +93,4 @@ def draw_growth(points: Sequence[Growth], title: str, path: str | Path) -> Path:
         axes.grid(True, which='both', color='#e6e6e6', linewidth=0.6)
         axes.legend(fontsize=8)
     figure.suptitle(f'{title}; dotted: in proportion to the pixels', fontsize=11)
-    return _save(figure, path)
-
-
-def _save(figure: Figure, path: str | Path) -> Path:
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path)
-    return path
+    return save_figure(figure, path)

@@ -14,6 +14,7 @@ from pathlib import Path
 import torch
 from mmengine.logging import print_log
 
+from ..io.files import atomic
 from .published import find_weights, weights_of_file
 
 WEIGHTS_FOLDER = 'MOGANET_WEIGHTS'
@@ -87,9 +88,8 @@ def download(url: str, path: Path, sha256: str | None = None) -> None:
         ValueError: what arrived has another checksum.
         OSError, http.client.HTTPException: no connection, an early end, a web page instead of the file.
     """
-    partial = path.with_name(f'{path.name}.{os.getpid()}.partial')
     print_log(f'downloading {url} to {path}', logger='current')
-    try:
+    with atomic(path) as partial:
         request = urllib.request.Request(url, headers={'User-Agent': 'moganet'})
         with urllib.request.urlopen(request, timeout=TIMEOUT) as response, partial.open('wb') as file:
             shutil.copyfileobj(response, file, CHUNK)
@@ -100,10 +100,7 @@ def download(url: str, path: Path, sha256: str | None = None) -> None:
         if looks_like_page(partial):
             raise OSError('a web page arrived instead of the file')
         verify(partial, sha256)
-        os.replace(partial, path)
-        print_log(f'downloaded {path.name}, {size / 1e6:.1f} MB', logger='current', level=logging.INFO)
-    finally:
-        partial.unlink(missing_ok=True)
+    print_log(f'downloaded {path.name}, {size / 1e6:.1f} MB', logger='current', level=logging.INFO)
 
 
 def looks_like_page(path: Path) -> bool:

@@ -11,6 +11,7 @@ import torch
 from mmengine.logging import print_log
 from torch import Tensor
 
+from ..io.files import atomic
 from .allowed import ALLOWED, Refused, plain
 from .fetch import looks_like_page, resolve
 
@@ -61,16 +62,8 @@ def load_checkpoint(source: str | os.PathLike, map_location: Any = 'cpu') -> dic
 
 def write_checkpoint(checkpoint: dict, path: str | os.PathLike) -> None:
     """Write a checkpoint file, whole or not at all."""
-    path = Path(path)
-    partial = path.with_name(f'{path.name}.{os.getpid()}.partial')
-    try:
-        with partial.open('wb') as file:
-            torch.save(checkpoint, file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with atomic(path) as partial, partial.open('wb') as file:  # by path, torch would store the partial file's name
+        torch.save(checkpoint, file)
 
 
 def _check_file(path: Path) -> None:

@@ -20,10 +20,19 @@ def read_image(path: str | Path) -> np.ndarray:
         ValueError: it cannot be decoded; the message names it.
     """
     require_readable(path)
+    return cv2.cvtColor(read_bgr(path), cv2.COLOR_BGR2RGB)
+
+
+def read_bgr(path: str | Path) -> np.ndarray:
+    """Return an image file as OpenCV decodes it: BGR, (H, W, 3) uint8. The loaders of training data use it.
+
+    Raises:
+        ValueError: OpenCV finds no image that it can decode.
+    """
     image = cv2.imread(str(path), cv2.IMREAD_COLOR)
     if image is None:
-        raise ValueError(f'{path} cannot be read as an image by OpenCV: save it as JPEG or PNG')
-    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+        raise ValueError(f'{path} is missing or cannot be read as an image by OpenCV: save it as JPEG or PNG')
+    return image
 
 
 def enlarge(image: np.ndarray, long_edge: int = MIN_LONG_EDGE) -> tuple[np.ndarray, float]:

@@ -11,6 +11,7 @@ from mmengine.runner import Runner
 
 from ..checkpoint import load_model
 from ..fusion import fuse
+from ..io.files import atomic
 from .tasks import task_module, task_of
 
 # Hooks that change the weights while training. A checkpoint's weights already are what such a hook made of them.
@@ -92,7 +93,6 @@ def test(runner: Runner, checkpoint: str, out: str | None = None, fused: bool = 
         runner.model = fuse(model)
     metrics = runner.test()
     if out and out.endswith('.json') and is_main_process():
-        partial = f'{out}.part'
-        Path(partial).write_text(json.dumps(metrics, indent=2, default=float) + '\n')
-        os.replace(partial, out)
+        with atomic(out) as partial:
+            partial.write_text(json.dumps(metrics, indent=2, default=float) + '\n')
     return metrics

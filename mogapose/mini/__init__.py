@@ -10,7 +10,7 @@ from numpy.random import RandomState
 from PIL import Image
 from xtcocotools import mask as run_lengths
 
-from moganet.io.files import whole_folder
+from moganet.io.files import atomic_directory
 from moganet.mini.scenes import background, load_photos
 from moganet.run.config import DATALOADERS, EVALUATORS, walk
 
@@ -53,7 +53,7 @@ def make(root: str | Path = ROOT) -> str:
     summary = f'{root}: {counts} photographs with articulated figures of {len(JOINTS)} joints'
     if all(_annotations(root, split).is_file() for split in NUM_IMAGES) and (root / DETECTIONS).is_file():
         return summary
-    with whole_folder(root) as partial:
+    with atomic_directory(root) as partial:
         photos = load_photos()
         for split in NUM_IMAGES:
             annotations = _write_split(partial, split, photos)

@@ -4,7 +4,6 @@ The parameters lie in the file as a pickled dict of arrays; it is unpickled by a
 """
 
 import functools
-import os
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from moganet.checkpoint.allowed import Refused
+from moganet.io.files import atomic
 
 from ..body_models.pickles import as_array, read_npy_dtype, unpickle
 from ..models.conventions import NUM_HUMAN_DATA
@@ -252,10 +252,5 @@ def _shaped(path: Path, key: str, values: np.ndarray, shape: tuple) -> np.ndarra
 def write_npz(path: Path, content: dict[str, Any]) -> None:
     """A compressed ``.npz``, whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f'{path.name}.{os.getpid()}.partial')
-    try:
-        with partial.open('wb') as file:
-            np.savez_compressed(file, **content)
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with atomic(path) as partial, partial.open('wb') as file:
+        np.savez_compressed(file, **content)

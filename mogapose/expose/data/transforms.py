@@ -11,6 +11,8 @@ import numpy as np
 import torch
 from mmengine.structures import BaseDataElement
 
+from moganet.io.images import read_bgr
+
 from ..models.conventions import FLIP_PAIRS, SMPLX_FLIP_PAIRS
 from ..registry import TRANSFORMS
 
@@ -22,24 +24,12 @@ for _left, _right in SMPLX_FLIP_PAIRS:
         _BODY_FLIP[[_left - 1, _right - 1]] = _right - 1, _left - 1
 
 
-def read_image(path: str) -> np.ndarray:
-    """An image (H, W, 3), BGR.
-
-    Raises:
-        ValueError: it is missing, or none.
-    """
-    image = cv2.imread(path, cv2.IMREAD_COLOR)
-    if image is None:
-        raise ValueError(f'{path} is missing or cannot be read as an image')
-    return image
-
-
 @TRANSFORMS.register_module()
 class LoadImageFromFile:
     """Adds ``img`` and its ``ori_shape`` (H, W)."""
 
     def __call__(self, results: dict) -> dict:
-        image = read_image(results['img_path'])
+        image = read_bgr(results['img_path'])
         return dict(results, img=image, ori_shape=image.shape[:2])
 
 

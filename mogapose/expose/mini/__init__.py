@@ -7,7 +7,7 @@ import torch
 from mmengine.config import Config
 from PIL import Image
 
-from moganet.io.files import whole_folder
+from moganet.io.files import atomic_directory
 from moganet.mini.scenes import load_photos
 from moganet.run.config import DATALOADERS, walk
 
@@ -44,7 +44,7 @@ def make(root: str | Path = ROOT) -> str:
     summary = f'{root}: {counts} of synthetic body models before photographs'
     if all((root / f'{part}_{split}.npz').is_file() for part, numbers in NUM_IMAGES.items() for split in numbers):
         return summary
-    with whole_folder(root) as partial:
+    with atomic_directory(root) as partial:
         models = partial / BODY_MODEL_FOLDER
         write_body_models(models)
         photos = load_photos()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from moganet.io.files import whole_folder
+from moganet.io.files import atomic_directory
 
 from .body import body
 from .hand import hand
@@ -32,7 +32,7 @@ def write_body_models(root: str | Path, seed: int = 0) -> str:
     summary = f'{root}: synthetic models with the sizes of MANO, FLAME and SMPL-X'
     if all((root / file).is_file() for file in FILES.values()):
         return summary
-    with whole_folder(root) as partial:
+    with atomic_directory(root) as partial:
         for name, arrays in body_model_arrays(seed).items():
             path = partial / FILES[name]
             path.parent.mkdir(parents=True, exist_ok=True)

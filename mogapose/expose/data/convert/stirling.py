@@ -5,10 +5,11 @@ from pathlib import Path
 
 import numpy as np
 
+from moganet.io.images import read_bgr
+
 from ...models.conventions import FACE3D_SLOTS
 from ..face_scans import LANDMARKS, write_scans
 from ..human_data import write_human_data
-from ..transforms import read_image
 
 QUALITIES = ('HQ', 'LQ')
 SCANS = 'stirling_scans.npz'
@@ -45,7 +46,7 @@ def convert(source: str | Path, out: str | Path) -> str:
                     continue
                 scans[subject] = read_obj(files[0]), read_landmarks(files[1])
             images.append(f'{IMAGES}/{quality}/{name}')
-            height, width = read_image(str(source / images[-1])).shape[:2]
+            height, width = read_bgr(source / images[-1]).shape[:2]
             boxes.append((0, 0, width - 1, height - 1))
             subjects.append(subject)
         if not images:
