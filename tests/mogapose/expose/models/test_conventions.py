@@ -84,8 +84,8 @@ def test_pairs_of_the_face_agree_between_flame_and_the_body():
 
 
 def test_parts_leave_out_wrist_and_neck():
-    assert len(c.JOINT_GROUPS['mano']['right_hand']) == 20 and 0 not in c.PARTS['mano']['right_hand']
-    assert len(c.JOINT_GROUPS['flame']['face']) == 72 and 1 not in c.PARTS['flame']['face']
+    assert len(c.JOINT_GROUPS['mano']['right_hand']) == 20 and 0 not in c.JOINT_GROUPS['mano']['right_hand']
+    assert len(c.JOINT_GROUPS['flame']['face']) == 72 and 1 not in c.JOINT_GROUPS['flame']['face']
     assert {SMPLX_144[i].split('_')[0] for i in c.JOINT_GROUPS['smplx']['left_hand']} == {'left'}
     face = {SMPLX_144[i] for i in c.JOINT_GROUPS['smplx']['face']}
     assert len(face) == 68 + 9 and {'head', 'jaw', 'nose', 'left_ear', 'face_0'} < face and 'neck' not in face
