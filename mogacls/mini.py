@@ -7,7 +7,7 @@ from PIL import Image
 
 from moganet.io.files import atomic_directory
 from moganet.mini.digits import NUM_CLASSES, NUM_TRAIN, NUM_VAL, load_scans
-from moganet.run.config import DATALOADERS, walk
+from moganet.run.config import DATALOADERS, dicts
 
 ROOT = 'data/mini/cls'
 
@@ -38,9 +38,6 @@ def use(cfg: Config, root: str = ROOT) -> None:
             split = 'train' if name == 'train_dataloader' else 'val'
             dataset = cfg[name].dataset
             cfg[name].dataset = dict(type='ImageFolder', data_root=root, split=split, pipeline=dataset.pipeline)
-
-    def ten_classes(node: dict) -> None:
+    for node in dicts([cfg.model, cfg.get('data_preprocessor')]):
         if 'num_classes' in node:
             node['num_classes'] = NUM_CLASSES
-
-    walk([cfg.model, cfg.get('data_preprocessor', {})], ten_classes)

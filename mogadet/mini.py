@@ -9,7 +9,7 @@ from PIL import Image
 
 from moganet.io.files import atomic_directory
 from moganet.mini.scenes import Scene, generate
-from moganet.run.config import DATALOADERS, EVALUATORS, walk
+from moganet.run.config import DATALOADERS, EVALUATORS, dicts
 from moganet.run.smoke import smaller
 
 from .polygons import polygons, run_lengths
@@ -87,10 +87,14 @@ def use(cfg: Config, root: str = ROOT) -> None:
     make(root)
     for name in DATALOADERS:
         split = 'train' if name == 'train_dataloader' else 'val'
-        walk(cfg.get(name), lambda node: _use_dataset(node, root, split))  # noqa: B023
+        for node in dicts(cfg.get(name)):
+            _use_dataset(node, root, split)
     for name in EVALUATORS:
-        walk(cfg.get(name), lambda node: _use_metric(node, root))
-    walk(cfg.model, lambda node: node.update(num_classes=len(CLASSES)) if 'num_classes' in node else None)
+        for node in dicts(cfg.get(name)):
+            _use_metric(node, root)
+    for node in dicts(cfg.model):
+        if 'num_classes' in node:
+            node['num_classes'] = len(CLASSES)
 
 
 def _use_dataset(node: dict, root: str, split: str) -> None:

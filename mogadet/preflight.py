@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 from mmdet.registry import DATASETS
 from mmengine.config import Config
 
-from moganet.run.config import walk
+from moganet.run.config import dicts
 from moganet.run.preflight import register_check, register_layout
 
 from .coco import CheckedCoco
@@ -31,10 +31,8 @@ def check_detection(cfg: Config, dataloaders: Sequence[str]) -> None:
         ValueError: another number of classes than the heads have, or none of them in a VOC folder.
     """
     for name in dataloaders:
-        found = []
-        walk(cfg.get(name) or {}, lambda node: found.append(node) if node.get('ann_file') else None)  # noqa: B023
-        for dataset in found:
-            if dataset.get('type') not in COCO_TYPES + XML_TYPES:
+        for dataset in dicts(cfg.get(name)):
+            if not dataset.get('ann_file') or dataset.get('type') not in COCO_TYPES + XML_TYPES:
                 continue
             path = Path(dataset.get('data_root') or '', dataset['ann_file'])
             layout = COCO_LAYOUT if dataset['type'] in COCO_TYPES else VOC_LAYOUT

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from mmengine.config import Config
 
-from moganet.run.config import EVALUATORS, walk
+from moganet.run.config import EVALUATORS, dicts
 from moganet.run.preflight import register_check, register_layout
 
 from .coco import CheckedCoco, is_standard
@@ -29,10 +29,8 @@ def check_pose(cfg: Config, dataloaders: Sequence[str]) -> None:
     if cfg.get('default_scope') != 'mmpose':  # of another task, whose data sets may have the same names
         return
     for name in dataloaders:
-        found = []
-        walk(cfg.get(name) or {}, lambda node: found.append(node) if node.get('ann_file') else None)  # noqa: B023
-        for dataset in found:
-            if dataset.get('type') not in COCO_TYPES:
+        for dataset in dicts(cfg.get(name)):
+            if not dataset.get('ann_file') or dataset.get('type') not in COCO_TYPES:
                 continue
             root = dataset.get('data_root')
             _require(Path(root or '', dataset['ann_file']), f'{name}.dataset.ann_file', f'expected {LAYOUT}')
@@ -43,7 +41,8 @@ def check_pose(cfg: Config, dataloaders: Sequence[str]) -> None:
             dataset['type'] = CheckedCoco.__name__
     for name in EVALUATORS:
         if name.replace('evaluator', 'dataloader') in dataloaders:
-            walk(cfg.get(name) or {}, lambda node: _require_truth(node, name))  # noqa: B023
+            for metric in dicts(cfg.get(name)):
+                _require_truth(metric, name)
 
 
 def _require(path: str | Path, key: str, hint: str) -> None:

@@ -9,7 +9,7 @@ from PIL import Image
 
 from moganet.io.files import atomic_directory
 from moganet.mini.scenes import Scene, generate
-from moganet.run.config import DATALOADERS, walk
+from moganet.run.config import DATALOADERS, dicts
 from moganet.run.smoke import smaller
 
 ROOT = 'data/mini/seg'
@@ -83,11 +83,13 @@ def use(cfg: Config, root: str = ROOT) -> None:
     make(root)
     for name in DATALOADERS:
         split = 'training' if name == 'train_dataloader' else 'validation'
-        walk(cfg.get(name), lambda node: _use_dataset(node, root, split))  # noqa: B023
-    walk(cfg.get('tta_pipeline'), _use_transform)
-    before = []
-    walk(cfg.model, lambda node: before.append(node['num_classes']) if 'num_classes' in node else None)
-    walk(cfg.model, lambda node: _use_part(node, max(before)))
+        for node in dicts(cfg.get(name)):
+            _use_dataset(node, root, split)
+    for node in dicts(cfg.get('tta_pipeline')):
+        _use_transform(node)
+    before = max(node['num_classes'] for node in dicts(cfg.model) if 'num_classes' in node)
+    for node in dicts(cfg.model):
+        _use_part(node, before)
 
 
 def _use_dataset(node: dict, root: str, split: str) -> None:

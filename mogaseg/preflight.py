@@ -9,7 +9,7 @@ from mmengine.logging import print_log
 from mmseg.datasets import BaseSegDataset
 from mmseg.registry import DATASETS, TRANSFORMS
 
-from moganet.run.config import walk
+from moganet.run.config import dicts
 from moganet.run.preflight import register_check, register_layout
 
 from .loading import CheckedImage, CheckedMap
@@ -32,10 +32,8 @@ def check_segmentation(cfg: Config, dataloaders: Sequence[str]) -> None:
         ValueError: nothing in the folders, other classes than the heads have, or maps that cannot be used.
     """
     for name in dataloaders:
-        found = []
-        walk(cfg.get(name) or {}, lambda node: found.append(node) if node.get('data_prefix') else None)  # noqa: B023
-        for dataset in found:
-            kind = DATASETS.get(dataset['type'])
+        for dataset in dicts(cfg.get(name)):
+            kind = DATASETS.get(dataset['type']) if dataset.get('data_prefix') else None
             if kind is not None and issubclass(kind, BaseSegDataset):
                 _check_dataset(cfg, f'{name}.dataset', dataset, kind)
 
@@ -141,10 +139,9 @@ def _check_pairs(name: str, dataset: BaseSegDataset, records: list[dict]) -> Non
 
 def _check_pipeline(cfg: Config, name: str, config: dict, dataset: BaseSegDataset) -> list[dict]:
     """Put the checked loading into a pipeline, in place, and return its configs: of images, of maps."""
-    ignored, steps = [255], []
-    walk(cfg.model, lambda node: ignored.append(node['ignore_index']) if 'ignore_index' in node else None)
-
-    def visit(step: dict) -> None:
+    ignored = [255, *(node['ignore_index'] for node in dicts(cfg.model) if 'ignore_index' in node)]
+    steps = []
+    for step in dicts(config.get('pipeline')):
         if step.get('type') in IMAGE_TYPES:
             step['type'] = CheckedImage.__name__
         elif step.get('type') in MAP_TYPES:
@@ -157,10 +154,8 @@ def _check_pipeline(cfg: Config, name: str, config: dict, dataset: BaseSegDatase
             classes = len(dataset.metainfo['classes'])
             step.update(type=CheckedMap.__name__, num_classes=classes, ignore_index=ignored[-1])
         else:
-            return
+            continue
         steps.append(step)
-
-    walk(config.get('pipeline') or [], visit)
     return steps
 
 

@@ -9,7 +9,7 @@ from PIL import Image
 
 from moganet.io.files import atomic_directory
 from moganet.mini.digits import NUM_TRAIN, load_scans
-from moganet.run.config import DATALOADERS, walk
+from moganet.run.config import DATALOADERS, dicts
 
 from .clips import moving
 from .datasets import CLIPS_FILE, FILES, IMAGE_MAGIC, IMAGES_FILE, IN_FRAMES, OUT_FRAMES
@@ -55,10 +55,7 @@ def write_images(images: np.ndarray, path: str | Path) -> None:
 def use(cfg: Config, root: str = ROOT) -> None:
     """Point a video config at the mini data, writing them if they are not there, in place."""
     make(root)
-
-    def point(node: dict) -> None:
-        if node.get('type') in FILES:
-            node.update(data_root=root, file=FILES[node['type']])
-
     for name in DATALOADERS:
-        walk(cfg.get(name), point)
+        for node in dicts(cfg.get(name)):
+            if node.get('type') in FILES:
+                node.update(data_root=root, file=FILES[node['type']])

@@ -16,7 +16,7 @@ from mmengine.config import Config
 from mmengine.registry import MODELS, DefaultScope
 
 from moganet.run import engine, smoke
-from moganet.run.config import CONVENTIONS, RUNNER_KEYS, load_config, walk
+from moganet.run.config import CONVENTIONS, RUNNER_KEYS, dicts, load_config
 from moganet.run.tasks import PACKAGES, task_module
 
 ROOT = Path(__file__).parents[1]
@@ -130,8 +130,7 @@ def shrink_backbone(cfg: Config) -> None:
 
 def shrink_heads(cfg: Config) -> None:
     """Let a detector look at a few boxes per image, with narrow linear layers, and narrow the heads of a segmentor."""
-
-    def narrow(node: dict) -> None:
+    for node in dicts(cfg.model):
         node.update({key: min(node[key], 20) for key in ('nms_pre', 'max_per_img') if key in node})
         if node.get('type') == 'RandomSampler':
             node['num'] = 20
@@ -141,8 +140,6 @@ def shrink_heads(cfg: Config) -> None:
             node.update(hid_S=4, hid_T=16, N_T=2)
         if node.get('type') in ('FPNHead', 'UPerHead', 'FCNHead'):
             node['channels'] = 32
-
-    walk(cfg.model, narrow)
 
 
 def test_configs_are_found():

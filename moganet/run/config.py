@@ -3,8 +3,9 @@
 import difflib
 import inspect
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from mmengine.config import Config
 from mmengine.config import utils as config_utils
@@ -106,23 +107,24 @@ def task_package(cfg: Config) -> str | None:
     return next((name for name in names if name != 'moganet'), None)
 
 
-def walk(node: object, visit: Callable[[dict], None]) -> None:
-    """Call ``visit`` on every dict in ``node``, outermost first."""
+def dicts(node: Any) -> Iterator[dict]:
+    """Yield every dict inside a config, list or tuple, outermost first; nothing for any other value.
+
+    The caller may change a dict as it is yielded: the walk goes on with its new values.
+    """
     if isinstance(node, dict):
-        visit(node)
+        yield node
         node = node.values()
     elif not isinstance(node, list | tuple):
         return
     for child in list(node):
-        walk(child, visit)
+        yield from dicts(child)
 
 
 def _move_data(cfg: Config, new: str) -> None:
     """Let the data sets and evaluators of ``cfg`` read from ``new`` instead of their common root."""
-    roots = set()
-    for name in DATALOADERS:
-        walk(cfg.get(name), lambda node: roots.add(node.get('data_root')))
-    roots = sorted(root for root in roots if root)
+    nodes = (node for name in DATALOADERS for node in dicts(cfg.get(name)))
+    roots = sorted({node['data_root'] for node in nodes if node.get('data_root')})
     if len(roots) != 1:
         found = ', '.join(roots) or 'none'
         raise ValueError(
@@ -130,14 +132,10 @@ def _move_data(cfg: Config, new: str) -> None:
             'set each one by itself, as in train_dataloader.dataset.data_root=...'
         )
     old = roots[0].rstrip('/')
-
-    def replace(node: dict) -> None:
+    for node in dicts([cfg.get(name) for name in (*DATALOADERS, *EVALUATORS)]):
         for key, value in node.items():
             if isinstance(value, str) and (value == old or value.startswith(old + '/')):
                 node[key] = new.rstrip('/') + value[len(old) :]
-
-    for name in (*DATALOADERS, *EVALUATORS):
-        walk(cfg.get(name), replace)
     if 'data_root' in cfg:
         cfg.data_root = new
 
@@ -172,15 +170,12 @@ def shrink(cfg: Config, iterations: int = 2) -> Config:
         )
         cfg.train_cfg.pop('dynamic_intervals', None)
         cfg.train_cfg.pop('val_begin', None)
-
-    def calm(node: dict) -> None:
+    for node in dicts(cfg._cfg_dict):
         if (node.get('init_cfg') or {}) and 'Pretrained' in str(node['init_cfg']):
             node['init_cfg'] = None
         if node.get('type') == 'PreciseBNHook':
             node['num_samples'] = batch_size * iterations
         if node.get('type') in ('LoggerHook', 'CheckpointHook'):
             node['interval'] = 1
-
-    walk(cfg._cfg_dict, calm)
     cfg.load_from = None
     return cfg

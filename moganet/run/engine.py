@@ -13,7 +13,7 @@ from mmengine.runner import Runner
 
 from ..checkpoint.runner import use_safe_loader
 from . import collate, hooks  # noqa: F401  registers
-from .config import walk
+from .config import dicts
 from .preflight import check_data
 
 AMP_TYPES = ('float16', 'bfloat16')
@@ -94,13 +94,10 @@ def adapt_to_hardware(cfg: Config) -> list[str]:
             unused = cfg.get('find_unused_parameters', False)
             cfg.model_wrapper_cfg = dict(device_ids=None, broadcast_buffers=False, find_unused_parameters=unused)
     replaced = set()
-
-    def plain_norm(node: dict) -> None:
+    for node in dicts(cfg.model):
         if node.get('type') == 'SyncBN':
             node['type'] = 'BN'
             replaced.add('BN for SyncBN')
-
-    walk(cfg.model, plain_norm)
     wrapper = cfg.get('optim_wrapper') or {}
     if wrapper.get('type') == 'AmpOptimWrapper':
         wrapper['type'] = 'OptimWrapper'

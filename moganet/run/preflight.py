@@ -9,7 +9,7 @@ from pathlib import Path
 
 from mmengine.config import Config
 
-from .config import walk
+from .config import dicts
 
 _LAYOUTS: dict[str, str] = {}
 _CHECKS: list[Callable[[Config, Sequence[str]], None]] = []
@@ -28,10 +28,7 @@ def register_check(check: Callable[[Config, Sequence[str]], None]) -> None:
 
 def datasets_of(cfg: Config, dataloaders: Sequence[str]) -> list[tuple[str, dict]]:
     """(name of the loader, config of a data set) for every data set with a root, wrapped ones too."""
-    found = []
-    for name in dataloaders:
-        walk(cfg.get(name) or {}, lambda node: found.append((name, node)) if node.get('data_root') else None)  # noqa: B023
-    return found
+    return [(name, node) for name in dataloaders for node in dicts(cfg.get(name)) if node.get('data_root')]
 
 
 def check_data(cfg: Config, dataloaders: Sequence[str]) -> None:

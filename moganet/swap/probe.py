@@ -16,7 +16,7 @@ from mmengine.config import Config
 from mmengine.registry import MODELS, DefaultScope
 from mmengine.structures import InstanceData
 
-from ..run.config import walk
+from ..run.config import dicts
 
 # A multiple of the usual strides up to 64, and enough positions for the 900 queries of the DETR family.
 SIDE = 256
@@ -76,7 +76,7 @@ def measure_backbone(settings: dict, size: tuple[int, int]) -> Maps:
         ValueError: it cannot be built or run by itself, or returns neither maps nor vectors.
     """
     settings = {key: value for key, value in settings.items() if key not in ('init_cfg', 'pretrained')}
-    walk(settings, _lighten)
+    _lighten(settings)
     in_channels = settings.get('in_channels', 3)
     shape = (1, in_channels if isinstance(in_channels, int) else 3)
     # Not every backbone can do without values. Some take one size only, which is that of ImageNet's crops.
@@ -98,8 +98,9 @@ def measure_neck(settings: dict | list, maps: Maps, size: tuple[int, int]) -> Ma
     if None in maps.strides:
         return None
     settings = copy.deepcopy(settings)
-    walk(settings, lambda node: node.pop('init_cfg', None))
-    walk(settings, _lighten)
+    for node in dicts(settings):
+        node.pop('init_cfg', None)
+    _lighten(settings)
     shapes = [
         (1, channels, *(round(side / stride) for side in size))
         for channels, stride in zip(maps.channels, maps.strides, strict=True)
@@ -132,7 +133,7 @@ def _maps(outputs: object, size: tuple[int, int]) -> Maps | None:
 def build_model(cfg: Config, path: tuple[str, ...] = ()) -> torch.nn.Module:
     """The model of ``cfg`` for evaluation, on the CPU, with random weights; of a tracker, the detector at ``path``."""
     model = copy.deepcopy(dict(cfg.model))
-    walk(model, _lighten)
+    _lighten(model)
     if cfg.get('data_preprocessor'):
         model.setdefault('data_preprocessor', cfg.data_preprocessor)
     with torch.device('cpu'):
@@ -143,13 +144,14 @@ def build_model(cfg: Config, path: tuple[str, ...] = ()) -> torch.nn.Module:
     return model
 
 
-def _lighten(node: dict) -> None:
+def _lighten(settings: dict | list) -> None:
     """Norms of one process, and few proposals: thousands take a minute on a CPU, and say nothing more."""
-    if node.get('type') in ('SyncBN', 'MMSyncBN', 'naiveSyncBN'):
-        node['type'] = 'BN'
-    for key in ('nms_pre', 'max_per_img'):
-        if isinstance(node.get(key), int):
-            node[key] = min(node[key], PROPOSALS)
+    for node in dicts(settings):
+        if node.get('type') in ('SyncBN', 'MMSyncBN', 'naiveSyncBN'):
+            node['type'] = 'BN'
+        for key in ('nms_pre', 'max_per_img'):
+            if isinstance(node.get(key), int):
+                node[key] = min(node[key], PROPOSALS)
 
 
 @torch.no_grad()

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from mmengine.config import Config
 
-from moganet.run.config import walk
+from moganet.run.config import dicts
 from moganet.run.preflight import datasets_of, register_check, register_layout
 
 from .body_models.files import BODY_MODELS, read_body_model
@@ -61,9 +61,9 @@ def _check_truth(data: HumanData, evaluator: dict | list | None) -> None:
 
 def _check_body_model(cfg: Config) -> str | None:
     """Convention of the config's body model, whose file is there."""
-    found = []
-    walk(cfg.get('model') or {}, lambda node: found.append(node) if 'path' in node and 'type' in node else None)
-    for node in found:
+    for node in dicts(cfg.get('model')):
+        if 'path' not in node or 'type' not in node:
+            continue
         kind = str(node['type']).split('.')[-1].lower()
         if kind in BODY_MODELS:
             path = Path(node['path'])

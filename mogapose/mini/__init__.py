@@ -12,7 +12,7 @@ from xtcocotools import mask as run_lengths
 
 from moganet.io.files import atomic_directory
 from moganet.mini.scenes import background, load_photos
-from moganet.run.config import DATALOADERS, EVALUATORS, walk
+from moganet.run.config import DATALOADERS, EVALUATORS, dicts
 
 from .articulated_figures import JOINTS, draw_figure
 
@@ -212,14 +212,17 @@ def use(cfg: Config, root: str = ROOT) -> None:
     make(root)
     for name in DATALOADERS:
         split = 'train' if name == 'train_dataloader' else 'val'
-        walk(cfg.get(name), lambda node: _use_dataset(node, root, split))  # noqa: B023
+        for node in dicts(cfg.get(name)):
+            _use_dataset(node, root, split)
     for name in EVALUATORS:
         metrics = cfg.get(name) or []
         for metric in metrics if isinstance(metrics, list) else [metrics]:
             if metric['type'] not in SAMPLE_METRICS:
                 metric.clear()
                 metric.update(type='CocoMetric', ann_file=str(_annotations(Path(root), 'val')))
-    walk(cfg.model, lambda node: node.update(out_channels=len(JOINTS)) if 'decoder' in node else None)
+    for node in dicts(cfg.model):
+        if 'decoder' in node:
+            node['out_channels'] = len(JOINTS)
 
 
 def _use_dataset(node: dict, root: str, split: str) -> None:

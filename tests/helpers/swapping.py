@@ -10,7 +10,7 @@ from mmengine.optim import OptimWrapper
 from mmengine.registry import MODELS
 
 from moganet.backbone import MogaNet
-from moganet.run.config import walk
+from moganet.run.config import dicts
 from moganet.swap import plan
 
 TINY = dict(embed_dims=(8, 16, 24, 32), depths=(1, 1, 1, 1), ffn_ratios=(2, 2, 2, 2))
@@ -35,8 +35,7 @@ def look_up(node: object, place: str) -> object:
 
 def build(settings: dict) -> torch.nn.Module:
     """The model for one process: fewer queries, layers, points and proposals, no padding, no weights from elsewhere."""
-
-    def shrink(node):
+    for node in dicts(settings):
         node.pop('batch_augments', None)
         if (node.get('init_cfg') or {}).get('type') == 'Pretrained':
             node.pop('init_cfg')
@@ -46,8 +45,6 @@ def build(settings: dict) -> torch.nn.Module:
         for key in ('encoder', 'decoder', 'transformer_decoder'):
             if 'num_layers' in (node.get(key) or {}):
                 node[key]['num_layers'] = 1
-
-    walk(settings, shrink)
     model = revert_sync_batchnorm(MODELS.build(settings))
     model.init_weights()
     assert isinstance(model.backbone, MogaNet)

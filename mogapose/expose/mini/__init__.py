@@ -9,7 +9,7 @@ from PIL import Image
 
 from moganet.io.files import atomic_directory
 from moganet.mini.scenes import load_photos
-from moganet.run.config import DATALOADERS, walk
+from moganet.run.config import DATALOADERS, dicts
 
 from ..body_models.layers import FLAME, MANO, BodyModel
 from ..data.face_scans import write_scans
@@ -120,8 +120,10 @@ def use(cfg: Config, root: str = ROOT) -> None:
     make(root)
     for name in DATALOADERS:
         split = 'train' if name == 'train_dataloader' else 'val'
-        walk(cfg.get(name), lambda node: _use_dataset(node, root, split))  # noqa: B023
-    walk(cfg.model, lambda node: _use_body_model(node, Path(root, BODY_MODEL_FOLDER)))
+        for node in dicts(cfg.get(name)):
+            _use_dataset(node, root, split)
+    for node in dicts(cfg.model):
+        _use_body_model(node, Path(root, BODY_MODEL_FOLDER))
 
 
 def _use_dataset(node: dict, root: str, split: str) -> None:
