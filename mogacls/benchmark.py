@@ -13,7 +13,7 @@ from mmpretrain.registry import DATASETS
 from mmpretrain.structures import DataSample
 from torch.nn import functional as F
 
-from moganet.benchmark import Result, result
+from moganet.benchmark import Result, compare_times
 from moganet.run import engine
 from moganet.run.config import load_config
 
@@ -95,7 +95,7 @@ def training_overhead(iterations: int = 4, epochs: int = 8, goal: float = 1.10) 
     hook = next(hook for hook in runner.hooks if isinstance(hook, BareLoopByTurns))
     ours, bare = ([1e3 * t / iterations for t in times[1:]] for times in (hook.runner_times, hook.bare_times))
     name = f'an iteration of tools/train.py, xtiny {SIDE}x{SIDE} batch {BATCH}'
-    return result(name, ours, 'bare PyTorch loop', bare, goal)
+    return compare_times(name, ours, 'bare PyTorch loop', bare, goal)
 
 
 def measure(rounds: int) -> list[Result]:

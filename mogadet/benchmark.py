@@ -10,7 +10,7 @@ from mmengine.hub import get_config
 from mmengine.registry import DefaultScope
 from torch import nn
 
-from moganet.benchmark import Result, result, take_turns
+from moganet.benchmark import Result, compare_times, time_interleaved
 from moganet.run.config import load_config
 
 OURS = 'MogaNet-XT'
@@ -79,10 +79,10 @@ def measure(rounds: int) -> list[Result]:
     for what, whole in (('training step', training_step), ('inference', inference)):
         calls = {name: whole(model) for name, model in models.items()}
         calls |= {f'{name} backbone': backbone_alone(m, whole is training_step) for name, m in models.items()}
-        times = take_turns(calls, rounds)
+        times = time_interleaved(calls, rounds)
         title = f'{what}, Mask R-CNN {OURS}, {HEIGHT}x{WIDTH}'
-        results += [result(title, times[OURS], name, times[name]) for name in models if name != OURS]
+        results += [compare_times(title, times[OURS], name, times[name]) for name in models if name != OURS]
         for name in models:
             share = f'{what}, backbone of Mask R-CNN {name}'
-            results.append(result(share, times[f'{name} backbone'], 'the whole detector', times[name]))
+            results.append(compare_times(share, times[f'{name} backbone'], 'the whole detector', times[name]))
     return results

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.utils.data import default_collate
 
-from moganet.benchmark import Result, result, take_turns
+from moganet.benchmark import Result, compare_times, time_interleaved
 from moganet.paper import metafile
 
 from . import mini
@@ -75,9 +75,9 @@ def loader(model: nn.Module, rounds: int) -> Result:
     """Time per clip of making clips in one process, over that of a training step."""
     mini.make()
     calls = dict(ours=loading(MovingImages(mini.ROOT), LOADED), model=training_step(model, CLIPS))
-    times = take_turns(calls, rounds)
+    times = time_interleaved(calls, rounds)
     ours, rival = ([ms / n for ms in times[name]] for name, n in (('ours', LOADED), ('model', CLIPS)))
-    return result('a clip made on the fly, one process', ours, 'training step, per clip', rival, LOADER_GOAL)
+    return compare_times('a clip made on the fly, one process', ours, 'training step, per clip', rival, LOADER_GOAL)
 
 
 def translators(rounds: int) -> list[Result]:
@@ -85,9 +85,9 @@ def translators(rounds: int) -> list[Result]:
     models = {name: SimVP(translator=name) for name in (OURS, *RIVALS)}
     results = []
     for what, call in (('training step', training_step), ('inference', inference)):
-        times = take_turns({name: call(model, CLIPS) for name, model in models.items()}, rounds)
+        times = time_interleaved({name: call(model, CLIPS) for name, model in models.items()}, rounds)
         title = f'{what}, SimVP with {OURS}, {CLIPS} clips'
-        results += [result(title, times[OURS], name, times[name], goal) for name, goal in RIVALS.items()]
+        results += [compare_times(title, times[OURS], name, times[name], goal) for name, goal in RIVALS.items()]
     return results
 
 
@@ -96,7 +96,7 @@ def throughput(rounds: int) -> list[Throughput]:
     printed = {row.name: row.numbers[FPS].text for row in metafile.rows('video') if FPS in row.numbers}
     found = []
     for name in TRANSLATORS:
-        times = take_turns({name: inference(SimVP(translator=name), CLIPS)}, rounds)[name]
+        times = time_interleaved({name: inference(SimVP(translator=name), CLIPS)}, rounds)[name]
         found.append(
             Throughput(
                 f'inference, SimVP with {name}', 1e3 * CLIPS / statistics.median(times), printed[f'simvp_{name}_mmnist']

@@ -1,5 +1,5 @@
-"""Speed and memory as ratios against named rivals, in one run on one machine."""
+"""Speed and memory as ratios against named baselines, measured in one run on one machine."""
 
-from .interleave import Result, compare, result, take_turns
+from .interleave import Result, compare_calls, compare_times, time_interleaved
 
-__all__ = ['Result', 'compare', 'result', 'take_turns']
+__all__ = ['Result', 'compare_calls', 'compare_times', 'time_interleaved']

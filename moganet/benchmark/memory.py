@@ -1,10 +1,7 @@
-"""Memory of a training step: bytes that are kept for the backward pass, and the peak of the whole step."""
+"""Memory of a training step: bytes saved for the backward pass, and the peak of the whole step."""
 
 import contextlib
 import gc
-import json
-import subprocess
-import sys
 from pathlib import Path
 
 import torch
@@ -12,45 +9,60 @@ from torch import Tensor, nn
 
 from .. import ops
 from ..backbone import MogaNet
+from .fresh_process import in_fresh_process
 from .interleave import Result
 from .workloads import training_step
 
-# Of the reference path without checkpointing: without it, and with it.
+# Upper bounds over the reference mode without activation checkpointing: without it, and with it.
 GOALS = (0.65, 0.30)
 MIB = 1 << 20
 
 
-def kept_for_backward(model: nn.Module, x: Tensor, path: str) -> int:
-    """Bytes of all storages that autograd keeps between the passes, each once, without parameters and buffers.
+def saved_for_backward(model: nn.Module, x: Tensor, mode: str) -> int:
+    """Count the bytes that autograd saves between forward and backward pass.
 
-    What checkpointing keeps does not pass by here.
+    Each storage counts once; parameters and buffers do not count. Tensors that activation checkpointing saves escape
+    the count.
+
+    Args:
+        model: The network.
+        x: The batch, (B, C, H, W).
+        mode: A mode of ``ops.use``.
     """
     own = {t.untyped_storage().data_ptr() for t in (*model.parameters(), *model.buffers())}
-    kept = {}
+    saved: dict[int, int] = {}
 
-    def keep(tensor: Tensor) -> Tensor:
+    def count(tensor: Tensor) -> Tensor:
         storage = tensor.untyped_storage()
         if storage.data_ptr() not in own:
-            kept[storage.data_ptr()] = storage.nbytes()
+            saved[storage.data_ptr()] = storage.nbytes()
         return tensor
 
-    with ops.use(path), torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+    with ops.use(mode), torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor):
         out = model(x)
     del out
-    return sum(kept.values())
+    return sum(saved.values())
 
 
-def step_peak(arch: str, side: int, batch: int, path: str, with_cp: bool, device: str, autocast: str = '') -> float:
-    """Bytes at the peak of the second training step with AdamW, over those before the model was there.
+def step_peak(arch: str, side: int, batch: int, mode: str, with_cp: bool, device: str, autocast: str = '') -> float:
+    """Measure the peak of the second training step with AdamW, in bytes above those before the model was built.
 
-    On a CPU they are pages of the process, so that it has to be a fresh one: see ``fresh_peak``. ``autocast`` names a
-    data type of torch.
+    On a CPU the bytes are pages of the process, which has to be a fresh one: see ``fresh_peak``.
+
+    Args:
+        arch: Size of MogaNet.
+        side: Height and width of the images in pixels.
+        batch: Number of images.
+        mode: A mode of ``ops.use``.
+        with_cp: Use activation checkpointing.
+        device: 'cpu' or 'cuda'.
+        autocast: Name of a data type of torch, such as 'bfloat16'; '' for float32.
     """
     before = now(device)
     x = torch.randn(batch, 3, side, side, device=device)
     model = MogaNet(arch, with_cp=with_cp).to(device).train()
     optimizer = torch.optim.AdamW(model.parameters(), fused=device == 'cuda')
-    step = training_step(model, x, path, optimizer, getattr(torch, autocast) if autocast else None)
+    step = training_step(model, x, mode, optimizer, getattr(torch, autocast) if autocast else None)
     step()
     reset_peak(device)
     step()
@@ -58,79 +70,82 @@ def step_peak(arch: str, side: int, batch: int, path: str, with_cp: bool, device
 
 
 def now(device: str) -> float:
-    """Bytes of all tensors of a GPU, or of all pages of this process."""
+    """Return the bytes of all tensors on a GPU, or of all pages of this process."""
     return torch.cuda.memory_allocated() if device == 'cuda' else _pages('VmRSS')
 
 
 def peak(device: str) -> float:
-    """The most that ``now`` has been since ``reset_peak``."""
+    """Return the maximum of ``now`` since ``reset_peak``."""
     return torch.cuda.max_memory_allocated() if device == 'cuda' else _pages('VmHWM')
 
 
 def reset_peak(device: str) -> None:
-    """Let ``peak`` start from ``now``."""
+    """Let ``peak`` start again from ``now``."""
     if device == 'cuda':
         torch.cuda.reset_peak_memory_stats()
     else:
-        with contextlib.suppress(OSError):  # some containers refuse; the peak of building the model then counts, too
+        # Some containers refuse to write here; the peak of building the model then counts too.
+        with contextlib.suppress(OSError):
             Path('/proc/self/clear_refs').write_text('5')
 
 
 def _pages(key: str) -> int:
-    """Bytes of this process' pages: VmRSS now, VmHWM at most. What getrusage says includes the parent's of a child."""
+    """Return the bytes of this process' pages: VmRSS now, VmHWM at most.
+
+    getrusage cannot be used: in a child process it includes the pages of the parent.
+    """
     line = next(line for line in Path('/proc/self/status').read_text().splitlines() if line.startswith(key))
     return int(line.split()[1]) << 10
 
 
-def in_fresh_process(function: str, **arguments: object) -> object:
-    """What ``function``, 'module:name' of this package, returns in a new interpreter with as many threads."""
-    module, name = function.split(':')
-    script = (
-        f'import json, sys, torch; torch.set_num_threads({torch.get_num_threads()}); '
-        f'from {__package__}.{module} import {name}; '
-        f'print(json.dumps({name}(**json.loads(sys.argv[1]))))'
-    )
-    done = subprocess.run([sys.executable, '-c', script, json.dumps(arguments)], capture_output=True, text=True)
-    if done.returncode:
-        raise RuntimeError(f'{function} with {arguments} ended with {done.returncode}: {done.stderr[-2000:]}')
-    return json.loads(done.stdout.splitlines()[-1])
-
-
-def fresh_peak(**arguments: object) -> float:
-    """``step_peak`` where nothing else is: in a fresh process for a CPU, in this one for a GPU."""
-    if arguments['device'] == 'cuda':
-        gc.collect()  # what other parts left would be freed in between
+def fresh_peak(arch: str, side: int, batch: int, mode: str, with_cp: bool, device: str, autocast: str = '') -> float:
+    """Return ``step_peak`` without the memory of earlier work: in a new process for a CPU, in this one for a GPU."""
+    if device == 'cuda':
+        gc.collect()  # tensors of earlier sections would be freed during the step
         torch.cuda.empty_cache()
-        return step_peak(**arguments)
-    return in_fresh_process('memory:step_peak', **arguments)
+        return step_peak(arch, side, batch, mode, with_cp, device, autocast)
+    return in_fresh_process(
+        step_peak, arch=arch, side=side, batch=batch, mode=mode, with_cp=with_cp, device=device, autocast=autocast
+    )
 
 
 def peaks(
-    arch: str, side: int, batch: int, goals: tuple = GOALS, device: str = 'cpu', autocast: str = ''
+    arch: str,
+    side: int,
+    batch: int,
+    goals: tuple[float | None, float | None] = GOALS,
+    device: str = 'cpu',
+    autocast: str = '',
 ) -> list[Result]:
-    """Ours beside the reference path: a training step's peak, without and with checkpointing."""
-    shared = dict(arch=arch, side=side, batch=batch, device=device, autocast=autocast)
-    theirs = fresh_peak(path='reference', with_cp=False, **shared)
+    """Compare the peak of a training step with the reference mode, without and with activation checkpointing.
+
+    The reference mode itself runs without activation checkpointing. See ``step_peak`` for the arguments; ``goals`` are
+    the upper bounds of the two ratios.
+    """
+
+    def measure(mode: str, with_cp: bool) -> float:
+        return fresh_peak(
+            arch=arch, side=side, batch=batch, mode=mode, with_cp=with_cp, device=device, autocast=autocast
+        )
+
+    theirs = measure('reference', with_cp=False)
     results = []
     for with_cp, goal in zip((False, True), goals, strict=True):
-        ours = fresh_peak(path='auto', with_cp=with_cp, **shared)
+        ours = measure('auto', with_cp)
         name = f'memory of a training step{", with_cp" if with_cp else ""}, {arch} {side}x{side} batch {batch}'
-        results.append(memory_result(name, ours, 'reference path, peak', theirs, goal))
+        results.append(memory_result(name, ours, 'reference mode, peak', theirs, goal))
     return results
 
 
-def kept(arch: str, side: int, batch: int) -> list[Result]:
-    """Ours beside the reference path on a CPU: what is kept for the backward pass."""
+def saved(arch: str, side: int, batch: int) -> list[Result]:
+    """Compare the bytes saved for the backward pass with the reference mode, on a CPU."""
     x = torch.randn(batch, 3, side, side)
     model = MogaNet(arch).train()
-    ours, theirs = (kept_for_backward(model, x, path) for path in ('auto', 'reference'))
-    return [
-        memory_result(
-            f'kept for the backward pass, {arch} {side}x{side} batch {batch}', ours, 'reference path', theirs, GOALS[0]
-        )
-    ]
+    ours, theirs = (saved_for_backward(model, x, mode) for mode in ('auto', 'reference'))
+    name = f'saved for the backward pass, {arch} {side}x{side} batch {batch}'
+    return [memory_result(name, ours, 'reference mode', theirs, GOALS[0])]
 
 
-def memory_result(name: str, ours: float, rival: str, theirs: float, goal: float | None) -> Result:
-    """Bytes as MiB."""
-    return Result(name, rival, ours / MIB, theirs / MIB, ours / theirs, goal, 'MiB')
+def memory_result(name: str, ours: float, baseline: str, theirs: float, goal: float | None) -> Result:
+    """Return a result in MiB from bytes."""
+    return Result(name, baseline, ours / MIB, theirs / MIB, ours / theirs, goal, 'MiB')

@@ -1,10 +1,11 @@
-"""Training end to end: how long a run waits for its data, and what its hooks take."""
+"""Training runs end to end: the shares of an iteration that wait for data and that hooks need."""
 
 import functools
 import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from typing import NamedTuple
 
 from mmengine.config import Config
 from mmengine.runner import Runner
@@ -12,20 +13,37 @@ from mmengine.runner import Runner
 from ..run import engine
 from ..run.config import keep_few, load_config
 from ..run.tasks import PACKAGES, task_module
+from .fresh_process import in_fresh_process
 from .interleave import Result
-from .memory import in_fresh_process
 
-# Shares of an iteration.
+# Upper bounds, as shares of an iteration.
 WAIT_GOAL, HOOKS_GOAL = 0.05, 0.03
-# Iterations that are not counted: they start workers, and fill the caches of disk and memory.
+# Iterations that do not count: they start workers and fill the caches of disk and memory.
 WARM_UPS = 4
 ITERATIONS_PER_ROUND = 2
 
 
-def config(path: str, iterations: int, work_dir: str) -> Config:
-    """A recipe that trains for at most so many iterations, with all its hooks, and neither evaluates nor saves.
+class IterationTimes(NamedTuple):
+    """Seconds of each iteration of a run.
 
-    Its loop stays: one by iterations sets the whole model to training in each, which counts as waiting.
+    Attributes:
+        config: Path of the recipe.
+        waiting: Seconds of waiting for data.
+        hooks: Seconds in hooks.
+        total: Seconds of the whole iteration.
+    """
+
+    config: str
+    waiting: list[float]
+    hooks: list[float]
+    total: list[float]
+
+
+def config(path: str, iterations: int, work_dir: str) -> Config:
+    """Return a recipe that trains for at most ``iterations``, with all its hooks, and neither evaluates nor saves.
+
+    The type of its loop stays: an iteration-based loop calls ``model.train()`` in each iteration, which the logger
+    counts as waiting.
     """
     cfg = load_config(path)
     cfg.work_dir = work_dir
@@ -43,13 +61,18 @@ def config(path: str, iterations: int, work_dir: str) -> Config:
 
 
 class TimedHooks:
-    """In the place of a runner's ``call_hook``: the seconds that the hooks around each iteration take."""
+    """Replacement of a runner's ``call_hook`` that times the hooks before and after each iteration.
 
-    def __init__(self, runner: Runner):
+    Attributes:
+        seconds: Seconds of these hooks for each iteration so far.
+    """
+
+    def __init__(self, runner: Runner) -> None:
         self.call_hook, runner.call_hook = runner.call_hook, self
         self.seconds: list[float] = []
 
     def __call__(self, name: str, **arguments: object) -> None:
+        """Call the hooks of a stage such as 'before_train_iter'."""
         start = time.perf_counter()
         self.call_hook(name, **arguments)
         seconds = time.perf_counter() - start
@@ -59,8 +82,14 @@ class TimedHooks:
             self.seconds[-1] += seconds
 
 
-def run(task: str, recipe: str, iterations: int) -> tuple[str, list[float], list[float], list[float]]:
-    """Train a recipe of a task's demo: its path, and per iteration the seconds of waiting, of hooks, and of all."""
+def run(task: str, recipe: str, iterations: int) -> IterationTimes:
+    """Train a recipe of a task's demo.
+
+    Args:
+        task: A task with a demo.
+        recipe: Name of a constant in the task's ``demo`` module that holds the config's path.
+        iterations: Number of timed iterations.
+    """
     mini = task_module(task, 'mini')
     mini.make(mini.ROOT)
     path = getattr(task_module(task, 'demo'), recipe)
@@ -69,21 +98,27 @@ def run(task: str, recipe: str, iterations: int) -> tuple[str, list[float], list
         hooks = TimedHooks(runner)
         runner.train()
     logged = (runner.message_hub.get_scalar(f'train/{key}').data[0] for key in ('data_time', 'time'))
-    waited, whole = ([float(seconds) for seconds in times[WARM_UPS:]] for times in logged)
-    return path, waited, hooks.seconds[WARM_UPS:], whole
+    waiting, total = ([float(seconds) for seconds in times[WARM_UPS:]] for times in logged)
+    return IterationTimes(path, waiting, hooks.seconds[WARM_UPS:], total)
 
 
-def shares(path: str, waited: list[float], hooks: list[float], whole: list[float]) -> list[Result]:
-    """Of the seconds of each iteration. Means, not medians: what comes now and then makes a run longer, too."""
-    waited, hooks, whole = (1e3 * statistics.fmean(seconds) for seconds in (waited, hooks, whole))
+def shares(times: IterationTimes) -> list[Result]:
+    """Compute the shares of waiting and of hooks in an iteration.
+
+    Means count, not medians: an event that is rare but long makes the run longer too.
+    """
+    waiting, hooks, total = (1e3 * statistics.fmean(seconds) for seconds in times[1:])
     return [
-        Result(f'waiting for data, {path}', 'iteration', waited, whole, waited / whole, WAIT_GOAL),
-        Result(f'hooks, {path}', 'iteration', hooks, whole, hooks / whole, HOOKS_GOAL),
+        Result(f'waiting for data, {times.config}', 'iteration', waiting, total, waiting / total, WAIT_GOAL),
+        Result(f'hooks, {times.config}', 'iteration', hooks, total, hooks / total, HOOKS_GOAL),
     ]
 
 
-def parts(rounds: int) -> dict[str, Callable[[], list[Result]]]:
-    """Title and what measures it: each mini recipe, in a process of its own, as a task's registries are global."""
+def sections(rounds: int) -> dict[str, Callable[[], list[Result]]]:
+    """Return title and measuring call of each mini recipe.
+
+    Each runs in a process of its own, since the registries of a task are global.
+    """
     recipes = {f'run, {task}': (task, 'CONFIG') for task in PACKAGES}
     recipes['run, expose, faces'] = 'expose', 'FACE_CONFIG'
     iterations = ITERATIONS_PER_ROUND * rounds
@@ -91,4 +126,4 @@ def parts(rounds: int) -> dict[str, Callable[[], list[Result]]]:
 
 
 def _measure(task: str, recipe: str, iterations: int) -> list[Result]:
-    return shares(*in_fresh_process('runs:run', task=task, recipe=recipe, iterations=iterations))
+    return shares(IterationTimes(*in_fresh_process(run, task=task, recipe=recipe, iterations=iterations)))

@@ -39,7 +39,7 @@ def test_each_detector_does_the_same_work_in_every_round(monkeypatch):
     assert list(models) == list(benchmark.CONFIGS.values())
     for model in models.values():  # one call warms up
         assert model.calls == [('loss', shape, benchmark.OBJECTS, True)] * 4 + [('predict', shape, None, False)] * 4
-    assert [result.rival for result in results] == ['R-50', 'Swin-T', *['the whole detector'] * 3] * 2
+    assert [result.baseline for result in results] == ['R-50', 'Swin-T', *['the whole detector'] * 3] * 2
     assert all(result.goal is None and result.ratio > 0 for result in results)
 
 

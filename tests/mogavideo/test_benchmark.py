@@ -35,7 +35,7 @@ def test_loader_is_compared_clip_by_clip(mini_video, monkeypatch):
     monkeypatch.setattr(mini, 'make', lambda: None)
 
     # A round of loading takes two thirds of a round of training, and has 32 times the clips.
-    monkeypatch.setattr(benchmark, 'take_turns', one_turn)
+    monkeypatch.setattr(benchmark, 'time_interleaved', one_turn)
     model = Model()
     result = benchmark.loader(model, rounds=3)
     assert model.seen == [('loss', True, True, (2, 10, 1, 64, 64))] and model.weight.grad is None
@@ -55,14 +55,14 @@ def test_each_call_loads_other_clips(mini_video):
 def test_moganet_is_compared_with_each_rival_in_training_and_inference(monkeypatch):
     built = {}
     monkeypatch.setattr(benchmark, 'SimVP', lambda translator: built.setdefault(translator, Model()))
-    monkeypatch.setattr(benchmark, 'take_turns', one_turn)
+    monkeypatch.setattr(benchmark, 'time_interleaved', one_turn)
     results = benchmark.translators(rounds=2)
     assert list(built) == ['moganet', 'van', 'hornet', 'convnext']
     frames = (2, 10, 1, 64, 64)
     assert all(
         model.seen == [('loss', True, True, frames), ('tensor', False, False, frames)] for model in built.values()
     )
-    assert [(r.name.split(',')[0], r.rival, round(r.ratio, 6), r.goal) for r in results] == [
+    assert [(r.name.split(',')[0], r.baseline, round(r.ratio, 6), r.goal) for r in results] == [
         (what, rival, round(100 / ms, 6), goal)
         for what in ('training step', 'inference')
         for rival, ms, goal in (('van', 150, 1.0), ('hornet', 200, 1.0), ('convnext', 250, None))
@@ -71,7 +71,7 @@ def test_moganet_is_compared_with_each_rival_in_training_and_inference(monkeypat
 
 def test_clips_per_second_stand_beside_the_papers(monkeypatch):
     monkeypatch.setattr(benchmark, 'SimVP', lambda translator: Model())
-    monkeypatch.setattr(benchmark, 'take_turns', one_turn)
+    monkeypatch.setattr(benchmark, 'time_interleaved', one_turn)
     found = {row.name: row.as_dict() for row in benchmark.throughput(rounds=3)}
     assert len(found) == 12 and {row['clips_per_s'] for row in found.values()} == {20.0}  # 2 clips in 100 ms
     # Paper Table A14 and the released README.

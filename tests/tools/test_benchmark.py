@@ -1,4 +1,4 @@
-"""The benchmark compares what it says it compares, writes it down, and its exit code tells. Speed itself is no test."""
+"""The benchmark compares the named sides, writes the results, and reports missed goals. Speed itself is not tested."""
 
 import json
 import subprocess
@@ -16,10 +16,10 @@ SLOW = benchmark.Result('x', 'y', 2.0, 1.0, 2.0, 1.5)
 FAST = benchmark.Result('x', 'y', 1.0, 1.0, 1.0, 1.5)
 
 
-def test_compare_takes_turns_and_divides_ours_by_the_rival(monkeypatch):
+def test_calls_are_interleaved_and_ours_is_divided_by_the_baseline(monkeypatch):
     clock = iter(range(10_000))
     calls = []
-    durations = dict(ours=3, rival=2)
+    durations = dict(ours=3, baseline=2)
 
     def work(name):
         def run():
@@ -30,41 +30,47 @@ def test_compare_takes_turns_and_divides_ours_by_the_rival(monkeypatch):
         return run
 
     monkeypatch.setattr(interleave.time, 'perf_counter', lambda: next(clock))
-    result = benchmark.compare('a', work('ours'), 'b', work('rival'), goal=1.6, rounds=4)
-    assert calls[2:] == ['rival', 'ours', 'ours', 'rival'] * 2
+    result = benchmark.compare_calls('a', work('ours'), 'b', work('baseline'), goal=1.6, rounds=4)
+    assert calls[2:] == ['baseline', 'ours', 'ours', 'baseline'] * 2
     assert (result.ours, result.theirs, result.ratio, result.unit) == (3000, 2000, 1.5, 'ms')
     assert result.line().endswith('ok')
 
 
 def test_every_call_warms_up_as_often_as_asked():
     calls = []
-    interleave.take_turns(dict(a=lambda: calls.append('a'), b=lambda: calls.append('b')), rounds=1, warm_ups=3)
+    interleave.time_interleaved(dict(a=lambda: calls.append('a'), b=lambda: calls.append('b')), rounds=1, warm_ups=3)
     assert calls == list('aaabbbba')
 
 
 def test_the_ratio_is_taken_within_each_round():
     # The machine halves its speed after the first round, which slows both sides.
-    result = benchmark.result('a', [3.0, 6.0, 6.0], 'b', [2.0, 4.0, 4.0])
-    assert result.ratio == 1.5 and not result.missed and 'goal' not in result.line()
+    result = benchmark.compare_times('a', [3.0, 6.0, 6.0], 'b', [2.0, 4.0, 4.0])
+    assert result.ratio == 1.5
+    assert not result.missed
+    assert 'goal' not in result.line()
 
 
 def test_a_goal_is_an_upper_bound_and_the_line_has_the_speed_up():
     four_times = benchmark.Result('ours', 'theirs', 1.0, 4.0, 0.25, goal=1 / 3)
     twice = benchmark.Result('ours', 'theirs', 2.0, 4.0, 0.5, goal=1 / 3)
     assert (four_times.missed, twice.missed) == (False, True)
-    assert ' 4.00x ' in four_times.line() and ' 2.00x ' in twice.line()
+    assert ' 4.00x ' in four_times.line()
+    assert ' 2.00x ' in twice.line()
 
 
 def test_a_missed_goal_is_marked_and_ends_in_exit_code_1(monkeypatch, tmp_path, capsys):
-    monkeypatch.setattr(cpu, 'parts', lambda rounds: dict(first=lambda: [SLOW], second=lambda: [FAST]))
+    monkeypatch.setattr(cpu, 'sections', lambda rounds: dict(first=lambda: [SLOW], second=lambda: [FAST]))
     monkeypatch.setattr('mogacls.benchmark.measure', lambda rounds: [FAST])
     out = tmp_path / 'made' / 'speed.json'
     assert call('benchmark', '--task', 'core', 'cls', '--out', out) == 1
     printed, _, summary = capsys.readouterr().out.partition('missed:')
-    assert printed.count('MISSED') == 1 and printed.count('  ok') == 2 and summary.count('MISSED') == 1
+    assert printed.count('MISSED') == 1
+    assert printed.count('  ok') == 2
+    assert summary.count('MISSED') == 1
     written = json.loads(out.read_text())
-    assert written['machine']['torch'] == torch.__version__ and written['machine']['threads'] == 1
-    assert [(row['part'], row['ratio'], row['missed']) for row in written['findings']] == [
+    assert written['machine']['torch'] == torch.__version__
+    assert written['machine']['threads'] == 1
+    assert [(row['section'], row['ratio'], row['missed']) for row in written['findings']] == [
         ('first', 2.0, True),
         ('second', 1.0, False),
         ('cls', 1.0, False),
@@ -72,7 +78,7 @@ def test_a_missed_goal_is_marked_and_ends_in_exit_code_1(monkeypatch, tmp_path, 
     assert call('benchmark', '--task', 'cls', '--out', out) == 0
 
 
-def test_a_part_that_fails_is_a_miss_and_the_others_are_measured(tmp_path, capsys):
+def test_a_section_that_fails_is_a_miss_and_the_others_are_measured(tmp_path, capsys):
     def fails():
         yield FAST
         raise RuntimeError('no compiler')
@@ -80,22 +86,23 @@ def test_a_part_that_fails_is_a_miss_and_the_others_are_measured(tmp_path, capsy
     findings = report.run(dict(a=fails, b=lambda: [FAST]), 'cpu', tmp_path / 'x.json')
     assert [finding.missed for finding in findings] == [False, True, False]
     rows = json.loads((tmp_path / 'x.json').read_text())['findings']
-    assert [(row['part'], row['kind']) for row in rows] == [('a', 'ratio'), ('a', 'failure'), ('b', 'ratio')]
-    assert rows[1]['error'] == 'no compiler' and 'a: FAILED, no compiler' in capsys.readouterr().out
+    assert [(row['section'], row['kind']) for row in rows] == [('a', 'ratio'), ('a', 'failure'), ('b', 'ratio')]
+    assert rows[1]['error'] == 'no compiler'
+    assert 'a: FAILED, no compiler' in capsys.readouterr().out
 
 
 def test_rounds_and_threads_reach_what_is_measured(monkeypatch, tmp_path):
     seen = []
-    monkeypatch.setattr(cpu, 'parts', lambda rounds: seen.append((rounds, torch.get_num_threads())) or {})
+    monkeypatch.setattr(cpu, 'sections', lambda rounds: seen.append((rounds, torch.get_num_threads())) or {})
     monkeypatch.setattr(torch, 'set_num_threads', lambda threads: seen.append(threads))
     call('benchmark', '--task', 'core', '--rounds', '3', '--threads', '7', '--out', tmp_path / 'x.json')
     assert seen == [7, (3, 1)]
 
 
-def test_the_options_of_all_reach_the_comparison_and_its_picture_lies_beside_the_json(monkeypatch, tmp_path, capsys):
+def test_the_options_of_all_reach_the_comparison_and_its_figure_lies_beside_the_json(monkeypatch, tmp_path, capsys):
     points = [compare.Point(f'MogaNet-{i}', 100.0 * i, 80.0 + i, 'somewhere', True) for i in (1, 2)]
     seen = []
-    monkeypatch.setattr(compare, 'parts', lambda setting: seen.append(setting) or dict(throughput=lambda: points))
+    monkeypatch.setattr(compare, 'sections', lambda setting: seen.append(setting) or dict(throughput=lambda: points))
     monkeypatch.chdir(tmp_path)
     assert call('benchmark', '--all', '--sizes', 'base', 'tiny', '--side', '64', '--batch', '3', '--rounds', '2') == 0
     call('benchmark', '--all')
@@ -108,16 +115,17 @@ def test_the_options_of_all_reach_the_comparison_and_its_picture_lies_beside_the
 
 
 def test_growth_is_written_drawn_and_explained(monkeypatch, tmp_path, capsys):
-    points = growth.compared([growth.Growth('inference over images', i, 224, 10.0 * i, 5.0 * i) for i in (1, 2, 4)])
-    monkeypatch.setattr(growth, 'parts', lambda device: {'inference': lambda: points})
+    points = growth.with_ratios([growth.Growth('inference over images', i, 224, 10.0 * i, 5.0 * i) for i in (1, 2, 4)])
+    monkeypatch.setattr(growth, 'sections', lambda device: {'inference': lambda: points})
     assert call('benchmark', '--growth', '--out', tmp_path / 'growth.json') == 0
     rows = json.loads((tmp_path / 'growth.json').read_text())['findings']
     assert [(row['batch'], row['time_ratio']) for row in rows] == [(1, 1.0), (2, 1.0), (4, 1.0)]
-    assert (tmp_path / 'growth.png').is_file() and growth.EXPLANATION in capsys.readouterr().out
+    assert (tmp_path / 'growth.png').is_file()
+    assert growth.EXPLANATION in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
-    'options, message',
+    ('options', 'message'),
     [
         (('--device', 'cuda'), 'expected --all or --growth too'),
         (('--all', '--growth'), 'not allowed with'),
@@ -134,7 +142,7 @@ def test_options_that_do_not_fit_are_refused(options, message, capsys):
     assert message in capsys.readouterr().err
 
 
-def test_a_missing_gpu_is_said_in_one_line(monkeypatch, capsys):
+def test_a_missing_gpu_is_an_error_of_one_line(monkeypatch, capsys):
     monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
     assert run_tool('benchmark', '--device', 'cuda', '--all') == 1
     assert 'error: --device cuda: PyTorch sees no CUDA device here' in capsys.readouterr().err
@@ -146,8 +154,8 @@ for name in ('mmcv', 'mmdet', 'mmseg', 'mmpose', 'mmpretrain', 'cv2', 'sklearn',
     sys.modules[name] = None  # importing it fails, as if it were not installed
 import torch
 from moganet.benchmark import compare, memory, roofline
-roofline.PRODUCT_SIDE['cpu'], roofline.COPIED_BYTES['cpu'] = 64, 1 << 16
-compare.RIVALS = compare.RIVALS[:3]
+roofline.MATMUL_SIDE['cpu'], roofline.COPIED_BYTES['cpu'] = 64, 1 << 16
+compare.BASELINES = compare.BASELINES[:3]
 compare.compiled = lambda model: model  # compiling takes minutes
 memory.fresh_peak = memory.step_peak
 sys.exit(runpy.run_path('tools/benchmark.py')['main'](sys.argv[1:]))
@@ -163,15 +171,17 @@ def test_the_whole_comparison_runs_with_torch_timm_and_mmengine_alone(tmp_path):
     assert done.returncode == 0, done.stdout[-1000:] + done.stderr[-3000:]
     rows = json.loads(out.read_text())['findings']
     ratios = [
-        (row['part'], row['name'].rpartition('batch 2')[2], row['rival']) for row in rows if row['kind'] == 'ratio'
+        (row['section'], row['name'].rpartition('batch 2')[2], row['baseline'])
+        for row in rows
+        if row['kind'] == 'ratio'
     ]
-    inference = [(ours, rival) for part, ours, rival in ratios if part == 'inference']
-    ways = (', fused', ', fused, compiled', ', not fused', ', not fused, compiled')
-    rivals = ('reference path', 'reference path, compiled', 'ConvNeXt-T of timm', 'ConvNeXt-T of timm, compiled')
-    assert inference == [(ours, rival) for ours in ways for rival in rivals]
-    training = [(ours, rival) for part, ours, rival in ratios if part == 'training']
-    assert training == [(ours, rival) for ours in (', eager', ', compiled') for rival in rivals[:2]]
-    assert len([part for part, _, _ in ratios if part == 'memory']) == 2
+    inference = [(ours, baseline) for section, ours, baseline in ratios if section == 'inference']
+    variants = (', fused', ', fused, compiled', ', not fused', ', not fused, compiled')
+    baselines = ('reference mode', 'reference mode, compiled', 'ConvNeXt-T of timm', 'ConvNeXt-T of timm, compiled')
+    assert inference == [(ours, baseline) for ours in variants for baseline in baselines]
+    training = [(ours, baseline) for section, ours, baseline in ratios if section == 'training']
+    assert training == [(ours, baseline) for ours in (', eager', ', compiled') for baseline in baselines[:2]]
+    assert len([section for section, _, _ in ratios if section == 'memory']) == 2
     assert {row['name'] for row in rows if row['kind'] == 'point'} == {
         'MogaNet-XT',
         'ConvNeXt-T',
@@ -179,7 +189,8 @@ def test_the_whole_comparison_runs_with_torch_timm_and_mmengine_alone(tmp_path):
         'ResNet-50',
     }
     rates = [row for row in rows if row['kind'] == 'rate']
-    assert len(rates) == 8 + 4 and all(row['operations_floor_ms'] > 0 < row['bytes_floor_ms'] for row in rates)
+    assert len(rates) == 8 + 4
+    assert all(row['operations_floor_ms'] > 0 < row['bytes_floor_ms'] for row in rates)
     # The goals are a GPU's.
     assert all(row['goal'] is None for row in rows if row['kind'] == 'ratio')
     assert out.with_suffix('.png').is_file()

@@ -10,7 +10,7 @@ from moganet.benchmark.plain_network import PlainMogaNet
 
 @pytest.mark.parametrize('arch', ['xtiny', 'tiny', 'small'])
 @pytest.mark.parametrize('train', [False, True])
-def test_transcription_agrees_in_value_and_gradient(arch, train):
+def test_plain_network_agrees_in_value_and_gradient(arch, train):
     weights = {name: tensor for name, tensor in state_dict(arch).items() if not name.startswith('head.')}
     models = [MogaNet(arch), PlainMogaNet(arch)]
     x = torch.randn(2, 3, 64, 96)
