@@ -31,7 +31,7 @@ class ShiftBBox(BaseTransform):
         prob: How often a box is shifted.
     """
 
-    def __init__(self, input_size: tuple[int, int], factor: float = 0.16, prob: float = 0.3):
+    def __init__(self, input_size: tuple[int, int], factor: float = 0.16, prob: float = 0.3) -> None:
         self.input_size, self.factor, self.prob = input_size, factor, prob
 
     def transform(self, results: dict) -> dict:
@@ -53,7 +53,7 @@ class ScaleRotateBBox(BaseTransform):
         rotate_prob: How often a box is turned. It is always resized.
     """
 
-    def __init__(self, scale: float = 0.5, rotation: float = 40.0, rotate_prob: float = 0.6):
+    def __init__(self, scale: float = 0.5, rotation: float = 40.0, rotate_prob: float = 0.6) -> None:
         self.scale, self.rotation, self.rotate_prob = scale, rotation, rotate_prob
 
     def transform(self, results: dict) -> dict:

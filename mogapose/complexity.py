@@ -19,7 +19,7 @@ DEFAULT_SHAPE = (256, 192)
 class Counted(nn.Module):
     """A pose estimator from the image to what its head predicts, such as heatmaps; what decodes them is not in it."""
 
-    def __init__(self, estimator: nn.Module):
+    def __init__(self, estimator: nn.Module) -> None:
         super().__init__()
         self.estimator = estimator
 

@@ -41,7 +41,7 @@ class Predictor:
         ValueError, FileNotFoundError: the config is another, or the checkpoint cannot be loaded whole.
     """
 
-    def __init__(self, cfg: Config, checkpoint: str):
+    def __init__(self, cfg: Config, checkpoint: str) -> None:
         if cfg.model.type.split('.')[-1] != 'TopdownPoseEstimator':
             raise ValueError(f'{cfg.filename} has a {cfg.model.type}: expected a TopdownPoseEstimator')
         dataset = cfg.test_dataloader.dataset

@@ -20,7 +20,7 @@ DEFAULT_SHAPE = (256, 256)
 class Counted(nn.Module):
     """From the crop to the parameter vector."""
 
-    def __init__(self, estimator: nn.Module):
+    def __init__(self, estimator: nn.Module) -> None:
         super().__init__()
         self.estimator = estimator
 

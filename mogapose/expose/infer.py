@@ -39,7 +39,7 @@ class Predictor:
         ValueError, FileNotFoundError: the checkpoint cannot be loaded whole, or the body model's file is not there.
     """
 
-    def __init__(self, cfg: Config, checkpoint: str):
+    def __init__(self, cfg: Config, checkpoint: str) -> None:
         with DefaultScope.overwrite_default_scope('mogapose'):
             model = MODELS.build(dict(cfg.model))
             self.pipeline = Compose([TRANSFORMS.build(step) for step in cfg.test_dataloader.dataset.pipeline])

@@ -99,7 +99,7 @@ def compose(photos: list[np.ndarray], split: str, random: RandomState) -> tuple[
 
 
 class _Scene:
-    def __init__(self, image: np.ndarray, random: RandomState):
+    def __init__(self, image: np.ndarray, random: RandomState) -> None:
         self.image, self.random = image, random
         self.people: list[Person] = []
         self.whole: list[int] = []  # pixels of each one if nothing hid or cut it

@@ -1,1 +1,1 @@
-"""MANO, FLAME and SMPL-X: their files, and the layers that pose them."""
+"""MANO, FLAME and SMPL-X: reading their files, and the layers that pose them."""

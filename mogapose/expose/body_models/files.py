@@ -1,9 +1,10 @@
-"""MANO, FLAME and SMPL-X files: which there are, where to get them, what they must hold.
+"""MANO, FLAME and SMPL-X files: their sources, their expected arrays, and a reader that checks them.
 
-The models are licensed to persons and not to be passed on: nothing here comes with one.
+The models are licensed to persons and must not be passed on: this project contains none of them.
 """
 
 import zipfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,12 +25,17 @@ _SMPLX_PARENTS = (
 
 @dataclass(frozen=True)
 class BodyModelFile:
-    """What a file of one model holds.
+    """The expected content of the file of one model.
 
-    Args:
-        columns: Numbers of blend shapes that are known: shape and expression each.
+    Attributes:
+        title: Name of the model for messages.
+        vertices: Number of vertices.
+        faces: Number of triangles.
+        parents: For each joint its parent, -1 for the root.
+        columns: The possible numbers of shape and of expression coefficients.
         hand_means: Keys of mean hand poses, 45 numbers each.
-        source: Where a licensed user finds the file, for the error when it is missing.
+        landmarks: The file has face landmarks.
+        source: The place where a licensed user finds the file, for the error when it is missing.
     """
 
     title: str
@@ -43,6 +49,7 @@ class BodyModelFile:
 
     @property
     def joints(self) -> int:
+        """Number of joints."""
         return len(self.parents)
 
     def __str__(self) -> str:
@@ -83,12 +90,12 @@ BODY_MODELS = dict(
         'models/smplx/SMPLX_NEUTRAL.npz',
     ),
 )
-# Only named when one of them lies where another model is expected: vertices, joints.
+# Names of other models by their numbers of vertices and joints, for the error when one lies at an expected path.
 _OTHERS = {(6890, 24): 'SMPL', (6890, 52): 'SMPL+H or MANO with a body'}
 
 NUM_LANDMARKS = 51
 CONTOUR_SHAPE = (79, 17)
-# FLAME's landmarks come as two files of their own: their names, and those of their arrays here and there.
+# FLAME's landmarks come in two files of their own: the file's name, and our names of its arrays with the file's.
 _EMBEDDINGS = (
     ('flame_static_embedding.pkl', dict(lmk_faces_idx='lmk_face_idx', lmk_bary_coords='lmk_b_coords')),
     ('flame_dynamic_embedding.npy', dict(dynamic_lmk_faces_idx='lmk_face_idx', dynamic_lmk_bary_coords='lmk_b_coords')),
@@ -96,23 +103,28 @@ _EMBEDDINGS = (
 _EMBEDDINGS_SOURCE = 'take it from the folder flame_model of https://github.com/soubhiksanyal/RingNet'
 
 
-def read_body_model(path: str | Path, kind: str) -> dict[str, np.ndarray]:
-    """The checked arrays of a body model: float32, int64, dense, named as in SMPL-X's file.
+def read_body_model(path: str | Path, convention: str) -> dict[str, np.ndarray]:
+    """Read and check the arrays of a body model.
 
-    A ``.npz`` of the same name is taken where the ``.pkl`` is missing. FLAME's landmark files lie beside it.
+    If the ``.pkl`` is missing, a ``.npz`` of the same name is read. FLAME's landmark files lie beside the model.
 
     Args:
-        kind: mano, flame or smplx.
+        path: The file.
+        convention: 'mano', 'flame' or 'smplx'.
+
+    Returns:
+        Dense arrays in float32 or int64, named as in SMPL-X's file.
 
     Raises:
-        FileNotFoundError: Says where to get the file and where to put it.
-        ValueError: Another model, another size, a missing key, NaN; one line that names the file.
+        FileNotFoundError: A file does not exist; the message says where to get it and where to put it.
+        ValueError: The file holds another model, another size or NaN, or lacks a key; one line that names the file.
     """
-    path, expected = _existing(Path(path), BODY_MODELS[kind].source), BODY_MODELS[kind]
+    expected = BODY_MODELS[convention]
+    path = _existing(Path(path), expected.source)
     content = _read(path)
-    found = identify(content, path)
-    if found != (expected.vertices, expected.joints):
-        raise ValueError(f'{path}: holds {_describe(found)}, where {expected} is expected')
+    sizes = identify(content, path)
+    if sizes != (expected.vertices, expected.joints):
+        raise ValueError(f'{path}: holds {_describe(sizes)}, where {expected} is expected')
     arrays = {name: _array(content, name, shape, path) for name, shape in _shapes(expected).items()}
     columns = arrays['shapedirs'].shape[-1]
     if columns not in map(sum, expected.columns):
@@ -122,7 +134,7 @@ def read_body_model(path: str | Path, kind: str) -> dict[str, np.ndarray]:
     if tuple(parents[1:]) != expected.parents[1:]:
         raise ValueError(f'{path}: kintree_table is not that of {expected.title}')
     _check_indices(arrays, 'f', expected.vertices, path)
-    if kind == 'mano':
+    if convention == 'mano':
         _check_right_hand(arrays, path)
     if expected.landmarks:
         arrays.update(_landmarks(content, expected, path))
@@ -130,60 +142,81 @@ def read_body_model(path: str | Path, kind: str) -> dict[str, np.ndarray]:
 
 
 def convert(source: str | Path, target: str | Path) -> str:
-    """Write any of the official files as a plain ``.npz``, FLAME with its landmarks. Returns a summary."""
+    """Write an official file as a plain ``.npz``, FLAME with its landmarks.
+
+    Args:
+        source: The official file of MANO, FLAME or SMPL-X.
+        target: The ``.npz`` to write; its folder is created.
+
+    Returns:
+        A summary of one line.
+
+    Raises:
+        FileNotFoundError: The source does not exist.
+        ValueError: The target is no ``.npz``, or the source is none of the three models or damaged.
+    """
     source, target = Path(source), Path(target)
     if target.suffix != '.npz':
         raise ValueError(f'{target}: the converted model is a .npz')
     if not source.is_file():
         raise FileNotFoundError(f'{source}: no such file; expected the one that was downloaded')
-    found = identify(_read(source), source)
-    kinds = [name for name, kind in BODY_MODELS.items() if (kind.vertices, kind.joints) == found]
-    if not kinds:
-        raise ValueError(f'{source}: holds {_describe(found)}, where MANO, FLAME or SMPL-X is expected')
-    kind = BODY_MODELS[kinds[0]]
-    arrays = read_body_model(source, kinds[0])
+    sizes = identify(_read(source), source)
+    convention = next((name for name, spec in BODY_MODELS.items() if (spec.vertices, spec.joints) == sizes), None)
+    if convention is None:
+        raise ValueError(f'{source}: holds {_describe(sizes)}, where MANO, FLAME or SMPL-X is expected')
+    spec = BODY_MODELS[convention]
+    content: dict[str, Any] = dict(read_body_model(source, convention))
+    content['kintree_table'] = np.stack((spec.parents, range(spec.joints)))
     target.parent.mkdir(parents=True, exist_ok=True)
-    np.savez_compressed(target, **arrays, kintree_table=np.stack((kind.parents, range(kind.joints))))
-    return f'{target}: {kind}'
+    np.savez_compressed(target, **content)
+    return f'{target}: {spec}'
 
 
-def identify(content: dict[str, Any], path: Path) -> tuple[int, int]:
-    """Numbers of vertices and joints of a file's content."""
-    return _array(content, 'v_template', (None, 3), path).shape[0], _array(
-        content, 'kintree_table', (2, None), path
-    ).shape[1]
+def identify(content: Mapping[str, Any], path: Path) -> tuple[int, int]:
+    """Return the numbers of vertices and joints of a file.
+
+    Args:
+        content: The file's arrays by name.
+        path: The file, for messages.
+
+    Raises:
+        ValueError: ``v_template`` or ``kintree_table`` is missing or has another shape.
+    """
+    template = _array(content, 'v_template', (None, 3), path)
+    return len(template), _array(content, 'kintree_table', (2, None), path).shape[1]
 
 
-def _describe(found: tuple[int, int]) -> str:
-    for kind in BODY_MODELS.values():
-        if (kind.vertices, kind.joints) == found:
-            return str(kind)
-    name = _OTHERS.get(found)
-    sizes = f'{found[0]} vertices, {found[1]} joints'
-    return f'{name} ({sizes})' if name else f'a model of {sizes}'
+def _describe(sizes: tuple[int, int]) -> str:
+    """Name the model with these numbers of vertices and joints."""
+    for spec in BODY_MODELS.values():
+        if (spec.vertices, spec.joints) == sizes:
+            return str(spec)
+    name = _OTHERS.get(sizes)
+    counts = f'{sizes[0]} vertices, {sizes[1]} joints'
+    return f'{name} ({counts})' if name else f'a model of {counts}'
 
 
 def _existing(path: Path, source: str) -> Path:
-    converted = path.with_suffix('.npz')
-    if path.is_file() or not converted.is_file():
-        if not path.is_file():
-            raise FileNotFoundError(f'{path}: no such file. It is licensed: {source}; put it at {path}')
-        return path
-    return converted
+    """Return ``path``, or the ``.npz`` beside it if only that exists."""
+    for file in (path, path.with_suffix('.npz')):
+        if file.is_file():
+            return file
+    raise FileNotFoundError(f'{path}: no such file. It is licensed: {source}; put it at {path}')
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read(path: Path) -> Mapping[str, Any]:
     if path.suffix != '.npz':
         return read_pickle(path)
     try:
-        # Read one by one when asked for: the official SMPL-X file also holds pickled dicts, which nobody needs.
+        # Entries are read when they are accessed: the official SMPL-X file also holds pickled dicts, which stay unread.
         return np.load(path, allow_pickle=False)
     except (ValueError, EOFError, zipfile.BadZipFile) as error:
         raise ValueError(f'{path}: not a readable .npz ({error})') from None
 
 
-def _shapes(kind: BodyModelFile) -> dict[str, tuple[int | None, ...]]:
-    vertices, joints = kind.vertices, kind.joints
+def _shapes(spec: BodyModelFile) -> dict[str, tuple[int | None, ...]]:
+    """Return the expected shape of each array; None is any size."""
+    vertices, joints = spec.vertices, spec.joints
     return dict(
         v_template=(vertices, 3),
         shapedirs=(vertices, 3, None),
@@ -191,19 +224,24 @@ def _shapes(kind: BodyModelFile) -> dict[str, tuple[int | None, ...]]:
         J_regressor=(joints, vertices),
         weights=(vertices, joints),
         kintree_table=(2, joints),
-        f=(kind.faces, 3),
-        **dict.fromkeys(kind.hand_means, (45,)),
+        f=(spec.faces, 3),
+        **dict.fromkeys(spec.hand_means, (45,)),
     )
 
 
-def _array(content: dict[str, Any], name: str, shape: tuple[int | None, ...], path: Path, key: str = '') -> np.ndarray:
-    """One array of a file, as float32 or int64, of the expected shape and finite."""
+def _array(
+    content: Mapping[str, Any], name: str, shape: tuple[int | None, ...], path: Path, key: str = ''
+) -> np.ndarray:
+    """Return an array of a file as float32 or int64, checked for its shape and for finite values.
+
+    ``key`` is the file's name of the array if it differs from ``name``, ours.
+    """
     key = key or name
     if key not in content:
         raise ValueError(f'{path}: has no {key}; is it a whole body model?')
     try:
         array = as_array(content[key])
-    except Exception as error:  # state that a pickle made up, an entry of a .npz that is pickled or cut off
+    except Exception as error:  # a forged state in a pickle; an entry of a .npz that is pickled or cut off
         raise ValueError(f'{path}: {key} is not readable ({type(error).__name__}: {error})') from None
     if array.dtype.kind not in 'fiu':
         raise ValueError(f'{path}: {key} holds {array.dtype}, where numbers are expected')
@@ -212,8 +250,8 @@ def _array(content: dict[str, Any], name: str, shape: tuple[int | None, ...], pa
         raise ValueError(f'{path}: {key} has shape {" x ".join(map(str, array.shape))}, where {expected} is expected')
     if not np.isfinite(array).all():
         raise ValueError(f'{path}: {key} holds NaN or infinite values')
-    whole = name in ('f', 'kintree_table') or name.endswith('faces_idx')
-    return array.astype(np.int64 if whole else np.float32)
+    is_index = name in ('f', 'kintree_table') or name.endswith('faces_idx')
+    return array.astype(np.int64 if is_index else np.float32)
 
 
 def _check_indices(arrays: dict[str, np.ndarray], name: str, count: int, path: Path) -> None:
@@ -222,16 +260,16 @@ def _check_indices(arrays: dict[str, np.ndarray], name: str, count: int, path: P
 
 
 def _check_right_hand(arrays: dict[str, np.ndarray], path: Path) -> None:
-    """MANO's right hand points to -x, its left hand to x; all else about the two files is alike."""
+    """Refuse a left hand. MANO's right hand points to -x, its left hand to x; nothing else tells the files apart."""
     joints = arrays['J_regressor'] @ arrays['v_template']
     middle_finger = 4
     if joints[middle_finger, 0] > joints[0, 0]:
         raise ValueError(f'{path}: holds a left hand, where MANO_RIGHT is expected')
 
 
-def _landmarks(content: dict[str, Any], kind: BodyModelFile, path: Path) -> dict[str, np.ndarray]:
-    """Faces and barycentric coordinates of the landmarks, from the model's file or from the two beside it."""
-    shapes = dict(
+def _landmarks(content: Mapping[str, Any], spec: BodyModelFile, path: Path) -> dict[str, np.ndarray]:
+    """Return faces and barycentric coordinates of the landmarks, from the model's file or from the two beside it."""
+    shapes: dict[str, tuple[int, ...]] = dict(
         lmk_faces_idx=(NUM_LANDMARKS,),
         lmk_bary_coords=(NUM_LANDMARKS, 3),
         dynamic_lmk_faces_idx=CONTOUR_SHAPE,
@@ -240,7 +278,7 @@ def _landmarks(content: dict[str, Any], kind: BodyModelFile, path: Path) -> dict
     arrays = {}
     for file_name, keys in _EMBEDDINGS:
         file, source = path, content
-        if not all(name in content for name in keys) and kind is BODY_MODELS['flame']:
+        if not all(name in content for name in keys) and spec is BODY_MODELS['flame']:
             file = path.with_name(file_name)
             if not file.is_file():
                 raise FileNotFoundError(f'{file}: no such file; {_EMBEDDINGS_SOURCE}, and put it at {file}')
@@ -248,5 +286,5 @@ def _landmarks(content: dict[str, Any], kind: BodyModelFile, path: Path) -> dict
         for name, key in keys.items():
             arrays[name] = _array(source, name, shapes[name], file, key='' if source is content else key)
             if name.endswith('faces_idx'):
-                _check_indices(arrays, name, kind.faces, file)
+                _check_indices(arrays, name, spec.faces, file)
     return arrays

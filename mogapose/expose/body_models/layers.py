@@ -1,7 +1,9 @@
-"""MANO, FLAME and SMPL-X as layers: linear blend skinning after Loper et al., SMPL, SIGGRAPH Asia 2015."""
+"""MANO, FLAME and SMPL-X as layers with linear blend skinning, after Loper et al., SMPL, SIGGRAPH Asia 2015."""
 
 from pathlib import Path
+from typing import ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -12,27 +14,41 @@ from .landmarks import contour_row, surface_points
 
 
 class BodyModel(nn.Module):
-    """Vertices and joints of rotations and shape. It has no parameters, and a state dict has nothing of it.
+    """Base of the body models, which compute vertices and joints from rotations and shape coefficients.
 
-    Computes in float32 under autocast, in float64 after ``double()``.
+    A body model has no parameters, and its arrays are not in the state dict. It computes in float32 under autocast, and
+    in float64 after ``double()``.
 
     Args:
-        path: The licensed file, or its ``.npz`` of ``tools/convert_body_model.py``.
-        num_betas, num_expression: How many of the file's blend shapes are used.
+        path: The licensed file, or the ``.npz`` that ``tools/convert_body_model.py`` wrote from it.
+        num_betas: Number of the file's shape coefficients to use.
+        num_expression: Number of the file's expression coefficients to use.
 
     Attributes:
+        CONVENTION: 'mano', 'flame' or 'smplx'.
         POSES: Names of the pose arguments with their numbers of joints, in the order of the model's joints.
         faces: (F, 3) vertex numbers, counter-clockwise seen from outside.
+
+    Raises:
+        FileNotFoundError: The file does not exist; the message says where to get it.
+        ValueError: The file does not fit the model, or has fewer coefficients.
     """
 
-    CONVENTION: str
-    POSES: dict[str, int]
+    CONVENTION: ClassVar[str]
+    POSES: ClassVar[dict[str, int]]
+    v_template: Tensor
+    shapedirs: Tensor
+    posedirs: Tensor
+    weights: Tensor
+    j_template: Tensor
+    j_shapedirs: Tensor
+    faces: Tensor
 
-    def __init__(self, path: str | Path, num_betas: int, num_expression: int = 0):
+    def __init__(self, path: str | Path, num_betas: int, num_expression: int = 0) -> None:
         super().__init__()
         arrays = read_body_model(path, self.CONVENTION)
-        kind = BODY_MODELS[self.CONVENTION]
-        shape_columns, expression_columns = next(c for c in kind.columns if sum(c) == arrays['shapedirs'].shape[-1])
+        spec = BODY_MODELS[self.CONVENTION]
+        shape_columns, expression_columns = next(c for c in spec.columns if sum(c) == arrays['shapedirs'].shape[-1])
         for name, wanted, available in (
             ('num_betas', num_betas, shape_columns),
             ('num_expression', num_expression, expression_columns),
@@ -49,18 +65,18 @@ class BodyModel(nn.Module):
         self._buffer('shapedirs', shapedirs)
         self._buffer('posedirs', torch.from_numpy(arrays['posedirs']))
         self._buffer('weights', torch.from_numpy(arrays['weights']))
-        # Joints are linear in the shape: the regressor, thousands of columns wide, is applied once and for all.
+        # Joints are linear in the shape: the regressor, thousands of columns wide, is applied once, here.
         self._buffer('j_template', regressor @ template)
         self._buffer('j_shapedirs', torch.einsum('jv,vcn->jcn', regressor, shapedirs))
         self._buffer('faces', torch.from_numpy(arrays['f']))
-        self.parents = kind.parents
-        self._read_extra(arrays)
+        self.parents = spec.parents
+        self._register_more(arrays)
 
     def _buffer(self, name: str, value: Tensor) -> None:
         self.register_buffer(name, value.contiguous(), persistent=False)
 
-    def _read_extra(self, arrays: dict) -> None:
-        """What one model has beside the others."""
+    def _register_more(self, arrays: dict[str, np.ndarray]) -> None:
+        """Register the buffers that only this model has."""
 
     def forward(
         self, global_orient: Tensor, betas: Tensor | None = None, expression: Tensor | None = None, **poses: Tensor
@@ -68,13 +84,17 @@ class BodyModel(nn.Module):
         """Pose the model.
 
         Args:
-            global_orient: (B, 1, 3, 3) rotation matrices, as of the poses below.
-            betas: (B, num_betas); zeros by default.
-            expression: (B, num_expression); zeros by default.
-            poses: By the names of ``POSES``, (B, N, 3, 3) each; the identity by default.
+            global_orient: (B, 1, 3, 3), the rotation matrix of the root.
+            betas: (B, num_betas), shape coefficients; zeros by default.
+            expression: (B, num_expression), expression coefficients; zeros by default.
+            poses: (B, N, 3, 3), rotation matrices by the names of ``POSES``; the identity by default.
 
         Returns:
-            ``vertices`` (B, V, 3) and ``joints`` (B, K, 3) in metres, without translation.
+            A dict of ``vertices`` (B, V, 3) and ``joints`` (B, K, 3) in metres, without translation.
+
+        Raises:
+            TypeError: A pose is unknown.
+            ValueError: An argument has another shape.
         """
         with torch.autocast(self.v_template.device.type, enabled=False):
             rotations = self._rotations(dict(global_orient=global_orient, **poses))
@@ -89,7 +109,7 @@ class BodyModel(nn.Module):
             return dict(vertices=vertices, joints=self._output_joints(vertices, posed_joints, world))
 
     def _rotations(self, poses: dict[str, Tensor]) -> Tensor:
-        """All rotations (B, J, 3, 3) in the order of the joints."""
+        """Return the rotations (B, J, 3, 3) of all joints in their order."""
         unknown = sorted(set(poses) - set(self.POSES))
         if unknown:
             raise TypeError(f'{type(self).__name__} has no pose {unknown[0]!r}; it has {", ".join(self.POSES)}')
@@ -104,10 +124,13 @@ class BodyModel(nn.Module):
             parts.append(pose.to(self.v_template))
         return torch.cat(parts, 1)
 
-    def _coefficients(self, batch: int, **given: Tensor | None) -> Tensor:
-        """Shape and expression (B, num_betas + num_expression) in one."""
+    def _coefficients(self, batch: int, betas: Tensor | None, expression: Tensor | None) -> Tensor:
+        """Return shape and expression as one tensor (B, num_betas + num_expression)."""
         parts = []
-        for (name, values), count in zip(given.items(), (self.num_betas, self.num_expression), strict=True):
+        for name, values, count in (
+            ('betas', betas, self.num_betas),
+            ('expression', expression, self.num_expression),
+        ):
             if values is None:
                 values = self.v_template.new_zeros(batch, count)
             elif values.shape != (batch, count):
@@ -116,7 +139,7 @@ class BodyModel(nn.Module):
         return torch.cat(parts, 1)
 
     def _chain(self, rotations: Tensor, joints: Tensor) -> tuple[Tensor, Tensor]:
-        """World rotations (B, J, 3, 3) and positions (B, J, 3) of the joints, from the root outwards."""
+        """Return the world rotations (B, J, 3, 3) and positions (B, J, 3) of the joints."""
         world, position = [rotations[:, 0]], [joints[:, 0]]
         for joint, parent in enumerate(self.parents[1:], start=1):
             offset = (joints[:, joint] - joints[:, parent])[..., None]
@@ -125,30 +148,36 @@ class BodyModel(nn.Module):
         return torch.stack(world, 1), torch.stack(position, 1)
 
     def _skin(self, vertices: Tensor, rotation: Tensor, translation: Tensor) -> Tensor:
-        """Vertices moved by the weighted mean of the joints' rigid motions."""
+        """Move vertices (B, V, 3) by the weighted mean of the joints' rotations and translations."""
         motions = torch.cat((rotation, translation[..., None]), -1).flatten(2)
         motions = (self.weights @ motions).unflatten(-1, (3, 4))
         return (motions[..., :3] @ vertices[..., None]).squeeze(-1) + motions[..., 3]
 
     def _output_joints(self, vertices: Tensor, joints: Tensor, world: Tensor) -> Tensor:
+        """Return the joints (B, K, 3) of the model's convention from its own J joints and world rotations."""
         raise NotImplementedError
 
 
 @MODELS.register_module()
 class MANO(BodyModel):
-    """The right hand. Joints: 21 in FreiHAND's order, finger tips included.
+    """The right hand, with 21 joints in FreiHAND's order, finger tips included.
 
-    ``hands_mean`` (15, 3), axis-angle, is the pose that MANO's own pose parameters are relative to; the pose given here
-    is absolute.
+    MANO's own pose parameters are relative to a mean pose, here the buffer ``hands_mean`` (15, 3) in axis-angle. The
+    poses that ``forward`` accepts are absolute.
+
+    Args:
+        path: See ``BodyModel``.
+        num_betas: Number of shape coefficients.
     """
 
     CONVENTION = 'mano'
-    POSES = dict(global_orient=1, right_hand_pose=15)
+    POSES: ClassVar = dict(global_orient=1, right_hand_pose=15)
+    hands_mean: Tensor
 
-    def __init__(self, path: str | Path, num_betas: int = 10):
+    def __init__(self, path: str | Path, num_betas: int = 10) -> None:
         super().__init__(path, num_betas)
 
-    def _read_extra(self, arrays: dict) -> None:
+    def _register_more(self, arrays: dict[str, np.ndarray]) -> None:
         self._buffer('hands_mean', torch.from_numpy(arrays['hands_mean']).reshape(15, 3))
 
     def _output_joints(self, vertices: Tensor, joints: Tensor, world: Tensor) -> Tensor:
@@ -157,18 +186,22 @@ class MANO(BodyModel):
 
 
 class FaceModel(BodyModel):
-    """A model with a face: 51 landmarks and 17 points of the contour follow its joints."""
+    """Base of models with a face, whose joints are followed by 51 landmarks and 17 points of the contour."""
 
-    # The joint whose rotation in the world turns the contour; FLAME's neck is left out, as in smplx 0.1.28.
-    HEAD_JOINT: int
+    # The joint whose world rotation selects the contour. FLAME's neck has no influence, as in smplx 0.1.28.
+    HEAD_JOINT: ClassVar[int]
+    lmk_triangles: Tensor
+    lmk_bary_coords: Tensor
+    dynamic_lmk_triangles: Tensor
+    dynamic_lmk_bary_coords: Tensor
 
-    def _read_extra(self, arrays: dict) -> None:
+    def _register_more(self, arrays: dict[str, np.ndarray]) -> None:
         for name in ('lmk', 'dynamic_lmk'):
             self._buffer(f'{name}_triangles', self.faces[torch.from_numpy(arrays[f'{name}_faces_idx'])])
             self._buffer(f'{name}_bary_coords', torch.from_numpy(arrays[f'{name}_bary_coords']))
 
     def _face_points(self, vertices: Tensor, world: Tensor) -> Tensor:
-        """Landmarks and contour (B, 68, 3)."""
+        """Return landmarks and contour (B, 68, 3)."""
         row = contour_row(world[:, self.HEAD_JOINT])
         fixed = surface_points(vertices, self.lmk_triangles, self.lmk_bary_coords)
         contour = surface_points(vertices, self.dynamic_lmk_triangles[row], self.dynamic_lmk_bary_coords[row])
@@ -177,13 +210,19 @@ class FaceModel(BodyModel):
 
 @MODELS.register_module()
 class FLAME(FaceModel):
-    """The head. Joints: 5, then the 68 points of the face."""
+    """The head, with 5 joints and the 68 points of the face.
+
+    Args:
+        path: See ``BodyModel``.
+        num_betas: Number of shape coefficients.
+        num_expression: Number of expression coefficients.
+    """
 
     CONVENTION = 'flame'
-    POSES = dict(global_orient=1, neck_pose=1, jaw_pose=1, leye_pose=1, reye_pose=1)
+    POSES: ClassVar = dict(global_orient=1, neck_pose=1, jaw_pose=1, leye_pose=1, reye_pose=1)
     HEAD_JOINT = 0
 
-    def __init__(self, path: str | Path, num_betas: int = 100, num_expression: int = 50):
+    def __init__(self, path: str | Path, num_betas: int = 100, num_expression: int = 50) -> None:
         super().__init__(path, num_betas, num_expression)
 
     def _output_joints(self, vertices: Tensor, joints: Tensor, world: Tensor) -> Tensor:
@@ -192,22 +231,30 @@ class FLAME(FaceModel):
 
 @MODELS.register_module()
 class SMPLX(FaceModel):
-    """The whole body. Joints: 55, then 21 vertices from the nose to the finger tips, then the 68 points of the face."""
+    """The whole body, with 55 joints, 21 vertices from the nose to the finger tips, and the 68 points of the face.
+
+    Args:
+        path: See ``BodyModel``.
+        num_betas: Number of shape coefficients.
+        num_expression: Number of expression coefficients.
+    """
 
     CONVENTION = 'smplx'
-    POSES = dict(
+    POSES: ClassVar = dict(
         global_orient=1, body_pose=21, jaw_pose=1, leye_pose=1, reye_pose=1, left_hand_pose=15, right_hand_pose=15
     )
     HEAD_JOINT = 12
+    left_hand_mean: Tensor
+    right_hand_mean: Tensor
 
-    def __init__(self, path: str | Path, num_betas: int = 10, num_expression: int = 10):
+    def __init__(self, path: str | Path, num_betas: int = 10, num_expression: int = 10) -> None:
         super().__init__(path, num_betas, num_expression)
 
-    def _read_extra(self, arrays: dict) -> None:
-        super()._read_extra(arrays)
+    def _register_more(self, arrays: dict[str, np.ndarray]) -> None:
+        super()._register_more(arrays)
         self._buffer('left_hand_mean', torch.from_numpy(arrays['hands_meanl']).reshape(15, 3))
         self._buffer('right_hand_mean', torch.from_numpy(arrays['hands_meanr']).reshape(15, 3))
 
     def _output_joints(self, vertices: Tensor, joints: Tensor, world: Tensor) -> Tensor:
-        extra = vertices[:, list(conventions.SMPLX_VERTEX_JOINTS.values())]
-        return torch.cat((joints, extra, self._face_points(vertices, world)), 1)
+        vertex_joints = vertices[:, list(conventions.SMPLX_VERTEX_JOINTS.values())]
+        return torch.cat((joints, vertex_joints, self._face_points(vertices, world)), 1)

@@ -1,6 +1,10 @@
-"""Reads the official body models' Python 2 pickles as data: without chumpy, without scipy, without running anything."""
+"""Reads the Python 2 pickles of the official body models as data.
+
+It needs neither chumpy nor scipy, and no code of the file runs.
+"""
 
 import pickle
+from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
 
@@ -10,34 +14,35 @@ from moganet.checkpoint.allowed import ArrayReader, DtypeReader, Refused
 
 
 class _Node:
-    """An object of the file, of which only the state is kept."""
+    """Stands for an object of the file and stores its state, which may be anything."""
 
-    state: dict | None = None
+    state: Any = None
 
-    def __setstate__(self, state: dict) -> None:
+    def __setstate__(self, state: Any) -> None:
         self.state = state
 
     def array(self) -> np.ndarray:
+        """Return the array that the object stands for."""
         raise Refused(f'{type(self).__name__}, which this reader does not know')
 
 
 class _Ch(_Node):
-    """``chumpy.ch.Ch``: an array."""
+    """``chumpy.ch.Ch``, an array."""
 
     def array(self) -> np.ndarray:
         return as_array(self.state['x'])
 
 
 class _Select(_Node):
-    """``chumpy.reordering.Select``: entries of another node's flattened array, in a new shape."""
+    """``chumpy.reordering.Select``, entries of another node's flattened array in a new shape."""
 
     def array(self) -> np.ndarray:
-        picked = as_array(self.state['a']).ravel()[as_array(self.state['idxs'])]
-        return picked.reshape(tuple(int(size) for size in self.state['preferred_shape']))
+        entries = as_array(self.state['a']).ravel()[as_array(self.state['idxs'])]
+        return entries.reshape(tuple(int(size) for size in self.state['preferred_shape']))
 
 
 class _Sparse(_Node):
-    """``scipy.sparse.csc_matrix``, made dense."""
+    """``scipy.sparse.csc_matrix``, read as a dense array."""
 
     def array(self) -> np.ndarray:
         shape = self.state.get('_shape', self.state.get('shape'))
@@ -51,7 +56,7 @@ class _Sparse(_Node):
 
 
 class _OldArray(ArrayReader):
-    """Reads an ``ndarray`` whose bytes Python 2 wrote as text, or of objects, which ``np.save`` writes for a dict."""
+    """Reads an ``ndarray`` whose bytes Python 2 wrote as text, or the array of objects with which a dict is saved."""
 
     objects: list | None = None
 
@@ -65,8 +70,10 @@ class _OldArray(ArrayReader):
 
 
 class _ObjectDtype:
+    """The dtype of an array of objects."""
+
     def __setstate__(self, state: tuple) -> None:
-        """Nothing of it is used."""
+        """Ignore the state."""
 
 
 def _dtype(code: str, align: bool = False, copy: bool = False) -> DtypeReader | _ObjectDtype:
@@ -78,16 +85,17 @@ def _scalar(dtype: DtypeReader, data: str | bytes) -> np.generic:
     return np.frombuffer(data, dtype.dtype)[0]
 
 
-def _new_node(kind: type, base: type, state: None) -> _Node:
-    if not (isinstance(kind, type) and issubclass(kind, _Node)):
-        raise Refused(f'_reconstructor({kind!r})')
-    return kind()
+def _new_node(cls: type, base: type, state: None) -> _Node:
+    if not (isinstance(cls, type) and issubclass(cls, _Node)):
+        raise Refused(f'_reconstructor({cls!r})')
+    return cls()
 
 
-_FUNCTIONS = {
+# The functions and classes that a file may name, and their harmless replacements.
+_FUNCTIONS: dict[str, Callable[..., Any]] = {
     'numpy.dtype': _dtype,
-    'numpy.core.multiarray._reconstruct': lambda kind, shape, typecode: _OldArray(),
-    'numpy._core.multiarray._reconstruct': lambda kind, shape, typecode: _OldArray(),
+    'numpy.core.multiarray._reconstruct': lambda cls, shape, typecode: _OldArray(),
+    'numpy._core.multiarray._reconstruct': lambda cls, shape, typecode: _OldArray(),
     'numpy.core.multiarray.scalar': _scalar,
     'numpy._core.multiarray.scalar': _scalar,
     '_codecs.encode': lambda text, codec='latin1': text.encode('latin1'),
@@ -106,10 +114,12 @@ _CLASSES = {
 
 
 class _Unpickler(pickle.Unpickler):
+    """An unpickler that resolves only the names above."""
+
     def find_class(self, module: str, name: str) -> Any:
         full = f'{module}.{name}'
         if full in _FUNCTIONS:
-            # A new one each time, as a file may set attributes of what it names.
+            # A new function each time: a file may set attributes of the functions that it names.
             return lambda *arguments: _FUNCTIONS[full](*arguments)
         if full in _CLASSES:
             return _CLASSES[full]
@@ -121,7 +131,14 @@ class _Unpickler(pickle.Unpickler):
 
 
 def as_array(value: Any) -> np.ndarray:
-    """The array that a value of a pickle stands for."""
+    """Return the array that a value of a pickle stands for.
+
+    Args:
+        value: A value that ``read_pickle`` or ``unpickle`` returned.
+
+    Raises:
+        Refused: The value stands for an unknown object. A forged state may cause any other error.
+    """
     if isinstance(value, _Node):
         return value.array()
     if isinstance(value, ArrayReader):
@@ -132,10 +149,17 @@ def as_array(value: Any) -> np.ndarray:
 
 
 def read_pickle(path: Path) -> dict[str, Any]:
-    """The dict that a ``.pkl`` holds, or a ``.npy`` of one pickled dict. ``as_array`` reads its values.
+    """Read the dict of a ``.pkl`` file, or of a ``.npy`` file with one pickled dict.
+
+    Args:
+        path: The file.
+
+    Returns:
+        The dict. ``as_array`` turns its values into arrays.
 
     Raises:
-        ValueError: The file is none, or names what is more than data; the text names it.
+        ValueError: The file is no readable pickle of a dict, or names an object that is more than data.
+        OSError: The file cannot be opened.
     """
     try:
         with open(path, 'rb') as file:
@@ -148,7 +172,7 @@ def read_pickle(path: Path) -> dict[str, Any]:
         raise ValueError(f'{path}: not read, as it asks for {error}') from None
     except OSError:
         raise
-    except Exception as error:  # a damaged or forged pickle fails in any way it likes
+    except Exception as error:  # a damaged or forged pickle may raise anything
         reason = ' '.join(str(error).split())
         raise ValueError(f'{path}: not a readable pickle ({type(error).__name__}: {reason})') from None
     if not isinstance(content, dict):
@@ -157,17 +181,30 @@ def read_pickle(path: Path) -> dict[str, Any]:
 
 
 def read_npy_dtype(file: IO[bytes]) -> np.dtype:
-    """The type that the header of a ``.npy`` tells; what follows it in ``file`` is the data."""
+    """Read the header of a ``.npy`` file and return the dtype. The file is then at the start of the data.
+
+    Args:
+        file: The file, at its start.
+
+    Raises:
+        ValueError: The header is damaged.
+    """
     version = np.lib.format.read_magic(file)
     reader = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
     return reader(file)[2]
 
 
 def unpickle(file: IO[bytes]) -> Any:
-    """What a pickle holds, of an array of objects the list of them. ``as_array`` reads arrays in it.
+    """Load a pickle as data.
+
+    Args:
+        file: The file, at the start of the pickle.
+
+    Returns:
+        The content, an array of objects as a list. ``as_array`` turns values into arrays.
 
     Raises:
-        Refused: The pickle names what is more than data. A damaged one fails in any way it likes.
+        Refused: The pickle names an object that is more than data. A damaged pickle may raise any other error.
     """
     content = _Unpickler(file, encoding='latin1').load()
     return content.objects if isinstance(content, _OldArray) and content.objects is not None else content

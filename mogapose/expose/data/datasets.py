@@ -57,7 +57,7 @@ class HumanDataDataset(NamesBrokenImages, BaseDataset):
         num_betas: int | None = None,
         num_expression: int | None = None,
         **options,
-    ):
+    ) -> None:
         if convention not in SLOTS:
             raise ValueError(f'convention={convention!r}: expected {", ".join(SLOTS)}')
         data_prefix = dict(dict(img=''), **(data_prefix or {}))

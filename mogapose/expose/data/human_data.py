@@ -40,7 +40,7 @@ class HumanData:
         ValueError: No such format, or an entry that is missing or does not fit; one line that names the file.
     """
 
-    def __init__(self, path: str | Path):
+    def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         if not self.path.is_file():
             raise FileNotFoundError(f'{path}: no such file of HumanData; tools/convert_expose_data.py writes them')

@@ -37,7 +37,7 @@ class LoadImageFromFile:
 class BBoxCenterJitter:
     """Moves the crop by up to ``factor`` of its size in each direction, its centre staying in the image."""
 
-    def __init__(self, factor: float = 0.0):
+    def __init__(self, factor: float = 0.0) -> None:
         self.factor = factor
 
     def __call__(self, results: dict) -> dict:
@@ -59,7 +59,7 @@ class RandomHorizontalFlip:
         ValueError: right hands are to be mirrored, which makes them left ones.
     """
 
-    def __init__(self, flip_prob: float = 0.5):
+    def __init__(self, flip_prob: float = 0.5) -> None:
         self.flip_prob = flip_prob
 
     def __call__(self, results: dict) -> dict:
@@ -106,7 +106,7 @@ class GetRandomScaleRotation:
         rot_prob: Share of the crops that are rotated.
     """
 
-    def __init__(self, rot_factor: float = 30, scale_factor: float = 0.25, rot_prob: float = 0.6):
+    def __init__(self, rot_factor: float = 30, scale_factor: float = 0.25, rot_prob: float = 0.6) -> None:
         self.rot_factor, self.scale_factor, self.rot_prob = rot_factor, scale_factor, rot_prob
 
     def __call__(self, results: dict) -> dict:
@@ -126,7 +126,7 @@ class MeshAffine:
     takes pixels of the image, as it is after a flip, to pixels of the crop.
     """
 
-    def __init__(self, img_res: int):
+    def __init__(self, img_res: int) -> None:
         self.img_res = img_res
 
     def __call__(self, results: dict) -> dict:
@@ -176,7 +176,7 @@ def _rotate(results: dict, angle: float) -> dict:
 class RandomChannelNoise:
     """Multiplies each channel by its own factor between 1 - ``noise_factor`` and 1 + ``noise_factor``."""
 
-    def __init__(self, noise_factor: float = 0.4):
+    def __init__(self, noise_factor: float = 0.4) -> None:
         self.noise_factor = noise_factor
 
     def __call__(self, results: dict) -> dict:
@@ -192,7 +192,7 @@ class SimulateLowRes:
     With fewer than two factors nothing is done.
     """
 
-    def __init__(self, cat_factors: Sequence[float] = (1.0,)):
+    def __init__(self, cat_factors: Sequence[float] = (1.0,)) -> None:
         self.cat_factors = cat_factors
 
     def __call__(self, results: dict) -> dict:

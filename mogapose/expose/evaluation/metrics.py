@@ -114,7 +114,7 @@ class FaceScanMetric(ShapeMetric):
     default_prefix = 'face'
     NAMES = ('3DRMSE',)
 
-    def __init__(self, mode: str = 'mean', collect_device: str = 'cpu', prefix: str | None = None):
+    def __init__(self, mode: str = 'mean', collect_device: str = 'cpu', prefix: str | None = None) -> None:
         super().__init__(collect_device, prefix)
         if mode not in MODES:
             raise ValueError(f'mode={mode!r}: expected {" or ".join(MODES)}')

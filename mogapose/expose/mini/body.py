@@ -68,7 +68,7 @@ FOOT = (
 class _Body:
     """Parts put together, each with its skinning weights and rows of the joint regressor."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.vertices, self.faces, self.weights, self.shapes = [], [], [], []
         self.regressor: list[dict[int, float]] = [{} for _ in SMPLX_55]
         self.size = 0

@@ -18,7 +18,7 @@ class Head:
         rng: Of the shapes and expressions beyond the named ones, and of the corrections of poses.
     """
 
-    def __init__(self, rng: np.random.Generator):
+    def __init__(self, rng: np.random.Generator) -> None:
         parts = build()
         self.grid, self.rim, self.pocket, self.end = parts['grid'], parts['rim'], parts['pocket'], parts['end']
         self.upper, self.crown, self.eyes = parts['upper'], parts['crown'], parts['eyes']

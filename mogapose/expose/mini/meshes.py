@@ -10,7 +10,7 @@ class MeshBuilder:
     rings run counter-clockwise as seen from the side towards which the surface grows.
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         self._points: list[np.ndarray] = []
         self._triangles: list[tuple[int, int, int]] = []
         self.size = 0

@@ -198,7 +198,7 @@ def _hand_colours(model: MANO, skin: np.ndarray) -> np.ndarray:
 class _FacePaint:
     """Colours of the synthetic face: its skin, hair, brows, eyes and lips lie where the landmarks say."""
 
-    def __init__(self, model: FLAME):
+    def __init__(self, model: FLAME) -> None:
         points = model.v_template.numpy().astype(float)
         with torch.no_grad():
             face = model(torch.eye(3)[None, None])['joints'][0, 5:].numpy().astype(float)

@@ -1,1 +1,1 @@
-"""The estimator: heads, losses, rotations, and the names of released checkpoints."""
+"""The estimator with its heads, losses and rotations, and the map from MMHuman3D's names to ours."""

@@ -1,4 +1,4 @@
-"""From an image crop to a posed body model: ExPose for one part of the body."""
+"""ExPose's network for one part of the body, which estimates a posed body model from an image crop."""
 
 from collections.abc import Mapping, Sequence
 
@@ -15,7 +15,7 @@ from .losses import ElementwiseLoss
 from .mean_parameters import means_of_body_model
 from .rotation import axis_angle_to_matrix, weak_perspective
 
-# Arguments of the estimator, as MMHuman3D calls them, with the labels that each compares with.
+# The estimator's arguments for losses, with MMHuman3D's names, and the labels that each loss compares with.
 LOSSES = dict(
     loss_keypoints2d=('keypoints2d',),
     loss_keypoints3d=('keypoints3d',),
@@ -27,9 +27,9 @@ LOSSES = dict(
     loss_smplx_betas=('betas',),
     loss_smplx_betas_prior=('betas_prior',),
 )
-# Labels that count as much as the key points of that part are seen.
+# Labels whose loss is weighted with the mean confidence of a group of key points.
 WEIGHTED = dict(left_hand_pose='left_hand', right_hand_pose='right_hand', jaw_pose='face', expression='face')
-# The joints between which SMPL-X's 3D key points are centred: left and right hip.
+# 3D key points of SMPL-X are relative to the middle of these joints, left and right hip.
 HIPS = (1, 2)
 
 DataSamples = Sequence[BaseDataElement]
@@ -40,18 +40,21 @@ class SMPLXImageBodyModelEstimator(BaseModel):
     """ExPose's hand, face or body network.
 
     Args:
-        backbone: Its last map is read.
-        head: 'ExPoseHandHead', 'ExPoseFaceHead' or 'ExPoseBodyHead'.
-        body_model: 'MANO', 'FLAME' or 'SMPLX' with its ``path``. The file is read when it is first needed: for the
-            loss, for predictions, for the mean hand. Weights load and layers are counted without it.
-        neck: Between backbone and head.
-        data_preprocessor: Most often ``dict(type='ImgDataPreprocessor', ...)``.
-        body_model_train, body_model_test: What MMHuman3D calls ``body_model``. The first is taken; the second differs
-            in the order of joints alone, which the metrics take care of here.
-        losses: By the names of ``LOSSES``; those that are not given are not computed.
+        backbone: Config of the backbone, whose last map the head reads.
+        head: Config of an 'ExPoseHandHead', 'ExPoseFaceHead' or 'ExPoseBodyHead'.
+        body_model: Config of a 'MANO', 'FLAME' or 'SMPLX' with its ``path``. The file is read at the first use: for a
+            loss, a prediction or the mean hand. Loading weights and counting parameters do not need it.
+        neck: Config of a neck between backbone and head.
+        data_preprocessor: Config or module, usually ``dict(type='ImgDataPreprocessor', ...)``.
+        body_model_train: MMHuman3D's name of ``body_model``.
+        body_model_test: Accepted for MMHuman3D's configs and not used. There it differs from ``body_model_train`` only
+            in the order of joints, which the metrics handle here.
+        losses: Configs of losses by the names of ``LOSSES``. Others are not computed.
 
     Raises:
-        ValueError: no body model, a loss of what the head does not predict, or a mean in the place of a sum.
+        ValueError: There is no body model, the head does not predict the labels of a loss, or a loss averages instead
+            of summing.
+        TypeError: An argument is unknown.
     """
 
     def __init__(
@@ -64,7 +67,7 @@ class SMPLXImageBodyModelEstimator(BaseModel):
         body_model_train: dict | None = None,
         body_model_test: dict | None = None,
         **losses: dict | None,
-    ):
+    ) -> None:
         super().__init__(data_preprocessor)
         self.backbone = MODELS.build(backbone)
         self.neck = None if neck is None else MODELS.build(neck)
@@ -73,7 +76,7 @@ class SMPLXImageBodyModelEstimator(BaseModel):
         if not body_model:
             raise ValueError("body_model is missing: expected dict(type='MANO', 'FLAME' or 'SMPLX', path=...)")
         self.body_model_cfg = released_names.ported_body_model(body_model)
-        self.convention = _kind(self.body_model_cfg['type'])
+        self.convention = _convention(self.body_model_cfg['type'])
         self._body_model: nn.Module | None = None
         self._check_losses(losses)
         self.losses = nn.ModuleDict({name: MODELS.build(loss) for name, loss in losses.items() if loss is not None})
@@ -97,7 +100,8 @@ class SMPLXImageBodyModelEstimator(BaseModel):
         """The body model, read from its file at the first use.
 
         Raises:
-            FileNotFoundError: the licensed file is not there; the message says where to get it.
+            FileNotFoundError: The licensed file does not exist; the message says where to get it.
+            ValueError: The file is no such body model.
         """
         if self._body_model is None:
             mean = self.head.regressor.mean_param
@@ -108,30 +112,46 @@ class SMPLXImageBodyModelEstimator(BaseModel):
         return self._body_model
 
     def init_weights(self) -> None:
-        """As the parts do; and a hand whose head has no mean poses of its own starts from the body model's."""
+        """Initialise backbone, neck and head, and set the head's mean hand poses.
+
+        They are those of the body model, unless the head has read mean poses from a file.
+        """
         super().init_weights()
         if self.head.mean_pose_path is None and self.head.layout.with_mean:
             self.head.set_mean_poses(means_of_body_model(self.body_model))
 
     def from_released(self, state_dict: Mapping[str, Tensor]) -> tuple[Mapping[str, Tensor], str]:
-        """What ``moganet.checkpoint`` asks before it compares names: see ``released_names.from_released``."""
+        """Rename the tensors of a released checkpoint; ``moganet.checkpoint`` calls it before comparing names.
+
+        Args:
+            state_dict: The checkpoint's tensors by name.
+
+        Returns:
+            The tensors under our names, and a sentence about those that were dropped.
+
+        Raises:
+            ValueError: The checkpoint is of another layout, see ``released_names.from_released``.
+        """
         return released_names.from_released(state_dict, self.head.slices)
 
     def forward(
         self, inputs: Tensor, data_samples: DataSamples | None = None, mode: str = 'tensor'
     ) -> dict | list[BaseDataElement]:
-        """Estimate the part that each crop shows.
+        """Estimate hand, face or body of each crop.
 
         Args:
             inputs: (B, 3, R, R), normalised.
             data_samples: One per crop. The loss needs their labels.
-            mode: 'tensor' gives what the head does, without the body model; 'loss' a dict of losses; 'predict' the
-                samples with ``pred_vertices`` (V, 3), ``pred_joints`` (K, 3), in metres, ``pred_faces`` (F, 3), the
-                body model's triangles, ``pred_cam`` (3,) and ``pred_<name>`` of each pose (rotation matrices),
-                ``betas`` and ``expression``.
+            mode: 'tensor', 'loss' or 'predict'.
+
+        Returns:
+            With 'tensor' the head's output, without the body model. With 'loss' a dict of losses. With 'predict' the
+            data samples with ``pred_vertices`` (V, 3) and ``pred_joints`` (K, 3) in metres, ``pred_faces`` (F, 3), the
+            body model's triangles, ``pred_cam`` (3,), ``pred_<name>`` of each pose (rotation matrices), ``pred_betas``
+            and ``pred_expression``.
 
         Raises:
-            ValueError: no such mode, or labels that are missing or do not fit.
+            ValueError: The mode is unknown, or labels are missing or do not fit.
         """
         if mode == 'tensor':
             return self.head(self.extract_feat(inputs))
@@ -142,37 +162,58 @@ class SMPLXImageBodyModelEstimator(BaseModel):
         raise ValueError(f'mode={mode!r}: expected tensor, loss or predict')
 
     def extract_feat(self, inputs: Tensor) -> Sequence[Tensor]:
+        """Return the maps (B, C, H, W) of backbone and neck for ``inputs`` (B, 3, R, R)."""
         features = self.backbone(inputs)
         return features if self.neck is None else self.neck(features)
 
     def predict(self, inputs: Tensor, data_samples: DataSamples | None = None) -> list[BaseDataElement]:
-        """Predictions, in the samples given, else in new ones: see ``forward``."""
-        found = self.head(self.extract_feat(inputs))
-        body = self.body_model(**found['pred_param'])
-        fields = dict(pred_vertices=body['vertices'], pred_joints=body['joints'], pred_cam=found['pred_cam'])
-        fields |= {f'pred_{name}': value for name, value in found['pred_param'].items()}
+        """Predict, see ``forward``.
+
+        Args:
+            inputs: (B, 3, R, R), normalised.
+            data_samples: The samples to which the predictions are added; new ones by default.
+
+        Returns:
+            The samples with their predictions.
+        """
+        output = self.head(self.extract_feat(inputs))
+        body = self.body_model(**output['pred_param'])
+        fields = dict(pred_vertices=body['vertices'], pred_joints=body['joints'], pred_cam=output['pred_cam'])
+        fields |= {f'pred_{name}': value for name, value in output['pred_param'].items()}
         data_samples = [BaseDataElement() for _ in inputs] if data_samples is None else list(data_samples)
         for i, sample in enumerate(data_samples):
             sample.set_data({name: value[i] for name, value in fields.items()} | dict(pred_faces=self.body_model.faces))
         return data_samples
 
-    def loss(self, inputs: Tensor, data_samples: DataSamples) -> dict[str, Tensor]:
-        """The losses that the config asks for, each over the samples that have its label: zero if none has."""
+    def loss(self, inputs: Tensor, data_samples: DataSamples | None) -> dict[str, Tensor]:
+        """Compute the losses of the config, each over the samples that have its label, zero if there are none.
+
+        Args:
+            inputs: (B, 3, R, R), normalised.
+            data_samples: One per crop, with labels.
+
+        Returns:
+            ``loss_<label>`` of each label, scalars.
+
+        Raises:
+            ValueError: There are no samples, the crops are not square, or a label is missing or has another shape.
+        """
         if not data_samples:
             raise ValueError('the loss needs data_samples with labels')
         height, width = inputs.shape[-2:]
         if height != width:
             raise ValueError(f'inputs are {height}x{width}: expected square crops')
-        found = self.head(self.extract_feat(inputs))
-        with torch.autocast(inputs.device.type, enabled=False):  # labels are made rotations, too
-            return self._losses(found, _Labels(data_samples, JOINT_GROUPS[self.convention]), height)
+        output = self.head(self.extract_feat(inputs))
+        with torch.autocast(inputs.device.type, enabled=False):  # also for the rotation matrices of the labels
+            return self._losses(output, _Labels(data_samples, JOINT_GROUPS[self.convention]), height)
 
-    def _losses(self, found: dict, labels: '_Labels', side: int) -> dict[str, Tensor]:
-        predictions = dict(found['pred_param'])
+    def _losses(self, output: dict, labels: '_Labels', side: int) -> dict[str, Tensor]:
+        """Return the losses of the head's output; ``side`` is the crops' height and width in pixels."""
+        predictions = dict(output['pred_param'])
         predictions['betas_prior'] = predictions['betas']
         if {'loss_keypoints2d', 'loss_keypoints3d'} & set(self.losses):
-            joints = self.body_model(**found['pred_param'])['joints']
-            predictions['keypoints2d'] = weak_perspective(joints, found['pred_cam'])
+            joints = self.body_model(**output['pred_param'])['joints']
+            predictions['keypoints2d'] = weak_perspective(joints, output['pred_cam'])
             predictions['keypoints3d'] = joints
         losses = {}
         for argument, loss in self.losses.items():
@@ -186,14 +227,15 @@ class SMPLXImageBodyModelEstimator(BaseModel):
             return loss(pred)
         rows, target = labels.get(name)
         pred, target = pred[rows], target.to(pred)
+        weight: Tensor | None = None
         if name.startswith('keypoints'):
             target, weight = target[..., :-1], target[..., -1:]
             if name == 'keypoints2d':
                 target = 2 * target / (side - 1) - 1
             else:
                 pred, target = (x - x[:, list(HIPS)].mean(1, keepdim=True) for x in (pred, target))
-        else:
-            weight = labels.visibility(WEIGHTED[name], rows).to(pred) if name in WEIGHTED else None
+        elif name in WEIGHTED:
+            weight = labels.visibility(WEIGHTED[name], rows).to(pred)
         if not isinstance(loss, ElementwiseLoss):
             return loss(pred, axis_angle_to_matrix(target), weight)
         _check_shapes(name, pred, target)
@@ -201,26 +243,26 @@ class SMPLXImageBodyModelEstimator(BaseModel):
 
 
 class _Labels:
-    """The labels of a batch, read field by field."""
+    """The labels of a batch, stacked field by field."""
 
-    def __init__(self, data_samples: DataSamples, parts: Mapping[str, Sequence[int]]):
+    def __init__(self, data_samples: DataSamples, joint_groups: Mapping[str, Sequence[int]]) -> None:
         self.samples = data_samples
-        self.parts = parts
+        self.joint_groups = joint_groups
 
     def get(self, name: str) -> tuple[Tensor, Tensor]:
-        """(B',) numbers of the samples that have a label, and those labels, stacked.
+        """Return the indices (B',) of the samples that have a label, and their labels (B', ...).
 
         Raises:
-            ValueError: a sample without the field, or samples that differ in its shape.
+            ValueError: A sample lacks the field, or the samples differ in its shape.
         """
         has = self._stacked(f'has_{name}', name).flatten()
         rows = has.nonzero().flatten()
         return rows, self._stacked(name, name)[rows]
 
-    def visibility(self, part: str, rows: Tensor) -> Tensor:
-        """(B', 1) mean confidences of a part's 2D key points."""
+    def visibility(self, group: str, rows: Tensor) -> Tensor:
+        """Return the mean confidence (B', 1) of a group of 2D key points in the samples ``rows`` (B',)."""
         points = self._stacked('keypoints2d', 'keypoints2d')[rows]
-        return points[:, list(self.parts[part]), 2].mean(1, keepdim=True)
+        return points[:, list(self.joint_groups[group]), 2].mean(1, keepdim=True)
 
     def _stacked(self, field: str, label: str) -> Tensor:
         for sample in self.samples:
@@ -233,9 +275,9 @@ class _Labels:
             raise ValueError(f'{field} differs in shape within a batch: {", ".join(map(str, shapes))}') from None
 
 
-def _kind(name: str) -> str:
-    """What the body model of a registered name is: 'mano', 'flame' or 'smplx'."""
-    known = {model.__name__: model.CONVENTION for model in (MANO, FLAME, SMPLX)}
+def _convention(name: str) -> str:
+    """Return the convention, 'mano', 'flame' or 'smplx', of a registered body model."""
+    known: dict[str, str] = {model.__name__: model.CONVENTION for model in (MANO, FLAME, SMPLX)}
     if name not in known:
         raise ValueError(f'body_model: type={name!r}: expected {", ".join(known)}')
     return known[name]
@@ -243,5 +285,5 @@ def _kind(name: str) -> str:
 
 def _check_shapes(name: str, pred: Tensor, target: Tensor) -> None:
     if pred.shape[1:] != target.shape[1:]:
-        expected, found = tuple(pred.shape[1:]), tuple(target.shape[1:])
-        raise ValueError(f'{name}: a label has shape {found}, the model predicts {expected}')
+        predicted, labelled = tuple(pred.shape[1:]), tuple(target.shape[1:])
+        raise ValueError(f'{name}: a label has shape {labelled}, the model predicts {predicted}')

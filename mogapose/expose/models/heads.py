@@ -1,16 +1,18 @@
-"""ExPose's heads: from the backbone's last map to rotations, shape, expression and camera, in three steps.
+"""ExPose's heads, which regress rotations, shape, expression and camera from the backbone's last map.
 
-f: pooled feature (B, C); p: parameter vector (B, P), with its parts in the order of ``Layout``.
+With f the pooled feature (B, C) and p the parameter vector (B, P), whose parts have the order of ``Layout``:
 
     p_0 = mean;  p_{t+1} = p_t + MLP([f, p_t])  for t = 0, 1, 2, with one MLP for all three steps
 
-After Choutas et al., Monocular Expressive Body Regression through Body-Driven Attention, ECCV 2020. Names of parameters
-are those of MMHuman3D.
+After Choutas et al., Monocular Expressive Body Regression through Body-Driven Attention, ECCV 2020. The parameters have
+the names of MMHuman3D.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -22,11 +24,12 @@ from .rotation import rot6d_to_matrix
 
 NUM_STAGES = 3
 ROT6D = 6
-# 6D of no turn, and of half a turn about x: models of faces and bodies have y up, images have it down.
+# 6D representations of the identity and of half a turn about x. Models of faces and bodies have y up, images have y
+# down.
 UPRIGHT = (1.0, 0.0, 0.0, 1.0, 0.0, 0.0)
 TURNED = (1.0, 0.0, 0.0, -1.0, 0.0, 0.0)
-# From the raw number to the camera's scale, and from the mean scale to the raw one.
-SCALES = {
+# For each pos_func the map from the raw number to the camera's scale, and its inverse for the mean scale.
+SCALES: dict[str, tuple[Callable[[Tensor], Tensor], Callable[[float], float]]] = {
     'softplus': (F.softplus, lambda scale: math.log(math.expm1(scale))),
     'exp': (torch.exp, math.log),
     'none': (lambda raw: raw, lambda scale: scale),
@@ -36,12 +39,14 @@ INITS = ('default', 'xavier')
 
 @dataclass(frozen=True)
 class Layout:
-    """What a parameter vector holds, in this order: poses, betas, expression, camera (scale and translation in x, y).
+    """The parts of a parameter vector: poses, betas, expression and camera (scale and translation in x and y).
 
     Attributes:
-        poses: Numbers of joints; each has six numbers.
+        poses: For each pose its number of joints; a joint has six numbers.
+        betas: Number of shape coefficients.
+        expression: Number of expression coefficients.
         turned: Poses whose mean is half a turn about x.
-        with_mean: Poses that start from a mean pose, where one is known.
+        with_mean: Poses that start from a mean pose, if one is known.
     """
 
     poses: dict[str, int]
@@ -51,14 +56,14 @@ class Layout:
     with_mean: tuple[str, ...] = ()
 
     def slices(self) -> dict[str, slice]:
-        """Where each part lies."""
+        """Return the range of each part in the parameter vector."""
         sizes = {name: count * ROT6D for name, count in self.poses.items()} | dict(betas=self.betas)
         sizes |= dict(expression=self.expression) if self.expression else {}
-        found, start = {}, 0
+        slices, start = {}, 0
         for name, size in (sizes | dict(camera=3)).items():
-            found[name] = slice(start, start + size)
+            slices[name] = slice(start, start + size)
             start += size
-        return found
+        return slices
 
 
 HAND = Layout(dict(global_orient=1, right_hand_pose=15), betas=10, with_mean=('right_hand_pose',))
@@ -73,12 +78,20 @@ BODY = Layout(
 
 
 class MLP(nn.Module):
-    """Blocks of a linear layer, an activation and dropout; then a linear layer.
+    """Blocks of a linear layer, an activation and dropout, followed by a linear layer.
 
     Args:
-        activ_type: 'ReLU', or 'none': the blocks are linear then.
-        init: Of the last layer. 'default' is PyTorch's, weights up to 1 / sqrt(inputs). 'xavier' is uniform with
-            ``gain``, zero bias: the first guess is then the mean.
+        in_channels: Width of the input.
+        out_channels: Width of the output.
+        layers: Widths of the blocks.
+        activ_type: 'ReLU', or 'none' for blocks without activation.
+        dropout: Probability of dropout in the blocks.
+        init: Initialisation of the last layer. 'default' is PyTorch's, with weights up to 1 / sqrt(inputs). 'xavier' is
+            uniform with ``gain`` and zero bias, so that the first estimate is close to the mean.
+        gain: Gain of 'xavier'.
+
+    Raises:
+        ValueError: ``activ_type`` or ``init`` is unknown.
     """
 
     def __init__(
@@ -90,7 +103,7 @@ class MLP(nn.Module):
         dropout: float = 0.5,
         init: str = 'default',
         gain: float = 0.01,
-    ):
+    ) -> None:
         super().__init__()
         if activ_type not in ('ReLU', 'none'):
             raise ValueError(f"activ_type={activ_type!r}: expected 'ReLU' or 'none'")
@@ -99,7 +112,7 @@ class MLP(nn.Module):
         widths = (in_channels, *layers)
         self.blocks = nn.ModuleList(
             nn.Sequential(nn.Linear(before, after), *([nn.ReLU()] if activ_type == 'ReLU' else []), nn.Dropout(dropout))
-            for before, after in zip(widths, widths[1:], strict=False)
+            for before, after in pairwise(widths)
         )
         self.output_layer = nn.Linear(widths[-1], out_channels)
         if init == 'xavier':
@@ -107,21 +120,30 @@ class MLP(nn.Module):
             nn.init.zeros_(self.output_layer.bias)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Map (B, in_channels) to (B, out_channels)."""
         for block in self.blocks:
             x = block(x)
         return self.output_layer(x)
 
 
 class IterativeRegressor(nn.Module):
-    """Improves a parameter vector in three steps. ``mean_param`` (1, P) is part of the state, as in MMHuman3D."""
+    """Improves a parameter vector in three steps. ``mean_param`` (1, P) is part of the state, as in MMHuman3D.
 
-    def __init__(self, in_channels: int, mean: Tensor, **mlp: object):
+    Args:
+        in_channels: C, the width of the features.
+        mean: (P,), the vector to start from.
+        mlp: Further arguments of ``MLP``.
+    """
+
+    mean_param: Tensor
+
+    def __init__(self, in_channels: int, mean: Tensor, **mlp: Any) -> None:
         super().__init__()
         self.register_buffer('mean_param', mean[None].clone())
         self.module = MLP(in_channels + len(mean), len(mean), **mlp)
 
     def forward(self, features: Tensor, cond: Tensor | None = None) -> Tensor:
-        """The parameters (B, P) of ``features`` (B, C), starting from ``cond`` (B, P), or the mean."""
+        """Return the parameters (B, P) of ``features`` (B, C), starting from ``cond`` (B, P) or else the mean."""
         parameters = self.mean_param.expand(len(features), -1) if cond is None else cond
         for _ in range(NUM_STAGES):
             parameters = parameters + self.module(torch.cat((features, parameters), 1))
@@ -129,23 +151,25 @@ class IterativeRegressor(nn.Module):
 
 
 class ExPoseHead(nn.Module):
-    """One head for every part of the body: ``LAYOUT`` says what its vector holds.
+    """Base of the heads of hand, face and body, whose ``LAYOUT`` lists the parts of the parameter vector.
 
     Args:
-        in_channels: C of the last map.
-        num_betas, num_expression_coeffs: Shape and expression, as many as the layout says by default.
-        regressor_cfg: Changes of ``MLP``: ``layers``, ``activ_type``, ``dropout``, ``init``, ``gain``. MMHuman3D's
-            configs ask for a gain of 0.01 of the last layer, but what then runs, and ran for the published numbers,
-            leaves that layer as PyTorch makes it: ``init='default'``. ``init='xavier'`` is what was meant.
-        camera_cfg: ``pos_func``, how the scale is made positive ('softplus', 'exp', or 'none' for not at all), and
-            ``mean_scale``.
-        mean_pose_path: ``all_means.pkl`` of ExPose. Without it hands start from the mean of their body model once the
-            estimator's weights are initialised, other poses from the identity.
-        shape_mean_path: ``.npy`` of mean betas, zero without.
+        in_channels: C, the number of channels of the last map.
+        num_betas: Number of shape coefficients, that of the layout by default.
+        num_expression_coeffs: Number of expression coefficients, that of the layout by default.
+        regressor_cfg: Arguments of ``MLP`` to change: ``layers``, ``activ_type``, ``dropout``, ``init``, ``gain``.
+            MMHuman3D's configs ask for a gain of 0.01 in the last layer. The code that produced the published numbers
+            ignores it and keeps PyTorch's initialisation, here ``init='default'``. The configs' intention is
+            ``init='xavier'``.
+        camera_cfg: ``pos_func``, the function that makes the scale positive ('softplus', 'exp', or 'none' for no
+            function), and ``mean_scale``.
+        mean_pose_path: ExPose's ``all_means.pkl``. Without it, hands start from the mean of their body model once the
+            estimator's weights are initialised, and other poses start from the identity.
+        shape_mean_path: A ``.npy`` of mean betas. Without it the mean is zero.
 
     Raises:
-        ValueError: an option outside its range.
-        FileNotFoundError: a path is given, and no file there.
+        ValueError: An option is outside its range.
+        FileNotFoundError: The file of a given path does not exist.
     """
 
     LAYOUT: Layout
@@ -161,7 +185,7 @@ class ExPoseHead(nn.Module):
         camera_cfg: dict | None = None,
         mean_pose_path: str | None = None,
         shape_mean_path: str | None = None,
-    ):
+    ) -> None:
         super().__init__()
         self.layout = self._sized(num_betas, num_expression_coeffs)
         self.slices = self.layout.slices()
@@ -183,11 +207,11 @@ class ExPoseHead(nn.Module):
     def _sized(self, num_betas: int | None, num_expression: int | None) -> Layout:
         if num_expression is not None and not self.LAYOUT.expression:
             raise ValueError(f'num_expression_coeffs={num_expression}: {type(self).__name__} has no expression')
-        wanted = dict(betas=num_betas, expression=num_expression)
-        wanted = {name: count for name, count in wanted.items() if count is not None}
-        if any(count < 1 for count in wanted.values()):
+        betas = self.LAYOUT.betas if num_betas is None else num_betas
+        expression = self.LAYOUT.expression if num_expression is None else num_expression
+        if betas < 1 or (num_expression is not None and expression < 1):
             raise ValueError(f'num_betas={num_betas}, num_expression_coeffs={num_expression}: expected 1 or more')
-        return replace(self.LAYOUT, **wanted)
+        return replace(self.LAYOUT, betas=betas, expression=expression)
 
     def _camera(self, pos_func: str = 'softplus', mean_scale: float | None = None) -> tuple[str, float]:
         if pos_func not in SCALES:
@@ -198,16 +222,27 @@ class ExPoseHead(nn.Module):
         return pos_func, mean_scale
 
     def set_mean_poses(self, means: Mapping[str, Tensor]) -> None:
-        """Start from these poses, (N, 6) each, where the layout says that a pose starts from a mean."""
+        """Set the mean of the poses that the layout lists in ``with_mean``.
+
+        Args:
+            means: For each pose a tensor (N, 6) in the 6D representation. Other poses are ignored.
+        """
         for name in self.layout.with_mean:
             if name in means:
                 self.regressor.mean_param[0, self.slices[name]] = means[name].flatten().to(self.regressor.mean_param)
 
     def regress(self, features: Tensor | Sequence[Tensor], cond: Tensor | None = None) -> Tensor:
-        """The parameter vector (B, P) of maps, of which the last (B, C, H, W) is read, or of pooled features (B, C).
+        """Compute the parameter vector.
+
+        Args:
+            features: A sequence of maps, of which the last one (B, C, H, W) is pooled, or pooled features (B, C).
+            cond: A parameter vector (B, P) to start from, instead of the mean.
+
+        Returns:
+            The parameter vector (B, P).
 
         Raises:
-            ValueError: a single map in the place of a sequence of maps.
+            ValueError: ``features`` is a single map instead of a sequence of maps.
         """
         if isinstance(features, Tensor):
             if features.dim() != 2:
@@ -217,28 +252,32 @@ class ExPoseHead(nn.Module):
         return self.regressor(features, cond)
 
     def forward(self, features: Tensor | Sequence[Tensor], cond: Tensor | None = None) -> dict:
-        """Regress and decode, in float32 under autocast.
+        """Compute the parameter vector and decode it; decoding is in float32 under autocast.
 
         Args:
             features: As for ``regress``.
-            cond: A parameter vector (B, P) to start from, in the place of the mean.
+            cond: A parameter vector (B, P) to start from, instead of the mean.
 
         Returns:
-            ``pred_param``: rotation matrices (B, N, 3, 3) of each pose, ``betas``, ``expression``; ``pred_cam``
-            (B, 3): scale and the translation added before scaling; ``pred_raw``: ``raw_<pose>``, 6D (B, 6 N).
+            A dict of ``pred_param``: rotation matrices (B, N, 3, 3) of each pose, ``betas`` and ``expression``;
+            ``pred_cam`` (B, 3): the scale and the translation that is added before scaling; ``pred_raw``:
+            ``raw_<pose>``, the 6D representations (B, 6 N).
+
+        Raises:
+            ValueError: As for ``regress``.
         """
         raw = self.regress(features, cond)
         with torch.autocast(raw.device.type, enabled=False):
             return self.decode(raw if raw.dtype == torch.float64 else raw.float())
 
     def decode(self, raw: Tensor) -> dict:
-        """What ``forward`` returns, of a parameter vector (B, P)."""
-        parts = {name: raw[:, where] for name, where in self.slices.items()}
+        """Split a parameter vector (B, P) into the dict that ``forward`` returns."""
+        parts = {name: raw[:, columns] for name, columns in self.slices.items()}
         poses = {name: rot6d_to_matrix(parts[name].unflatten(1, (-1, ROT6D))) for name in self.layout.poses}
-        rest = {name: parts[name] for name in ('betas', 'expression') if name in parts}
+        coefficients = {name: parts[name] for name in ('betas', 'expression') if name in parts}
         camera = parts['camera']
         return dict(
-            pred_param=poses | rest,
+            pred_param=poses | coefficients,
             pred_cam=torch.cat((SCALES[self.pos_func][0](camera[:, :1]), camera[:, 1:]), 1),
             pred_raw={f'raw_{name}': parts[name] for name in poses},
         )
@@ -246,14 +285,14 @@ class ExPoseHead(nn.Module):
 
 @MODELS.register_module()
 class ExPoseHandHead(ExPoseHead):
-    """The right hand, 109 parameters: orientation, 15 joints, 10 betas, camera."""
+    """Head of the right hand with 109 parameters: orientation, 15 joints, 10 betas, camera."""
 
     LAYOUT = HAND
 
 
 @MODELS.register_module()
 class ExPoseFaceHead(ExPoseHead):
-    """The face, 165 parameters: orientation, jaw, 100 betas, 50 of the expression, camera."""
+    """Head of the face with 165 parameters: orientation, jaw, 100 betas, 50 expression coefficients, camera."""
 
     LAYOUT = FACE
     MEAN_SCALE = 8.0
@@ -261,9 +300,10 @@ class ExPoseFaceHead(ExPoseHead):
 
 @MODELS.register_module()
 class ExPoseBodyHead(ExPoseHead):
-    """The body, 341 parameters: orientation, 21 joints, both hands, jaw, 10 betas, 10 of the expression, camera.
+    """Head of the body with 341 parameters.
 
-    Its blocks have no activation.
+    They are the orientation, 21 joints, both hands, the jaw, 10 betas, 10 expression coefficients and the camera. The
+    blocks of its ``MLP`` have no activation.
     """
 
     LAYOUT = BODY

@@ -1,4 +1,7 @@
-"""ExPose's losses. Sums over joints and coordinates, not means: the recipes' rates and weights rely on it."""
+"""ExPose's losses.
+
+They sum over joints and coordinates and do not average: the recipes' learning rates and loss weights rely on it.
+"""
 
 import torch
 from torch import Tensor, nn
@@ -9,14 +12,17 @@ REDUCTIONS = ('none', 'mean', 'sum')
 
 
 class ElementwiseLoss(nn.Module):
-    """A loss of each number by itself.
+    """Base of losses that are computed for each element and then reduced.
 
     Args:
         reduction: 'sum', 'mean' or 'none'.
-        loss_weight: Multiplies the result.
+        loss_weight: Factor of the result.
+
+    Raises:
+        ValueError: The reduction is unknown.
     """
 
-    def __init__(self, reduction: str = 'sum', loss_weight: float = 1.0):
+    def __init__(self, reduction: str = 'sum', loss_weight: float = 1.0) -> None:
         super().__init__()
         self.reduction = _checked(reduction)
         self.loss_weight = loss_weight
@@ -29,15 +35,20 @@ class ElementwiseLoss(nn.Module):
         avg_factor: float | None = None,
         reduction_override: str | None = None,
     ) -> Tensor:
-        """Compare two tensors of one shape.
+        """Compute the loss of two tensors of one shape.
 
         Args:
-            weight: Broadcast over ``pred``; multiplies each number's loss.
-            avg_factor: What a mean divides by, in the place of the number of numbers.
-            reduction_override: In the place of ``reduction``.
+            pred: The prediction, of any shape.
+            target: The label, of the same shape.
+            weight: Factor of each element's loss, broadcast to the shape of ``pred``.
+            avg_factor: Divisor of a mean, instead of the number of elements.
+            reduction_override: Used instead of ``reduction``.
+
+        Returns:
+            A scalar, or a tensor of the shape of ``pred`` with the reduction 'none'.
 
         Raises:
-            ValueError: shapes that differ, or ``avg_factor`` with a sum.
+            ValueError: The shapes differ, the reduction is unknown, or ``avg_factor`` comes with a sum.
         """
         reduction = self.reduction if reduction_override is None else _checked(reduction_override)
         if pred.shape != target.shape:
@@ -53,22 +64,25 @@ class ElementwiseLoss(nn.Module):
         return self.loss_weight * loss
 
     def distance(self, difference: Tensor) -> Tensor:
+        """Return the loss of each element, of the same shape as ``difference`` (prediction minus target)."""
         raise NotImplementedError
 
 
 @MODELS.register_module()
 class L1Loss(ElementwiseLoss):
-    """|pred - target|."""
+    """|pred - target|, see ``ElementwiseLoss``."""
 
     def distance(self, difference: Tensor) -> Tensor:
+        """Return the absolute values."""
         return difference.abs()
 
 
 @MODELS.register_module()
 class MSELoss(ElementwiseLoss):
-    """(pred - target)^2."""
+    """(pred - target)^2, see ``ElementwiseLoss``."""
 
     def distance(self, difference: Tensor) -> Tensor:
+        """Return the squares."""
         return difference.square()
 
 
@@ -76,24 +90,41 @@ class MSELoss(ElementwiseLoss):
 class RotationDistance(nn.Module):
     """The angle between rotations, in radians: theta = acos((tr(Rp^T Rt) - 1) / 2), in float32 under autocast.
 
-    Without weights the sum of all angles over the number of samples; with weights sum(w theta) over the number of
-    weights above zero. A weight scales the value too: 0.5 throughout halves it. Near the ends the cosine is clamped by
-    ``eps``, so that equal rotations in float32 are 4.9e-4 rad apart, and have no gradient.
+    Without weights the loss is the sum of all angles divided by the number of samples. With weights w it is
+    sum(w theta) divided by the number of weights above zero, so that a weight of 0.5 throughout halves the loss.
+
+    The cosine is clamped to [-1 + eps, 1 - eps]. Equal rotations in float32 are therefore 4.9e-4 rad apart and have no
+    gradient.
 
     Args:
-        reduction: Changes nothing, as in MMHuman3D, whose configs set it.
-        loss_weight: Multiplies the result.
-        eps: See above.
+        reduction: Has no effect, as in MMHuman3D, whose configs set it.
+        loss_weight: Factor of the result.
+        eps: Margin of the clamp, also added to the number of weights.
+
+    Raises:
+        ValueError: The reduction is unknown.
     """
 
-    def __init__(self, reduction: str = 'sum', loss_weight: float = 1.0, eps: float = 1e-7):
+    def __init__(self, reduction: str = 'sum', loss_weight: float = 1.0, eps: float = 1e-7) -> None:
         super().__init__()
         _checked(reduction)
         self.loss_weight = loss_weight
         self.eps = eps
 
     def forward(self, pred: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
-        """Compare rotation matrices (B, N, 3, 3); ``weight`` is broadcast over (B, N)."""
+        """Compute the loss of rotation matrices.
+
+        Args:
+            pred: (B, N, 3, 3), the prediction.
+            target: (B, N, 3, 3), the label.
+            weight: Weight of each angle, broadcast to (B, N).
+
+        Returns:
+            A scalar.
+
+        Raises:
+            ValueError: The shapes differ.
+        """
         if pred.shape != target.shape:
             raise ValueError(f'prediction {tuple(pred.shape)} and target {tuple(target.shape)} differ in shape')
         with torch.autocast(pred.device.type, enabled=False):
@@ -108,15 +139,20 @@ class RotationDistance(nn.Module):
 
 @MODELS.register_module(name=['ShapeThresholdPriorLoss', 'ThresholdPrior'])
 class ShapeThresholdPriorLoss(nn.Module):
-    """Holds betas within a margin: the mean over those outside of all that they are, not of what they exceed it by.
+    """Keeps betas within a margin: the mean of the squares (or absolute values) of the betas outside it.
+
+    The whole value of such a beta counts, not only its excess over the margin.
 
     Args:
-        margin: In standard deviations of the shape.
+        margin: Largest absolute value without loss, in standard deviations of the shape.
         norm: 'l2' for squares, 'l1' for absolute values.
-        loss_weight: Multiplies the result.
+        loss_weight: Factor of the result.
+
+    Raises:
+        ValueError: The norm is unknown.
     """
 
-    def __init__(self, margin: float = 3.0, norm: str = 'l2', loss_weight: float = 1.0):
+    def __init__(self, margin: float = 3.0, norm: str = 'l2', loss_weight: float = 1.0) -> None:
         super().__init__()
         if norm not in ('l1', 'l2'):
             raise ValueError(f"norm={norm!r}: expected 'l1' or 'l2'")
@@ -125,7 +161,7 @@ class ShapeThresholdPriorLoss(nn.Module):
         self.loss_weight = loss_weight
 
     def forward(self, betas: Tensor) -> Tensor:
-        """The prior of betas (B, n), all of them together."""
+        """Return the prior of betas (B, n) as a scalar."""
         outside = betas.abs() > self.margin
         size = betas.abs() if self.norm == 'l1' else betas.square()
         return self.loss_weight * (size * outside).sum() / (outside.sum() + 1e-7)

@@ -1,6 +1,7 @@
 """Rotations, the weak perspective camera and similarity alignment, batched.
 
-The 6D representation is Zhou et al., CVPR 2019; its six numbers are the first two columns of the matrix, row by row.
+The 6D representation is that of Zhou et al., CVPR 2019. Its six numbers are the first two columns of the matrix, row
+by row.
 """
 
 import torch
@@ -9,7 +10,7 @@ from torch import Tensor
 
 
 def rot6d_to_matrix(rot6d: Tensor) -> Tensor:
-    """Rotation matrices (..., 3, 3) of 6D vectors (..., 6), made orthonormal by Gram-Schmidt."""
+    """Return the rotation matrices (..., 3, 3) of 6D vectors (..., 6), orthonormalised by Gram-Schmidt."""
     columns = rot6d.reshape(*rot6d.shape[:-1], 3, 2)
     first = F.normalize(columns[..., 0], dim=-1)
     second = columns[..., 1]
@@ -18,17 +19,20 @@ def rot6d_to_matrix(rot6d: Tensor) -> Tensor:
 
 
 def matrix_to_rot6d(matrix: Tensor) -> Tensor:
-    """6D vectors (..., 6) of rotation matrices (..., 3, 3)."""
+    """Return the 6D vectors (..., 6) of rotation matrices (..., 3, 3)."""
     return matrix[..., :2].flatten(-2)
 
 
 def axis_angle_to_matrix(axis_angle: Tensor) -> Tensor:
-    """Rotation matrices (..., 3, 3) of axis-angle vectors (..., 3) in radians (Rodrigues), differentiable at zero."""
+    """Return the rotation matrices (..., 3, 3) of axis-angle vectors (..., 3) in radians (Rodrigues' formula).
+
+    The result is differentiable at zero.
+    """
     square = axis_angle.square().sum(-1)[..., None, None]
     small = square < 1e-8
     safe = torch.where(small, torch.ones_like(square), square)
     angle = safe.sqrt()
-    # Below 1e-4 rad the series' next terms vanish in float64; the quotients' gradients would be 0 / 0.
+    # Below 1e-4 rad the next terms of the series vanish in float64, and the gradients of the quotients would be 0 / 0.
     sine = torch.where(small, 1 - square / 6, angle.sin() / angle)
     versine = torch.where(small, 0.5 - square / 24, (1 - angle.cos()) / safe)
     cross = _cross_matrix(axis_angle)
@@ -42,14 +46,14 @@ def _cross_matrix(vector: Tensor) -> Tensor:
 
 
 def matrix_to_axis_angle(matrix: Tensor) -> Tensor:
-    """Axis-angle vectors (..., 3) of at most pi radians, of rotation matrices (..., 3, 3)."""
+    """Return the axis-angle vectors (..., 3), at most pi radians long, of rotation matrices (..., 3, 3)."""
     r = matrix
     diagonal = r.diagonal(dim1=-2, dim2=-1)
     trace = diagonal.sum(-1)
     wx, wy, wz = r[..., 2, 1] - r[..., 1, 2], r[..., 0, 2] - r[..., 2, 0], r[..., 1, 0] - r[..., 0, 1]
     xy, xz, yz = r[..., 0, 1] + r[..., 1, 0], r[..., 0, 2] + r[..., 2, 0], r[..., 1, 2] + r[..., 2, 1]
     xx, yy, zz = (1 + 2 * diagonal - trace[..., None]).unbind(-1)
-    # Row i is 4 q_i (w, x, y, z) of the quaternion q; the row of the largest q_i loses no digits at any angle.
+    # Row i is 4 q_i (w, x, y, z) of the quaternion q. The row of the largest q_i is accurate at every angle.
     rows = torch.stack((1 + trace, wx, wy, wz, wx, xx, xy, xz, wy, xy, yy, yz, wz, xz, yz, zz), -1).unflatten(
         -1, (4, 4)
     )
@@ -64,25 +68,33 @@ def matrix_to_axis_angle(matrix: Tensor) -> Tensor:
 
 
 def weak_perspective(points: Tensor, camera: Tensor) -> Tensor:
-    """Projects points (B, N, 3) to crop coordinates (B, N, 2) in [-1, 1], x to the right and y down.
+    """Project points to the crop.
 
     Args:
-        camera: (B, 3): scale (already positive) and the translation added to x and y before scaling.
+        points: (B, N, 3) in metres, x to the right and y down.
+        camera: (B, 3), the positive scale and the translation that is added to x and y before scaling.
+
+    Returns:
+        Crop coordinates (B, N, 2), -1 to 1 from border to border, x to the right and y down.
     """
     return camera[:, None, :1] * (points[..., :2] + camera[:, None, 1:])
 
 
 def similarity_transform(source: Tensor, target: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """What takes ``source`` (..., N, 3) onto ``target`` with the least sum of squares (Procrustes), in float64.
+    """Compute the similarity transform from ``source`` to ``target`` with the least sum of squares (Procrustes).
 
-    Reflections are not allowed, unlike in FreiHAND's script: a mirrored hand stays wrong. A source of N equal points
-    lands on the target's mean.
+    It is computed in float64. Reflections are not allowed, unlike in FreiHAND's script: a mirrored hand stays wrong.
+    If all source points are equal, they move to the target's mean.
+
+    Args:
+        source: Points (..., N, 3).
+        target: Points (..., N, 3) in any unit.
 
     Returns:
-        Scale (...), rotation (..., 3, 3), translation (..., 3): see ``apply_similarity``.
+        Scale (...), rotation (..., 3, 3) and translation (..., 3), for ``apply_similarity``.
 
     Raises:
-        ValueError: NaN or infinite coordinates.
+        ValueError: A coordinate is NaN or infinite.
     """
     x, y = source.double(), target.double()
     if not (torch.isfinite(x).all() and torch.isfinite(y).all()):
@@ -101,10 +113,14 @@ def similarity_transform(source: Tensor, target: Tensor) -> tuple[Tensor, Tensor
 
 
 def apply_similarity(points: Tensor, scale: Tensor, rotation: Tensor, translation: Tensor) -> Tensor:
-    """``points`` (..., N, 3) rotated, scaled and moved, in float64."""
+    """Rotate, scale and move ``points`` (..., N, 3) in float64; the arguments are those of ``similarity_transform``."""
     return scale[..., None, None] * (points.double() @ rotation.mT) + translation[..., None, :]
 
 
 def similarity_align(source: Tensor, target: Tensor) -> Tensor:
-    """``source`` (..., N, 3) brought onto ``target``, in its own type: see ``similarity_transform``."""
+    """Move ``source`` (..., N, 3) onto ``target`` by their similarity transform; the dtype stays that of ``source``.
+
+    Raises:
+        ValueError: A coordinate is NaN or infinite.
+    """
     return apply_similarity(source, *similarity_transform(source, target)).to(source.dtype)
