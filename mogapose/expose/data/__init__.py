@@ -1,1 +1,1 @@
-"""HumanData files, the data set and its transforms, and converters from published layouts."""
+"""HumanData files, the data set with its transforms, files of face scans, and converters from published layouts."""

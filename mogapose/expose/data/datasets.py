@@ -1,9 +1,10 @@
-"""The data set of ExPose: crops of hands, faces and bodies from a HumanData file."""
+"""The data set of ExPose, which reads images of hands, faces and bodies from a HumanData file."""
 
 import hashlib
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from mmengine.dataset import BaseDataset
@@ -15,8 +16,8 @@ from ..registry import DATASETS
 from .face_scans import check_scans, read_scan
 from .human_data import COLUMNS, PARAMETERS, HumanData
 
-# What each body model is trained on, and how many blend shapes it has unless a config says otherwise.
-FIELDS = dict(
+# The parameters on which each body model is trained, and the default numbers of its coefficients.
+FIELDS: dict[str, tuple[str, ...]] = dict(
     mano=('global_orient', 'right_hand_pose', 'betas'),
     flame=('global_orient', 'jaw_pose', 'betas', 'expression'),
     smplx=tuple(PARAMETERS),
@@ -32,20 +33,23 @@ class HumanDataDataset(NamesBrokenImages, BaseDataset):
     """Images with a box, key points and parameters of a body model, from a HumanData ``.npz``.
 
     A sample has ``img_path``, ``dataset``, ``convention``, ``center`` and ``scale`` (2,) of a square in pixels,
-    ``keypoints2d`` (K, 3), ``keypoints3d`` (K, 4) and the parameters of its convention (axis-angle); what the file
-    lacks is zero, and ``has_<name>`` tells 0. Test sets of hands also have ``gt_vertices`` (778, 3) and ``gt_joints``
-    (21, 3) in metres, those of faces ``scan_vertices`` (N, 3) and ``scan_landmarks`` (7, 3) in millimetres.
+    ``keypoints2d`` (K, 3), ``keypoints3d`` (K, 4) and the parameters of its convention (axis-angle, in radians). Fields
+    that the file lacks are zero, and their flag ``has_<name>`` is 0. Test sets of hands also have ``gt_vertices``
+    (778, 3) and ``gt_joints`` (21, 3) in metres. Test sets of faces also have ``scan_vertices`` (N, 3) and
+    ``scan_landmarks`` (7, 3) in millimetres.
 
     Args:
         ann_file: The ``.npz``, below ``data_root``.
         convention: 'mano' for right hands in FreiHAND's order of joints, 'flame' or 'smplx'.
-        data_prefix: dict(img=FOLDER): where the paths in the file start, below ``data_root``.
-        num_betas, num_expression: How many of the file's coefficients are taken; the body model's by default.
-        options: BaseDataset's: pipeline, test_mode, indices ...
+        data_root: Folder of the data set.
+        data_prefix: dict(img=FOLDER), the folder below ``data_root`` to which the paths in the file are relative.
+        num_betas: Number of the file's shape coefficients to use, that of the body model by default.
+        num_expression: Number of the file's expression coefficients to use, that of the body model by default.
+        options: Arguments of BaseDataset such as pipeline, test_mode and indices.
 
     Raises:
-        FileNotFoundError: the file or an image that it names is missing.
-        ValueError: the file does not fit: a missing key, another number of joints, left hands, NaN.
+        FileNotFoundError: The file or an image that it names does not exist.
+        ValueError: An argument or the file does not fit: a missing key, another number of joints, left hands, NaN.
     """
 
     def __init__(
@@ -56,7 +60,7 @@ class HumanDataDataset(NamesBrokenImages, BaseDataset):
         data_prefix: dict | None = None,
         num_betas: int | None = None,
         num_expression: int | None = None,
-        **options,
+        **options: Any,
     ) -> None:
         if convention not in SLOTS:
             raise ValueError(f'convention={convention!r}: expected {", ".join(SLOTS)}')
@@ -66,33 +70,42 @@ class HumanDataDataset(NamesBrokenImages, BaseDataset):
         self.convention = convention
         self.num_betas = BETAS[convention] if num_betas is None else num_betas
         self.num_expression = EXPRESSION[convention] if num_expression is None else num_expression
-        # What predictions are compared with is kept here once, and not in every sample's record.
+        # The truth of test sets is stored here once, and not in every sample's record.
         self._vertices = np.zeros(0, np.float32)
         self._scans: dict[str, tuple[np.ndarray, np.ndarray]] = {}
         self._scan_file: Path | None = None
         super().__init__(ann_file=ann_file, data_root=data_root, data_prefix=data_prefix, **options)
 
     def load_data_list(self) -> list[dict]:
+        """Read the file and return a dict for each image.
+
+        Raises:
+            FileNotFoundError: The file or an image that it names does not exist.
+            ValueError: The file does not fit.
+        """
         with HumanData(self.ann_file) as data:
             images = [os.path.join(self.data_prefix['img'], path) for path in data.image_paths]
-            columns = self._labels(data) | self._truth(data)
+            labels, flags = self._labels(data)
+            columns = labels | self._truth(data)
             boxes = data.boxes().astype(np.float64)
         require_files(images, self.ann_file)
-        shared = dict(dataset=Path(self.ann_file).stem, convention=self.convention)
-        shared |= {name: value for name, value in columns.items() if name.startswith('has_')}
-        columns = {name: value for name, value in columns.items() if name not in shared}
+        columns['center'] = boxes[:, :2] + boxes[:, 2:] / 2
+        columns['scale'] = np.repeat(boxes[:, 2:].max(1, keepdims=True), 2, 1)
+        shared = dict(dataset=Path(self.ann_file).stem, convention=self.convention, **flags)
         return [
-            dict(
-                shared,
-                img_path=path,
-                center=box[:2] + box[2:] / 2,
-                scale=np.repeat(box[2:].max(), 2),
-                **{name: values[i] for name, values in columns.items()},
-            )
-            for i, (path, box) in enumerate(zip(images, boxes, strict=True))
+            dict(shared, img_path=path, **{name: values[i] for name, values in columns.items()})
+            for i, path in enumerate(images)
         ]
 
     def get_data_info(self, idx: int) -> dict:
+        """Return the fields of a sample; the class lists them.
+
+        Args:
+            idx: Number of the sample.
+
+        Raises:
+            ValueError: The scan of a face cannot be read.
+        """
         info = super().get_data_info(idx)
         if 'gt_index' in info:
             info['gt_vertices'] = self._vertices[info['gt_index']]
@@ -102,41 +115,45 @@ class HumanDataDataset(NamesBrokenImages, BaseDataset):
             info['scan_vertices'], info['scan_landmarks'] = scan
         return info
 
-    def _labels(self, data: HumanData) -> dict[str, np.ndarray | float]:
-        """Key points and parameters, with their flags."""
+    def _labels(self, data: HumanData) -> tuple[dict[str, np.ndarray], dict[str, float]]:
+        """Return key points and parameters of all images, and the flags ``has_<name>``."""
         count, slots = data.count, SLOTS[self.convention]
-        found = {}
+        labels: dict[str, np.ndarray] = {}
+        flags: dict[str, float] = {}
         for key, width in COLUMNS.items():
-            # Those of a face with a scan are the scan's, in millimetres.
-            there = key in data.keys and not (key == 'keypoints3d' and self._has_scans(data))
-            if there:
+            # In a file with scans the 3D key points are the scan's landmarks, in millimetres, and no labels.
+            present = key in data.keys and not (key == 'keypoints3d' and self._has_scans(data))
+            if present:
                 _check_joints(data, key, self.convention)
-            found[key] = data.keypoints(key, slots) if there else np.zeros((count, len(slots), width), np.float32)
-            found[f'has_{key}'] = float(there)
+            labels[key] = data.keypoints(key, slots) if present else np.zeros((count, len(slots), width), np.float32)
+            flags[f'has_{key}'] = float(present)
         parameters = data.parameters()
         if self.convention == 'mano' and 'left_hand_pose' in parameters and 'right_hand_pose' not in parameters:
             raise ValueError(f'{data.path}: smplx has left_hand_pose alone; {RIGHT_HANDS}')
         for name in FIELDS[self.convention]:
-            size = dict(betas=self.num_betas, expression=self.num_expression).get(name)
-            values = parameters.get(name)
-            found[f'has_{name}'] = float(values is not None)
-            if values is None:
-                values = np.zeros((count, *(PARAMETERS[name] if size is None else (size,))), np.float32)
-            elif size is not None:
-                if values.shape[1] < size:
-                    have = values.shape[1]
-                    raise ValueError(f'{data.path}: smplx.{name} has {have} numbers, where {size} are expected')
-                values = values[:, :size]
-            found[name] = values
-        if not (self.test_mode or found['has_keypoints2d'] or parameters):
+            labels[name] = self._parameter(data, name, parameters.get(name))
+            flags[f'has_{name}'] = float(name in parameters)
+        if not (self.test_mode or flags['has_keypoints2d'] or parameters):
             raise ValueError(f'{data.path}: has neither keypoints2d nor smplx: there is nothing to train on')
-        return found
+        return labels, flags
+
+    def _parameter(self, data: HumanData, name: str, values: np.ndarray | None) -> np.ndarray:
+        """Return a parameter of all images with the wanted number of coefficients, zeros if the file lacks it."""
+        size = dict(betas=self.num_betas, expression=self.num_expression).get(name)
+        if values is None:
+            shape = [length or 0 for length in PARAMETERS[name]] if size is None else [size]
+            return np.zeros((data.count, *shape), np.float32)
+        if size is None:
+            return values
+        if values.shape[1] < size:
+            raise ValueError(f'{data.path}: smplx.{name} has {values.shape[1]} numbers, where {size} are expected')
+        return values[:, :size]
 
     def _has_scans(self, data: HumanData) -> bool:
         return self.convention == 'flame' and ('subject' in data.keys or 'vertices' in data.keys)
 
     def _truth(self, data: HumanData) -> dict[str, np.ndarray | Sequence[str]]:
-        """What predictions are compared with: vertices and joints of hands, the subjects of scans."""
+        """Return the truth of test sets: vertices and joints of hands, the subjects of scans."""
         if self.convention == 'mano' and 'gt_vertices' in data.keys:
             self._vertices = data.array('gt_vertices', (None, 778, 3))
             index = np.arange(data.count)
@@ -157,7 +174,7 @@ class HumanDataDataset(NamesBrokenImages, BaseDataset):
             return dict(subject=subjects)
         landmarks = data.keypoints('keypoints3d', FACE3D_SLOTS)[..., :3]
         subjects = []
-        # MMHuman3D's files hold one copy for each image; equal ones are kept once.
+        # MMHuman3D's files hold one copy of a scan for each image; equal scans are stored once.
         for vertices, points in zip(data.objects('vertices', (None, 3)), landmarks, strict=True):
             subjects.append(hashlib.sha256(vertices.tobytes() + points.tobytes()).hexdigest())
             self._scans.setdefault(subjects[-1], (vertices, points))
@@ -165,14 +182,14 @@ class HumanDataDataset(NamesBrokenImages, BaseDataset):
 
 
 def _check_joints(data: HumanData, key: str, convention: str) -> None:
-    """Refuse a file without the joints of a convention. Bodies may be labelled in part."""
+    """Refuse a file that lacks joints of a convention. Bodies need only some of their joints."""
     mask, slots = data.mask(key), list(SLOTS[convention])
-    there = int(mask[slots].sum())
-    if there == len(slots) or (there and convention == 'smplx'):
+    present = int(mask[slots].sum())
+    if present == len(slots) or (present and convention == 'smplx'):
         return
-    if convention == 'mano' and mask[list(LEFT_HAND_SLOTS)].any() and not there:
+    if convention == 'mano' and mask[list(LEFT_HAND_SLOTS)].any() and not present:
         raise ValueError(f'{data.path}: {key} are those of left hands; {RIGHT_HANDS}')
     raise ValueError(
-        f'{data.path}: {key} has {there} of the {len(slots)} joints of convention {convention!r}: is it of another '
+        f'{data.path}: {key} has {present} of the {len(slots)} joints of convention {convention!r}: is it of another '
         'part of the body? Joints that are not known are written with confidence 0'
     )

@@ -1,4 +1,4 @@
-"""Files of face scans: vertices and seven landmarks of each subject, in millimetres, read one at a time."""
+"""Files of face scans, which hold vertices and seven landmarks of each subject in millimetres."""
 
 import functools
 from pathlib import Path
@@ -11,7 +11,12 @@ LANDMARKS = 7
 
 
 def write_scans(path: Path, scans: dict[str, tuple[np.ndarray, np.ndarray]]) -> None:
-    """Write vertices (N, 3) and landmarks (7, 3) by subject to a ``.npz``."""
+    """Write face scans to a ``.npz`` file.
+
+    Args:
+        path: The file.
+        scans: For each subject vertices (N, 3) and landmarks (7, 3), in millimetres.
+    """
     content = {}
     for subject, (vertices, landmarks) in scans.items():
         content[f'{subject}_vertices'] = np.asarray(vertices, np.float32)
@@ -20,11 +25,15 @@ def write_scans(path: Path, scans: dict[str, tuple[np.ndarray, np.ndarray]]) -> 
 
 
 def check_scans(path: Path, subjects: set[str]) -> None:
-    """Look for the subjects in a file of scans, without reading them.
+    """Check that a file of scans has the subjects, without reading their scans.
+
+    Args:
+        path: The file.
+        subjects: Names of the subjects.
 
     Raises:
-        FileNotFoundError: No such file.
-        ValueError: It lacks a subject, or is none.
+        FileNotFoundError: The file does not exist.
+        ValueError: The file lacks a subject, or is no file of scans.
     """
     with _open(path) as archive:
         for subject in sorted(subjects):
@@ -33,18 +42,26 @@ def check_scans(path: Path, subjects: set[str]) -> None:
                     raise ValueError(f'{path}: has no {subject}_{part}: is it of another conversion?')
 
 
-# Images of one subject follow each other.
+# A few scans suffice, since images of one subject follow each other.
 @functools.lru_cache(maxsize=4)
 def read_scan(path: Path, subject: str) -> tuple[np.ndarray, np.ndarray]:
-    """Vertices (N, 3) and landmarks (7, 3) of one subject. Leave them as they are: they are kept.
+    """Read the scan of one subject.
+
+    Args:
+        path: The file.
+        subject: Name of the subject.
+
+    Returns:
+        Vertices (N, 3) and landmarks (7, 3) in millimetres. The arrays are cached and must not be changed.
 
     Raises:
-        ValueError: Other shapes, NaN, no numbers.
+        FileNotFoundError: The file does not exist.
+        ValueError: The scan cannot be read, has another shape, or holds NaN or infinite values.
     """
     with _open(path) as archive:
         try:
             vertices, landmarks = (archive[f'{subject}_{part}'] for part in ('vertices', 'landmarks'))
-        except Exception as error:  # a damaged file fails in any way it likes
+        except Exception as error:  # a damaged file may raise anything
             raise ValueError(f'{path}: the scan of {subject} is not readable ({error})') from None
     for name, array, rows in (('vertices', vertices, len(vertices)), ('landmarks', landmarks, LANDMARKS)):
         if array.dtype.kind != 'f' or array.shape != (rows, 3) or not np.isfinite(array).all() or not rows:

@@ -1,6 +1,6 @@
-"""HumanData, MMHuman3D's ``.npz`` of images with boxes, key points and SMPL-X parameters: read as data, and written.
+"""Reads and writes HumanData, MMHuman3D's ``.npz`` of images with boxes, key points and SMPL-X parameters.
 
-The parameters lie in the file as a pickled dict of arrays; it is unpickled by a reader that knows arrays only.
+The file stores the parameters as a pickled dict of arrays, which a reader that accepts only arrays unpickles.
 """
 
 import functools
@@ -17,9 +17,9 @@ from moganet.io.files import atomic
 from ..body_models.pickles import as_array, read_npy_dtype, unpickle
 from ..models.conventions import NUM_HUMAN_DATA
 
-# The parameters that are used, with the shape of one sample's; None is the number of blend shapes. Vectors of one
-# rotation may lack the first axis.
-PARAMETERS = dict(
+# The parameters that are used, with their shape for one sample; None is the number of coefficients. In a file, vectors
+# of a single rotation may lack the first axis.
+PARAMETERS: dict[str, tuple[int | None, ...]] = dict(
     global_orient=(1, 3),
     body_pose=(21, 3),
     left_hand_pose=(15, 3),
@@ -33,11 +33,19 @@ REQUIRED = ('image_path', 'bbox_xywh')
 
 
 class HumanData:
-    """A file, of which an entry is read when it is asked for. Use it in a ``with`` statement.
+    """An open HumanData file, to be used in a ``with`` statement. Entries are read when they are accessed.
+
+    All methods raise a ValueError of one line, which names the file, if an entry is missing or does not fit.
+
+    Args:
+        path: The file.
+
+    Attributes:
+        keys: Names of the file's entries.
 
     Raises:
-        FileNotFoundError: No such file.
-        ValueError: No such format, or an entry that is missing or does not fit; one line that names the file.
+        FileNotFoundError: The file does not exist.
+        ValueError: The file is no ``.npz``, or lacks the paths or boxes of images.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -64,10 +72,15 @@ class HumanData:
 
     @functools.cached_property
     def image_paths(self) -> list[str]:
+        """Paths of the images below the folder of the data set."""
         return self.texts('image_path')
 
     def texts(self, key: str) -> list[str]:
-        """A text, or a list of some."""
+        """Read an entry of one or more texts as a list.
+
+        Raises:
+            ValueError: The entry is missing, empty, or holds other values than texts.
+        """
         value = self._read(key)
         values = value if isinstance(value, list) else np.atleast_1d(value).tolist()
         if not values or not all(type(item) is str for item in values):
@@ -76,14 +89,27 @@ class HumanData:
 
     @property
     def count(self) -> int:
+        """Number of images."""
         return len(self.image_paths)
 
     def array(self, key: str, shape: Sequence[int | None]) -> np.ndarray:
-        """Finite numbers as float32. None in the shape is any size."""
+        """Read an entry of finite numbers as float32.
+
+        Args:
+            key: Name of the entry.
+            shape: Expected shape; None is any size.
+
+        Raises:
+            ValueError: The entry is missing, has another shape, or holds other values.
+        """
         return self._checked(key, self._read(key), shape)
 
     def boxes(self) -> np.ndarray:
-        """x, y, width, height (N, 4) in pixels; scores, which newer files have, are left out."""
+        """Read the boxes (N, 4): x, y, width, height in pixels. The scores of newer files are dropped.
+
+        Raises:
+            ValueError: The boxes have another shape, or one has no width or height.
+        """
         boxes = self.array('bbox_xywh', (self.count, None))
         if boxes.shape[1] not in (4, 5):
             raise ValueError(f'{self.path}: bbox_xywh has {boxes.shape[1]} columns, where 4 or 5 are expected')
@@ -94,7 +120,14 @@ class HumanData:
         return boxes[:, :4]
 
     def mask(self, key: str) -> np.ndarray:
-        """Which (190,) of the key points ``key`` the file has at all."""
+        """Read the mask (190,) bool of the key points that the file has.
+
+        Args:
+            key: 'keypoints2d' or 'keypoints3d'.
+
+        Raises:
+            ValueError: The mask is missing or has another shape.
+        """
         name = f'{key}_mask'
         mask = np.asarray(self._read(name)).astype(bool)
         if mask.shape != (NUM_HUMAN_DATA,):
@@ -104,46 +137,73 @@ class HumanData:
         return mask
 
     def keypoints(self, key: str, slots: Sequence[int]) -> np.ndarray:
-        """Some of the 190 key points, (N, len(slots), columns), those that the file lacks with confidence 0.
+        """Read some of the 190 key points. Those that the file lacks are zero, with confidence 0.
 
         Args:
-            key: keypoints2d with x, y in pixels and confidence, or keypoints3d with x, y, z and confidence.
+            key: 'keypoints2d', with x and y in pixels and confidence, or 'keypoints3d', with x, y, z and confidence.
+            slots: Indices of the wanted key points.
+
+        Returns:
+            (N, len(slots), 3 or 4) float32.
+
+        Raises:
+            ValueError: The file has another number of key points, or other values than finite numbers.
         """
         mask = self.mask(key)
         values = self.array(key, (self.count, None, COLUMNS[key]))
+        # Compressed files store only the key points of the mask.
         compressed = '__keypoints_compressed__' in self.keys and bool(self._read('__keypoints_compressed__'))
         expected = int(mask.sum()) if compressed else NUM_HUMAN_DATA
         if values.shape[1] != expected:
-            why = f'as marked by {key}_mask' if compressed else 'those of HumanData'
-            found = values.shape[1]
-            raise ValueError(f'{self.path}: {key} holds {found} joints, where {expected}, {why}, are expected')
-        slots = np.asarray(slots)
-        column = np.cumsum(mask) - 1 if compressed else np.arange(NUM_HUMAN_DATA)
-        there = mask[slots]
-        result = np.zeros((len(values), len(slots), COLUMNS[key]), np.float32)
-        result[:, there] = values[:, column[slots[there]]]
+            reason = f'as marked by {key}_mask' if compressed else 'those of HumanData'
+            number = values.shape[1]
+            raise ValueError(f'{self.path}: {key} holds {number} joints, where {expected}, {reason}, are expected')
+        wanted = np.asarray(slots, dtype=int)
+        columns = np.cumsum(mask) - 1 if compressed else np.arange(NUM_HUMAN_DATA)
+        present = mask[wanted]
+        result = np.zeros((len(values), len(wanted), COLUMNS[key]), np.float32)
+        result[:, present] = values[:, columns[wanted[present]]]
         return result
 
     def parameters(self) -> dict[str, np.ndarray]:
-        """Those of ``PARAMETERS`` that the file has, (N, *shape) each: axis-angle vectors and coefficients."""
+        """Read the entries of ``PARAMETERS`` that the file has, (N, *shape) each.
+
+        They are axis-angle vectors in radians and coefficients.
+
+        Raises:
+            ValueError: The entry is no dict of arrays, or an array has another shape or holds NaN.
+        """
         if 'smplx' not in self.keys:
             return {}
-        found = self._read('smplx')
-        found = found[0] if isinstance(found, list) and len(found) == 1 else found
-        if not isinstance(found, dict):
-            raise ValueError(f'{self.path}: smplx holds {type(found).__name__}, where a dict of arrays is expected')
+        content = self._read('smplx')
+        content = content[0] if isinstance(content, list) and len(content) == 1 else content
+        if not isinstance(content, dict):
+            raise ValueError(f'{self.path}: smplx holds {type(content).__name__}, where a dict of arrays is expected')
         result = {}
         for name, shape in PARAMETERS.items():
-            if found.get(name) is None:
+            if content.get(name) is None:
                 continue
-            values = self._array(f'smplx.{name}', found[name])
+            values = self._array(f'smplx.{name}', content[name])
             if shape == (1, 3) and values.ndim == 2:
                 values = values[:, None]
             result[name] = self._checked(f'smplx.{name}', values, (self.count, *shape))
         return result
 
     def objects(self, key: str, shape: Sequence[int | None]) -> list[np.ndarray]:
-        """One array of its own size for each image, as MMHuman3D stores scans; an array of all of them will do."""
+        """Read an entry with one array for each image, as MMHuman3D stores scans.
+
+        A single array of all images is accepted too.
+
+        Args:
+            key: Name of the entry.
+            shape: Expected shape of each array; None is any size.
+
+        Returns:
+            A list of N arrays in float32.
+
+        Raises:
+            ValueError: The entry has another number of arrays, or one has another shape or holds NaN.
+        """
         values = self._read(key)
         if isinstance(values, np.ndarray):
             return list(self._checked(key, values, (self.count, *shape)))
@@ -152,7 +212,7 @@ class HumanData:
         return [self._checked(key, self._array(key, value), shape) for value in values]
 
     def _read(self, key: str) -> Any:
-        """An array, or a list of what an array of objects holds."""
+        """Read an entry as an array, or as a list if it is an array of objects."""
         if key not in self.keys:
             raise ValueError(f'{self.path}: has no {key}')
         member = f'{key}.npy'
@@ -164,14 +224,14 @@ class HumanData:
                 return np.lib.format.read_array(file, allow_pickle=False)
         except Refused as error:
             raise ValueError(f'{self.path}: {key} is not read, as it asks for {error}') from None
-        except Exception as error:  # a damaged or forged file fails in any way it likes
+        except Exception as error:  # a damaged or forged file may raise anything
             reason = ' '.join(str(error).split())
             raise ValueError(f'{self.path}: {key} is not readable ({type(error).__name__}: {reason})') from None
 
     def _array(self, key: str, value: Any) -> np.ndarray:
         try:
             return as_array(value)
-        except Exception as error:  # state that a pickle made up
+        except Exception as error:  # a forged state in a pickle
             raise ValueError(f'{self.path}: {key} is not readable ({type(error).__name__}: {error})') from None
 
     def _checked(self, key: str, values: np.ndarray, shape: Sequence[int | None]) -> np.ndarray:
@@ -181,12 +241,12 @@ class HumanData:
             want not in (None, have) for want, have in zip(shape, values.shape, strict=True)
         ):
             wanted = ' x '.join('any' if size is None else str(size) for size in shape)
-            found = ' x '.join(map(str, values.shape))
-            raise ValueError(f'{self.path}: {key} has shape {found}, where {wanted} is expected')
+            actual = ' x '.join(map(str, values.shape))
+            raise ValueError(f'{self.path}: {key} has shape {actual}, where {wanted} is expected')
         finite = np.isfinite(values).reshape(len(values), -1).all(1)
         if not finite.all():
-            where = f', first for {self._place(finite.argmin())}' if len(finite) == self.count else ''
-            raise ValueError(f'{self.path}: {key} holds NaN or infinite values{where}')
+            place = f', first for {self._place(int(finite.argmin()))}' if len(finite) == self.count else ''
+            raise ValueError(f'{self.path}: {key} holds NaN or infinite values{place}')
         return values.astype(np.float32)
 
     def _place(self, index: int) -> str:
@@ -203,19 +263,22 @@ def write_human_data(
     smplx: dict[str, np.ndarray] | None = None,
     **extra: np.ndarray | str,
 ) -> None:
-    """Write a file that MMHuman3D reads too, whole or not at all. Key points are stored without the empty ones.
+    """Write a HumanData file, which MMHuman3D can read too. It appears whole or not at all.
+
+    Only the key points of ``slots`` are stored (HumanData's compressed form).
 
     Args:
+        path: The file; its folder is created.
         image_path: N paths below the folder of the data set.
         bbox_xywh: (N, 4) x, y, width, height in pixels.
-        slots: Which of the 190 key points the two following are, ``HAND_SLOTS`` for example.
+        slots: Indices of the given key points among HumanData's 190, such as ``HAND_SLOTS``.
         keypoints2d: (N, len(slots), 3) x, y in pixels and confidence.
         keypoints3d: (N, len(slots), 4) x, y, z in metres and confidence.
-        smplx: By the names of ``PARAMETERS``.
-        extra: More entries, which MMHuman3D carries along.
+        smplx: Arrays (N, ...) by the names of ``PARAMETERS``.
+        extra: Further entries, which MMHuman3D ignores.
 
     Raises:
-        ValueError: Something has another shape.
+        ValueError: An array has another shape.
     """
     path = Path(path)
     count, order = len(image_path), np.argsort(slots)
@@ -230,7 +293,8 @@ def write_human_data(
     )
     mask = np.zeros(NUM_HUMAN_DATA, np.uint8)
     mask[list(slots)] = 1
-    for key, values in dict(keypoints2d=keypoints2d, keypoints3d=keypoints3d).items():
+    points = dict(keypoints2d=keypoints2d, keypoints3d=keypoints3d)
+    for key, values in points.items():
         if values is not None:
             content[key] = _shaped(path, key, values, (count, len(slots), COLUMNS[key]))[:, order]
             content[f'{key}_mask'] = mask
@@ -250,7 +314,12 @@ def _shaped(path: Path, key: str, values: np.ndarray, shape: tuple) -> np.ndarra
 
 
 def write_npz(path: Path, content: dict[str, Any]) -> None:
-    """A compressed ``.npz``, whole or not at all."""
+    """Write a compressed ``.npz`` file, which appears whole or not at all.
+
+    Args:
+        path: The file; its folder is created.
+        content: Arrays and numbers by name. An object array is pickled.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic(path) as partial, partial.open('wb') as file:
         np.savez_compressed(file, **content)

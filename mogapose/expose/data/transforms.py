@@ -1,7 +1,8 @@
-"""Augmentations of ExPose, the crop, and the packing of samples. Random numbers are drawn as MMHuman3D draws them.
+"""Transforms of ExPose: loading, augmentation, the crop, and the packing of samples.
 
-Images are BGR as OpenCV reads them; the model's data preprocessor makes them RGB and normalises them. ``center`` and
-``scale`` are the square that is cut out, in pixels of the image.
+Random numbers are drawn in the order and from the distributions of MMHuman3D. Images are BGR, as OpenCV reads them; the
+model's data preprocessor converts them to RGB and normalises them. ``center`` and ``scale`` are the middle and the
+sides of the square to cut out, in pixels of the image.
 """
 
 from collections.abc import Sequence
@@ -17,7 +18,7 @@ from ..models.conventions import FLIP_PAIRS, SMPLX_FLIP_PAIRS
 from ..registry import TRANSFORMS
 
 META_KEYS = ('img_path', 'sample_idx', 'dataset', 'convention', 'ori_shape', 'crop_transform', 'flipped', 'rotation')
-# SMPL-X's body joints after a mirror; the pelvis, joint 0, is the global orientation.
+# For each of SMPL-X's 21 body joints its mirrored joint. The pelvis, joint 0, is the global orientation.
 _BODY_FLIP = np.arange(21)
 for _left, _right in SMPLX_FLIP_PAIRS:
     if max(_left, _right) <= 21:
@@ -26,21 +27,31 @@ for _left, _right in SMPLX_FLIP_PAIRS:
 
 @TRANSFORMS.register_module()
 class LoadImageFromFile:
-    """Adds ``img`` and its ``ori_shape`` (H, W)."""
+    """Reads ``img_path`` and adds ``img`` (H, W, 3) uint8 and its ``ori_shape`` (H, W)."""
 
     def __call__(self, results: dict) -> dict:
+        """Return the sample with its image.
+
+        Raises:
+            ValueError: The file does not exist or is no image.
+        """
         image = read_bgr(results['img_path'])
         return dict(results, img=image, ori_shape=image.shape[:2])
 
 
 @TRANSFORMS.register_module()
 class BBoxCenterJitter:
-    """Moves the crop by up to ``factor`` of its size in each direction, its centre staying in the image."""
+    """Moves the crop at random. Its centre stays inside the image.
+
+    Args:
+        factor: Largest shift in each direction, as a share of the crop's size.
+    """
 
     def __init__(self, factor: float = 0.0) -> None:
         self.factor = factor
 
     def __call__(self, results: dict) -> dict:
+        """Return the sample with a new ``center``."""
         if not self.factor:
             return results
         reach = self.factor * results['scale'][0]
@@ -51,18 +62,23 @@ class BBoxCenterJitter:
 
 @TRANSFORMS.register_module()
 class RandomHorizontalFlip:
-    """Mirrors image, key points and rotations, each hand becoming the other.
+    """Mirrors image, key points and rotations; left and right hands are exchanged.
 
-    Expressions are not symmetric: a mirrored one is zero, and counts as missing.
+    The expression space is not symmetric: a mirrored sample has no expression label.
 
-    Raises:
-        ValueError: right hands are to be mirrored, which makes them left ones.
+    Args:
+        flip_prob: Probability of a flip.
     """
 
     def __init__(self, flip_prob: float = 0.5) -> None:
         self.flip_prob = flip_prob
 
     def __call__(self, results: dict) -> dict:
+        """Return the sample, flipped or not, with ``flipped``.
+
+        Raises:
+            ValueError: A right hand would be mirrored to a left one.
+        """
         if np.random.rand() >= self.flip_prob:
             return dict(results, flipped=False)
         if results['convention'] == 'mano':
@@ -77,12 +93,13 @@ class RandomHorizontalFlip:
             order[[left, right]] = right, left
         flipped['keypoints2d'] = results['keypoints2d'][order]
         flipped['keypoints2d'][:, 0] = width - 1 - flipped['keypoints2d'][:, 0]
-        flipped['keypoints3d'] = results['keypoints3d'][order] * np.float32((-1, 1, 1, 1))
+        flipped['keypoints3d'] = results['keypoints3d'][order] * np.array((-1, 1, 1, 1), np.float32)
         return _flip_parameters(flipped)
 
 
 def _flip_parameters(results: dict) -> dict:
-    mirror = np.float32((1, -1, -1))
+    """Mirror rotations and exchange left and right, in place."""
+    mirror = np.array((1, -1, -1), np.float32)  # x stays, rotations about y and z change sign
     for name in ('global_orient', 'jaw_pose', 'body_pose', 'left_hand_pose', 'right_hand_pose'):
         if name in results:
             results[name] = results[name] * mirror
@@ -98,21 +115,22 @@ def _flip_parameters(results: dict) -> dict:
 
 @TRANSFORMS.register_module()
 class GetRandomScaleRotation:
-    """Chooses size and in-plane rotation of the crop.
+    """Draws size and in-plane rotation of the crop.
 
     Args:
-        rot_factor: Standard deviation of the rotation in degrees, which is at most twice as much.
-        scale_factor: Standard deviation of the size's factor, and the most by which it differs from 1.
-        rot_prob: Share of the crops that are rotated.
+        rot_factor: Standard deviation of the rotation in degrees. It is clipped at twice that.
+        scale_factor: Standard deviation of the size factor around 1. It is clipped at 1 - and 1 + ``scale_factor``.
+        rot_prob: Probability of a rotation.
     """
 
     def __init__(self, rot_factor: float = 30, scale_factor: float = 0.25, rot_prob: float = 0.6) -> None:
         self.rot_factor, self.scale_factor, self.rot_prob = rot_factor, scale_factor, rot_prob
 
     def __call__(self, results: dict) -> dict:
-        spread, turn = self.scale_factor, self.rot_factor
+        """Return the sample with a new ``scale`` and ``rotation`` in degrees."""
+        spread, deviation = self.scale_factor, self.rot_factor
         factor = np.clip(1 + spread * np.random.randn(), 1 - spread, 1 + spread)
-        rotation = np.clip(turn * np.random.randn(), -2 * turn, 2 * turn)
+        rotation = np.clip(deviation * np.random.randn(), -2 * deviation, 2 * deviation)
         if np.random.rand() > self.rot_prob:
             rotation = 0.0
         return dict(results, scale=results['scale'] * factor, rotation=float(rotation))
@@ -120,16 +138,20 @@ class GetRandomScaleRotation:
 
 @TRANSFORMS.register_module()
 class MeshAffine:
-    """Cuts the crop out, ``img_res`` pixels high and wide, black outside the image.
+    """Cuts the crop out of the image; outside the image it is black.
 
-    By positive ``rotation`` the picture turns counter-clockwise; the 3D labels turn with it. ``crop_transform`` (2, 3)
-    takes pixels of the image, as it is after a flip, to pixels of the crop.
+    A positive ``rotation`` turns the picture counter-clockwise, and the 3D labels with it. The added ``crop_transform``
+    (2, 3) maps pixels of the image, after a flip, to pixels of the crop.
+
+    Args:
+        img_res: Height and width of the crop in pixels.
     """
 
     def __init__(self, img_res: int) -> None:
         self.img_res = img_res
 
     def __call__(self, results: dict) -> dict:
+        """Return the sample with ``img`` (img_res, img_res, 3) and labels in the crop."""
         rotation = results.get('rotation', 0.0)
         matrix = crop_transform(results['center'], results['scale'][0], rotation, self.img_res)
         points = results['keypoints2d'].copy()
@@ -141,24 +163,31 @@ class MeshAffine:
 
 
 def crop_transform(center: np.ndarray, size: float, rotation: float, resolution: int) -> np.ndarray:
-    """The affine map (2, 3) from an image to a crop, whose middle is at half its resolution.
+    """Compute the affine map from an image to a crop.
 
     Args:
-        center: Middle (2,) of the crop in the image, x and y.
-        size: Side of the crop in the image, pixels.
-        rotation: Degrees.
+        center: (2,), middle of the crop in the image, x and y in pixels.
+        size: Side of the crop in the image, in pixels.
+        rotation: In degrees.
+        resolution: Side of the crop in its own pixels; the middle is mapped to half of it.
+
+    Returns:
+        The matrix (2, 3), float64.
     """
     angle = np.deg2rad(rotation)
     up = size / 2 * np.array((np.sin(angle), -np.cos(angle)))
-    # The middle, the middle of the upper edge, and the upper left corner, each from the one before as it is rounded.
-    middle, edge = np.float32(center), np.float32(center + up)
+    # The middle, the middle of the upper edge, and the upper left corner. As in MMHuman3D, each is computed from the
+    # previous ones after these are rounded to float32.
+    middle, edge = np.asarray(center, np.float32), np.asarray(center + up, np.float32)
     down = middle - edge
-    source = np.stack((middle, edge, edge + (-down[1], down[0])))
+    source = np.stack((middle, edge, edge + np.array((-down[1], down[0]))))
     half = resolution / 2
-    return cv2.getAffineTransform(source.astype(np.float32), np.float32(((half, half), (half, 0), (0, 0))))
+    target = np.array(((half, half), (half, 0), (0, 0)), np.float32)
+    return cv2.getAffineTransform(source.astype(np.float32), target)
 
 
 def _rotate(results: dict, angle: float) -> dict:
+    """Turn the 3D labels by ``angle`` radians in the image plane, in place."""
     cos, sin = np.cos(angle), np.sin(angle)
     turn = np.array(((cos, sin, 0), (-sin, cos, 0), (0, 0, 1)))
     for name in ('keypoints3d', 'gt_vertices', 'gt_joints'):
@@ -174,28 +203,35 @@ def _rotate(results: dict, angle: float) -> dict:
 
 @TRANSFORMS.register_module()
 class RandomChannelNoise:
-    """Multiplies each channel by its own factor between 1 - ``noise_factor`` and 1 + ``noise_factor``."""
+    """Multiplies each channel by its own factor.
+
+    Args:
+        noise_factor: The factors are uniform between 1 - ``noise_factor`` and 1 + ``noise_factor``.
+    """
 
     def __init__(self, noise_factor: float = 0.4) -> None:
         self.noise_factor = noise_factor
 
     def __call__(self, results: dict) -> dict:
+        """Return the sample with a new ``img``."""
         factors = np.random.uniform(1 - self.noise_factor, 1 + self.noise_factor, 3)
-        # The fourth is of a channel that is not there: OpenCV wants as many.
+        # OpenCV requires four factors, also for an image of three channels.
         return dict(results, img=cv2.multiply(results['img'], (*factors, 1.0)))
 
 
 @TRANSFORMS.register_module()
 class SimulateLowRes:
-    """Shrinks the crop by one of the factors and enlarges it again, bilinearly both times.
+    """Shrinks the crop by a random factor and enlarges it again, bilinearly both times.
 
-    With fewer than two factors nothing is done.
+    Args:
+        cat_factors: The factors to choose from. With fewer than two the crop does not change.
     """
 
     def __init__(self, cat_factors: Sequence[float] = (1.0,)) -> None:
         self.cat_factors = cat_factors
 
     def __call__(self, results: dict) -> dict:
+        """Return the sample with a new ``img``."""
         if len(self.cat_factors) < 2:
             return results
         factor = self.cat_factors[np.random.randint(0, len(self.cat_factors))]
@@ -206,9 +242,10 @@ class SimulateLowRes:
 
 @TRANSFORMS.register_module()
 class PackExPoseInputs:
-    """Makes tensors of a sample: ``inputs`` uint8 (3, R, R), and ``data_samples`` with the labels as its fields."""
+    """Packs a sample into tensors: ``inputs`` (3, R, R) uint8, and ``data_samples`` with the labels as its fields."""
 
     def __call__(self, results: dict) -> dict:
+        """Return the dict of ``inputs`` and ``data_samples``."""
         sample = BaseDataElement(metainfo={key: results[key] for key in META_KEYS if key in results})
         for name, value in results.items():
             if name.startswith('has_'):

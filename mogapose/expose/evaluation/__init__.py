@@ -1,1 +1,1 @@
-"""Metrics of hands and faces."""
+"""Metrics of hands and faces, and exact distances to the surface of a mesh."""

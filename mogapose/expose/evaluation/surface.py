@@ -1,18 +1,18 @@
-"""Distances from points to the surface of a mesh: exact, in a few seconds for ten thousand points and triangles."""
+"""Exact distances from points to the surface of a mesh, in a few seconds for ten thousand points and triangles."""
 
 import torch
 from torch import Tensor
 
-# Pairs of a point and a triangle that are looked at together: bounds the memory to some hundred megabytes.
+# Pairs of a point and a triangle that are examined at once. They need some hundred megabytes.
 PAIRS = 1 << 20
-# Makes up for rounding in the bound: what is this close to it, relatively, is measured too.
-SLACK = 1e-9
-# A triangle lower than this share of its longest edge is as good as its edges, and has no normal worth the name.
+# Relative margin of the bound, against rounding: triangles within it are measured too.
+MARGIN = 1e-9
+# A triangle lower than this share of its longest edge counts as flat: its normal is inaccurate, and its edges suffice.
 FLAT = 1e-10
 
 
 def surface_distances(points: Tensor, vertices: Tensor, faces: Tensor) -> Tensor:
-    """Distance of each point to the closest point on any triangle, in float64.
+    """Compute the distance of each point to the closest point on any triangle, in float64.
 
     Args:
         points: (N, 3).
@@ -20,10 +20,11 @@ def surface_distances(points: Tensor, vertices: Tensor, faces: Tensor) -> Tensor
         faces: (F, 3) vertex numbers. Neither their orientation nor holes in the mesh matter.
 
     Returns:
-        (N,) distances, 0 or more.
+        (N,) distances, 0 or more, in the unit of the points.
 
     Raises:
-        ValueError: other shapes, no triangles, vertex numbers out of range, NaN or infinite coordinates.
+        ValueError: A shape is another, there are no triangles, a vertex number is out of range, or a coordinate is NaN
+            or infinite.
     """
     _check(points, vertices, faces)
     corners = vertices.double()[faces.long()]
@@ -36,23 +37,30 @@ def surface_distances(points: Tensor, vertices: Tensor, faces: Tensor) -> Tensor
 
 
 def _nearest(points: Tensor, corners: Tensor, centres: Tensor, radii: Tensor) -> Tensor:
-    """Measures only triangles that can be the nearest.
+    """Return the distances (N,) of points (N, 3), measuring only triangles that can be the nearest.
 
-    A triangle lies in the sphere around its centre c that touches its farthest corner, at radius r: nothing of it is
-    closer to p than |p - c| - r. If that is more than the distance to another triangle, it is not the nearest.
+    A triangle lies in the sphere around its centre c through its farthest corner, with radius r. No point of it is
+    closer to p than |p - c| - r. If that exceeds the distance to another triangle, this one is not the nearest.
     """
     to_centre = torch.cdist(points, centres, compute_mode='donot_use_mm_for_euclid_dist')
     bound = triangle_distances(points, corners[to_centre.argmin(1)])
-    reach = (bound[:, None] + radii) * (1 + SLACK)
+    reach = (bound[:, None] + radii) * (1 + MARGIN)
     point, triangle = (to_centre <= reach).nonzero(as_tuple=True)
     return bound.scatter_reduce(0, point, triangle_distances(points[point], corners[triangle]), 'amin')
 
 
 def triangle_distances(points: Tensor, corners: Tensor) -> Tensor:
-    """Distances (N,) of points (N, 3) to a triangle each, with corners (N, 3, 3); a triangle may be a line or a point.
+    """Compute the distance of each point to its own triangle.
 
-    Where the point's foot in the plane lies inside the triangle it is the height, else the least of three distances to
-    edges.
+    If the foot of the perpendicular lies inside the triangle, the distance is the height. Otherwise it is the smallest
+    of the distances to the three edges.
+
+    Args:
+        points: (N, 3).
+        corners: (N, 3, 3), the corners of each point's triangle, which may degenerate to a line or a point.
+
+    Returns:
+        (N,) distances in the unit of the points.
     """
     edges = corners.roll(-1, 1) - corners
     offsets = points[:, None] - corners

@@ -1,1 +1,1 @@
-"""From the layouts in which data sets come to HumanData files. Each module has ``convert(source, out, ...)``."""
+"""Converters from published data sets to HumanData files. Each module has ``convert(source, out, ...)``."""

@@ -13,20 +13,24 @@ FILES = ('ffhq_flame_train.npz', 'ffhq_flame_val.npz')
 ANNOTATIONS = 'ffhq_annotations.npz'
 IMAGES = 'ffhq_global_images_1024'
 TRAIN_SHARE = 0.8
-# Our names, and those of the file.
+# Our names, and the keys of the file.
 PARAMETERS = dict(global_orient='global_pose', jaw_pose='jaw_pose', betas='betas', expression='expression')
 
 
 def convert(source: str | Path, out: str | Path, image_size: int = 1024) -> str:
-    """Write ``FILES`` to ``out``: the first 80 % of the images to train on, the others to validate. Returns a summary.
+    """Write ``FILES``: the first 80 % of the images for training, the others for validation.
 
     Args:
         source: Folder with ffhq_annotations.npz and ffhq_global_images_1024/.
-        image_size: Height and width of the images, whose pixels the file's key points are in.
+        out: Folder of the files to write.
+        image_size: Height and width of the images in pixels; the file's key points refer to these pixels.
+
+    Returns:
+        A summary, a line for each file.
 
     Raises:
-        FileNotFoundError: The file or an image is missing.
-        ValueError: The file lacks a key, or one does not fit.
+        FileNotFoundError: The file or an image does not exist.
+        ValueError: The file lacks a key, an array does not fit, or there are too few images.
     """
     source, out = Path(source), Path(out)
     path = source / ANNOTATIONS
@@ -53,13 +57,13 @@ def convert(source: str | Path, out: str | Path, image_size: int = 1024) -> str:
 
 
 def _read(path: Path) -> tuple[list[str], np.ndarray, dict[str, np.ndarray]]:
-    """Names of the images, key points (N, 73, 3) with confidences, parameters."""
+    """Return the names of the images, key points (N, 73, 3) with confidences, and parameters (N, ...) by name."""
     if not path.is_file():
         raise FileNotFoundError(f'{path}: no such file; it is published with MMHuman3D, and with ExPose')
     try:
         with np.load(path, allow_pickle=False) as archive:
             content = dict(archive)
-    except Exception as error:  # a damaged file fails in any way it likes
+    except Exception as error:  # a damaged file may raise anything
         raise ValueError(f'{path}: not a readable .npz of arrays ({error})') from None
     if 'keypoints2D' in content:
         content['keypoints2d'] = content.pop('keypoints2D')

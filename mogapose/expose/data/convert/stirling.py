@@ -18,23 +18,27 @@ IMAGES = 'Subset_2D_FG2018'
 
 
 def convert(source: str | Path, out: str | Path) -> str:
-    """Write a file for each quality of images that is there, and one of the scans, once per person, beside them.
+    """Write a file for each quality of images that exists, and beside them one file with the scan of each person.
 
-    Images of persons without a scan are left out, and counted in the summary that is returned.
+    Images of persons without a scan are left out.
 
     Args:
         source: Folder with F_3D_N/ and M_3D_N/ (neutral scans, mm), annotations/ and Subset_2D_FG2018/{HQ,LQ}/.
+        out: Folder of the files to write.
+
+    Returns:
+        A summary, a line for each file, with the number of images that were left out.
 
     Raises:
-        FileNotFoundError: No images, or none with a scan.
-        ValueError: A scan or its landmarks cannot be read.
+        FileNotFoundError: There are no images, or none with a scan.
+        ValueError: An image, a scan or its landmarks cannot be read.
     """
     source, out = Path(source), Path(out)
     qualities = [quality for quality in QUALITIES if (source / IMAGES / quality).is_dir()]
     if not qualities:
         raise FileNotFoundError(f'{source / IMAGES}: has neither of the folders {" and ".join(QUALITIES)}')
     scans: dict[str, tuple[np.ndarray, np.ndarray]] = {}
-    found, lines = {}, []
+    converted, lines = {}, []
     for quality in qualities:
         images, boxes, subjects = [], [], []
         names = sorted(os.listdir(source / IMAGES / quality))
@@ -51,13 +55,13 @@ def convert(source: str | Path, out: str | Path) -> str:
             subjects.append(subject)
         if not images:
             raise FileNotFoundError(f'{source / IMAGES / quality}: {len(names)} images, none with a scan and landmarks')
-        found[quality] = images, boxes, subjects
+        converted[quality] = images, boxes, subjects
         lines.append(
             f'{out / f"stirling_ESRC3D_{quality}.npz"}: {len(images)} images of {len(set(subjects))} persons; '
             f'left out, as there is no scan: {len(names) - len(images)}'
         )
     write_scans(out / SCANS, scans)
-    for quality, (images, boxes, subjects) in found.items():
+    for quality, (images, boxes, subjects) in converted.items():
         points = np.stack([scans[subject][1] for subject in subjects])
         write_human_data(
             out / f'stirling_ESRC3D_{quality}.npz',
@@ -73,17 +77,27 @@ def convert(source: str | Path, out: str | Path) -> str:
 
 
 def _files(source: Path, subject: str) -> tuple[Path, Path] | None:
-    """Scan and landmarks of a person, whose files spell the name in lower or in upper case."""
+    """Return the files of a scan and its landmarks, which spell the name in lower or upper case; None if absent."""
     folder = f'{subject[:1].upper()}_3D_N'
     files = []
     for place, suffix in ((source / folder, 'obj'), (source / 'annotations' / folder, 'lnd')):
         spellings = [place / f'{name}_N.{suffix}' for name in (subject.lower(), subject.upper())]
-        files.append(next((path for path in spellings if path.is_file()), None))
-    return None if None in files else (files[0], files[1])
+        files += [path for path in spellings if path.is_file()][:1]
+    return (files[0], files[1]) if len(files) == 2 else None
 
 
 def read_obj(path: Path) -> np.ndarray:
-    """The vertices (N, 3) of a Wavefront file, which come before its texture coordinates."""
+    """Read the vertices of a Wavefront ``.obj`` file, which come before its texture coordinates.
+
+    Args:
+        path: The file.
+
+    Returns:
+        (N, 3) in the file's unit, millimetres in Stirling.
+
+    Raises:
+        ValueError: The file has no vertices, or a line is no point.
+    """
     rows = []
     with open(path, encoding='utf-8', errors='replace') as file:
         for number, line in enumerate(file, start=1):
@@ -97,10 +111,19 @@ def read_obj(path: Path) -> np.ndarray:
 
 
 def read_landmarks(path: Path) -> np.ndarray:
-    """The seven points (7, 3) of an ``.lnd``: a name and x, y, z in each line.
+    """Read the seven landmarks of an ``.lnd`` file, which has a name and x, y, z in each line.
 
-    They are the right eye's outer and inner corner, the left eye's inner and outer one, the lower end of the nose, the
-    right and the left corner of the mouth.
+    They are the outer and inner corner of the right eye, the inner and outer corner of the left eye, the lower end of
+    the nose, and the right and left corner of the mouth.
+
+    Args:
+        path: The file.
+
+    Returns:
+        (7, 3) in the file's unit, millimetres in Stirling.
+
+    Raises:
+        ValueError: The file has another number of landmarks, or a line is no point.
     """
     lines = path.read_text(encoding='utf-8', errors='replace').splitlines()
     rows = [_point(line.split()[1:4], path, i) for i, line in enumerate(lines, start=1) if line.strip()]
@@ -109,11 +132,11 @@ def read_landmarks(path: Path) -> np.ndarray:
     return np.array(rows)
 
 
-def _point(words: list[str], path: Path, line: int) -> tuple[float, ...]:
+def _point(words: list[str], path: Path, line: int) -> list[float]:
     try:
-        point = tuple(map(float, words))
+        point = [float(word) for word in words]
     except ValueError:
-        point = ()
+        point = []
     if len(point) != 3 or not np.isfinite(point).all():
         raise ValueError(f'{path}:{line}: expected three numbers, found {" ".join(words)[:60]!r}')
     return point
