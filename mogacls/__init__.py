@@ -9,7 +9,11 @@ import moganet  # noqa: F401  registers the backbone
 with contextlib.redirect_stdout(io.StringIO()):
     import mmpretrain.datasets  # noqa: F401
 
+from moganet.run.tasks import Task
+
 from .datasets import ImageFolder
 from .ema import WarmupEMA
 
-__all__ = ['ImageFolder', 'WarmupEMA']
+__all__ = ['TASK', 'ImageFolder', 'WarmupEMA']
+
+TASK = Task('cls', __name__, has_tta=True, has_benchmark=True)

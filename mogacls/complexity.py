@@ -8,7 +8,9 @@ from mmcv.cnn import get_model_complexity_info
 from mmengine.config import Config
 
 from moganet.arch import resolve_arch
-from moganet.paper.complexity import COUNTERS, Complexity, count_images  # noqa: F401  a part of this module
+from moganet.paper.complexity import COUNTERS, Complexity, count_images
+
+__all__ = ['COUNTERS', 'PAPER_COUNTER', 'count', 'default_shape', 'size_config']
 
 PAPER_COUNTER = 'mmcv'
 # Resolution of the paper's main table.

@@ -14,5 +14,8 @@ with contextlib.redirect_stderr(io.StringIO()), contextlib.redirect_stdout(io.St
 
 import moganet.layer_decay
 import moganet.run.norm_statistics  # noqa: F401  registers
+from moganet.run.tasks import Task
 
 from . import preflight  # noqa: F401  registers its checks
+
+TASK = Task('det', __name__, has_benchmark=True)

@@ -16,5 +16,8 @@ with contextlib.redirect_stderr(io.StringIO()), contextlib.redirect_stdout(io.St
     import mmseg.visualization  # noqa: F401
 
 import moganet.run.norm_statistics  # noqa: F401  registers
+from moganet.run.tasks import Task
 
 from . import preflight  # noqa: F401  registers its checks
+
+TASK = Task('seg', __name__, has_tta=True)

@@ -23,8 +23,6 @@ COUNTERS = {
     'fvcore': 'convolutions and linear layers without biases, products of attention, 5 per element of a norm, 1 per '
     'input of a pooling layer; not: activations, means, products and sums of maps, convolutions with padding="same"'
 }
-# What is counted, and the part of it whose parameters are counted by themselves.
-NOUNS = ('clip', 'translator')
 
 
 def default_shape(cfg: Config) -> tuple[int, int]:

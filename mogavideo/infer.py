@@ -10,7 +10,7 @@ from mmengine.registry import MODELS, DefaultScope
 
 from moganet.checkpoint import load_for_inference
 
-from .clip_files import find_inputs, read_clip, resized  # noqa: F401  find_inputs is what tools/infer.py asks for
+from .clip_files import read_clip, resized
 from .draw import draw_animation, draw_strip
 from .metrics import frame_errors
 

@@ -17,7 +17,7 @@ from mmengine.registry import MODELS, DefaultScope
 
 from moganet.run import engine, smoke
 from moganet.run.config import CONVENTIONS, RUNNER_KEYS, dicts, load_config
-from moganet.run.tasks import PACKAGES, task_module
+from moganet.run.tasks import PACKAGES, find_task
 
 ROOT = Path(__file__).parents[1]
 CONFIGS = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / 'configs').rglob('*.py'))
@@ -248,7 +248,7 @@ def few(numbers: dict | int) -> dict | int:
 @pytest.mark.parametrize('path', TRAINABLE)
 def test_config_trains_two_iterations(path, mini_root, tmp_path, monkeypatch):
     monkeypatch.chdir(mini_root)
-    mini = task_module(path.split('/')[1], 'mini')
+    mini = find_task(path.split('/')[1]).mini
     if hasattr(mini, 'NUM_IMAGES'):
         monkeypatch.setattr(mini, 'NUM_IMAGES', few(mini.NUM_IMAGES))
     # MMEngine formats the config for every log and checkpoint: most of the time of so short a run.

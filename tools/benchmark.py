@@ -94,9 +94,11 @@ def find_sections(args: argparse.Namespace) -> tuple[str, Mapping[str, Callable[
 
             sections |= training.sections(args.rounds)
         else:
-            from moganet.run.tasks import task_module
+            from moganet.run.tasks import find_task
 
-            sections[task] = functools.partial(task_module(task, 'benchmark').measure, args.rounds)
+            benchmark = find_task(task).benchmark
+            assert benchmark is not None, task
+            sections[task] = functools.partial(benchmark.measure, args.rounds)
     return 'cpu', sections
 
 

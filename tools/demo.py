@@ -11,7 +11,7 @@ from moganet.errors import run_main
 from moganet.run import engine
 from moganet.run.arguments import add_config_arguments
 from moganet.run.config import load_config
-from moganet.run.tasks import PACKAGES, task_module
+from moganet.run.tasks import PACKAGES, find_task
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -19,7 +19,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument('--task', choices=sorted(PACKAGES), default='cls')
     add_config_arguments(parser)
     args = parser.parse_args(argv)
-    demo = task_module(args.task, 'demo')
+    demo = find_task(args.task).demo
     cfg = load_config(demo.CONFIG, args.cfg_options)
     cfg.launcher = args.launcher
     engine.set_work_dir(cfg, demo.CONFIG, args.work_dir)

@@ -12,7 +12,7 @@ from pathlib import Path
 from moganet.arch import ARCHS
 from moganet.errors import run_main
 from moganet.run.config import load_config
-from moganet.run.tasks import task_module, task_of
+from moganet.run.tasks import find_task, task_of
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -24,17 +24,18 @@ def main(argv: Sequence[str] | None = None) -> None:
         raise ValueError(f'--shape {" ".join(map(str, args.shape))}: expected height and width in pixels, above zero')
 
     if args.model in ARCHS:
-        complexity = task_module('cls', 'complexity')
-        cfg = complexity.size_config(args.model)
+        task = find_task('cls')
+        cfg = task.module('complexity').size_config(args.model)
     elif args.model.endswith('.py') or Path(args.model).exists():
         cfg = load_config(args.model)
-        complexity = task_module(task_of(cfg), 'complexity')
+        task = find_task(task_of(cfg))
     else:
         raise ValueError(f'{args.model!r} is no config file and no size: expected one of {", ".join(ARCHS)}')
 
+    complexity = task.complexity
     counts = [complexity.count(cfg, args.shape, counter) for counter in complexity.COUNTERS]
     height, width = counts[0].shape
-    whole, part = getattr(complexity, 'NOUNS', ('image', 'backbone'))
+    whole, part = task.nouns
     print(f'{args.model}, one {whole} of {height}x{width}')
     print(f'parameters  {counts[0].parameters:,} ({part} {counts[0].backbone_parameters:,})')
     for count in counts:

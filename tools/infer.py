@@ -16,31 +16,12 @@ from moganet.checkpoint.runner import use_safe_loader
 from moganet.errors import run_main
 from moganet.run.arguments import OptionsAction
 from moganet.run.config import load_config
-from moganet.run.tasks import task_module, task_of
+from moganet.run.tasks import Task, find_task, task_of
 
-SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.ppm', '.pgm', '.tif', '.tiff', '.webp')
 BOX_OPTIONS = ('boxes', 'det_config', 'det_checkpoint', 'det_class')
-BOX_TASKS = ('pose', 'expose')
 
 
-def find_images(paths: Sequence[str]) -> list[Path]:
-    """The files named and, of folders, the images in them, sorted.
-
-    Raises:
-        FileNotFoundError: a path that does not exist, or a folder without images.
-    """
-    found = []
-    for path in map(Path, paths):
-        if not path.exists():
-            raise FileNotFoundError(f'{path} does not exist')
-        inside = sorted(p for p in path.rglob('*') if p.suffix.lower() in SUFFIXES) if path.is_dir() else [path]
-        if not inside:
-            raise FileNotFoundError(f'{path} holds no images ({", ".join(SUFFIXES)})')
-        found += inside
-    return found
-
-
-def find_boxes(args: argparse.Namespace, task: str, subject: str) -> Callable[[Path], object] | None:
+def find_boxes(args: argparse.Namespace, task: Task, subject: str) -> Callable[[Path], object] | None:
     """What tells the boxes of an image, as the options say; None if there are none.
 
     Args:
@@ -53,19 +34,22 @@ def find_boxes(args: argparse.Namespace, task: str, subject: str) -> Callable[[P
         FileNotFoundError: a file that they name is not there.
     """
     given = [name for name in BOX_OPTIONS if getattr(args, name) is not None]
-    if given and task not in BOX_TASKS:
-        tasks = ' and '.join(BOX_TASKS)
-        raise ValueError(f'--{given[0].replace("_", "-")} is for {tasks}, {args.config} is of task {task!r}')
+    if given and not task.takes_boxes:
+        raise ValueError(
+            f'--{given[0].replace("_", "-")} is for pose and expose, {args.config} is of task {task.name!r}'
+        )
+    from mogapose import boxes
+
     if args.boxes and len(given) > 1:
         raise ValueError('--boxes and a detector: expected one of them')
     if args.boxes:
-        return task_module('pose', 'boxes').from_json(args.boxes, subject)
+        return boxes.from_json(args.boxes, subject)
     if not given:
         return None
     if not (args.det_config and args.det_checkpoint):
         raise ValueError('a detector needs both --det-config and --det-checkpoint')
-    detector = task_module('det', 'infer').Predictor(load_config(args.det_config), args.det_checkpoint)
-    return task_module('pose', 'boxes').from_detector(detector, args.det_class or subject)
+    detector = find_task('det').predictor(load_config(args.det_config), args.det_checkpoint)
+    return boxes.from_detector(detector, args.det_class or subject)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -93,11 +77,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parser.parse_args(argv)
     cfg = load_config(args.config, args.cfg_options)
     use_safe_loader(trust=args.trust_checkpoint)
-    task = task_of(cfg)
-    infer = task_module(task, 'infer')
-    images = getattr(infer, 'find_inputs', find_images)(args.images)  # what an input is differs for video
-    boxes = find_boxes(args, task, infer.subject(cfg) if task in BOX_TASKS else '')
-    predictor = infer.Predictor(cfg, args.checkpoint)
+    task = find_task(task_of(cfg))
+    images = task.find_inputs(args.images)
+    boxes = find_boxes(args, task, task.box_subject(cfg))
+    predictor = task.predictor(cfg, args.checkpoint)
     if args.fuse:
         predictor.model = fuse(predictor.model)
     taken = set()

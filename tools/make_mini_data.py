@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 
 from moganet.errors import run_main
-from moganet.run.tasks import PACKAGES, task_module
+from moganet.run.tasks import PACKAGES, find_task
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -16,7 +16,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument('--task', choices=sorted(PACKAGES), default='cls')
     parser.add_argument('--out', metavar='DIR', help='default: data/mini/TASK, where the mini configs look')
     args = parser.parse_args(argv)
-    mini = task_module(args.task, 'mini')
+    mini = find_task(args.task).mini
     print(mini.make(args.out or mini.ROOT))
 
 

@@ -12,10 +12,20 @@ from mmengine.runner import Runner
 
 from ..run import engine
 from ..run.config import keep_few, load_config
-from ..run.tasks import PACKAGES, task_module
+from ..run.tasks import find_task
 from .fresh_process import in_fresh_process
 from .interleave import Result
 
+# Title of each section: the task and the config of its demo.
+RECIPES = {
+    'run, cls': ('cls', 'configs/cls/moganet_xt_mini.py'),
+    'run, det': ('det', 'configs/det/mask_rcnn_moganet_xt_mini.py'),
+    'run, seg': ('seg', 'configs/seg/fpn_moganet_xt_mini.py'),
+    'run, pose': ('pose', 'configs/pose/moganet_xt_mini.py'),
+    'run, expose': ('expose', 'configs/expose/hand_moganet_xt_mini.py'),
+    'run, video': ('video', 'configs/video/simvp_moganet_mini.py'),
+    'run, expose, faces': ('expose', 'configs/expose/face_moganet_xt_mini.py'),
+}
 # Upper bounds, as shares of an iteration.
 WAIT_GOAL, HOOKS_GOAL = 0.05, 0.03
 # Iterations that do not count: they start workers and fill the caches of disk and memory.
@@ -82,17 +92,16 @@ class TimedHooks:
             self.seconds[-1] += seconds
 
 
-def run(task: str, recipe: str, iterations: int) -> IterationTimes:
-    """Train a recipe of a task's demo.
+def run(task: str, path: str, iterations: int) -> IterationTimes:
+    """Train a recipe on the mini data of its task.
 
     Args:
-        task: A task with a demo.
-        recipe: Name of a constant in the task's ``demo`` module that holds the config's path.
+        task: Name of the task.
+        path: The config, which reads the mini data.
         iterations: Number of timed iterations.
     """
-    mini = task_module(task, 'mini')
+    mini = find_task(task).mini
     mini.make(mini.ROOT)
-    path = getattr(task_module(task, 'demo'), recipe)
     with tempfile.TemporaryDirectory() as work_dir:
         runner = engine.build_runner(config(path, WARM_UPS + iterations, work_dir), ('train_dataloader',))
         hooks = TimedHooks(runner)
@@ -119,11 +128,9 @@ def sections(rounds: int) -> dict[str, Callable[[], list[Result]]]:
 
     Each runs in a process of its own, since the registries of a task are global.
     """
-    recipes = {f'run, {task}': (task, 'CONFIG') for task in PACKAGES}
-    recipes['run, expose, faces'] = 'expose', 'FACE_CONFIG'
     iterations = ITERATIONS_PER_ROUND * rounds
-    return {title: functools.partial(_measure, *recipe, iterations) for title, recipe in recipes.items()}
+    return {title: functools.partial(_measure, *recipe, iterations) for title, recipe in RECIPES.items()}
 
 
-def _measure(task: str, recipe: str, iterations: int) -> list[Result]:
-    return shares(IterationTimes(*in_fresh_process(run, task=task, recipe=recipe, iterations=iterations)))
+def _measure(task: str, path: str, iterations: int) -> list[Result]:
+    return shares(IterationTimes(*in_fresh_process(run, task=task, path=path, iterations=iterations)))

@@ -1,8 +1,27 @@
-"""Images that cannot be read: named, by whatever data set and process met them."""
+"""Image files: found on the command line, and named when they cannot be read."""
 
 import os
 from collections.abc import Sequence
 from pathlib import Path
+
+SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.ppm', '.pgm', '.tif', '.tiff', '.webp')
+
+
+def find_images(paths: Sequence[str]) -> list[Path]:
+    """Return the files named by ``paths`` and, for each folder among them, the images below it, sorted.
+
+    Raises:
+        FileNotFoundError: a path does not exist, or a folder holds no images.
+    """
+    found = []
+    for path in map(Path, paths):
+        if not path.exists():
+            raise FileNotFoundError(f'{path} does not exist')
+        inside = sorted(p for p in path.rglob('*') if p.suffix.lower() in SUFFIXES) if path.is_dir() else [path]
+        if not inside:
+            raise FileNotFoundError(f'{path} holds no images ({", ".join(SUFFIXES)})')
+        found += inside
+    return found
 
 
 def require_readable(path: str | Path) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..run.config import load_config
-from ..run.tasks import task_module
+from ..run.tasks import find_task
 from .complexity import Complexity
 from .metafile import COUNTS, UNITS, Misprint, Printed, Row, rows
 from .results import measured
@@ -48,7 +48,7 @@ def compare_task(
     chosen = [row for row in rows(task, root) if source is None or source in row.sources]
     if not chosen:
         raise ValueError(f'no row of {task} has the Source {source!r}')
-    complexity = task_module(task, 'complexity')
+    complexity = find_task(task).complexity
     compared, counts = [], {}
     for row in chosen:
         keys = {metric.key for metric in row.metrics.values()}

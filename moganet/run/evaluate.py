@@ -12,7 +12,7 @@ from mmengine.runner import Runner
 from ..checkpoint import load_model
 from ..fusion import fuse
 from ..io.files import atomic
-from .tasks import task_module, task_of
+from .tasks import find_task, task_of
 
 # Hooks that change the weights while training. A checkpoint's weights already are what such a hook made of them.
 TRAINING_HOOKS = ('EMAHook', 'PreciseBNHook')
@@ -34,7 +34,10 @@ def prepare(cfg: Config, tta: bool = False, out: str | None = None, show_dir: st
     cfg.custom_hooks = [hook for hook in cfg.get('custom_hooks') or [] if hook['type'] not in TRAINING_HOOKS]
     if tta:
         if not cfg.get('tta_model') or not cfg.get('tta_pipeline'):
-            task_module(task_of(cfg), 'tta').set_default(cfg)
+            task = find_task(task_of(cfg))
+            if task.tta is None:
+                raise ValueError(f'--tta: {cfg.filename} has no tta_model and tta_pipeline, and {task.name} no default')
+            task.tta.set_default(cfg)
         cfg.test_dataloader.dataset.pipeline = cfg.tta_pipeline
         cfg.model = dict(cfg.tta_model, module=cfg.model)
     if out:

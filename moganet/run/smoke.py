@@ -1,10 +1,9 @@
 """Smoke runs: any config, two iterations and one evaluation on the task's mini data."""
 
-import importlib
-
 from mmengine.config import Config
 
 from .config import shrink, task_package
+from .tasks import find_task, task_of
 
 
 def smaller(size: object, factor: float) -> object:
@@ -17,13 +16,10 @@ def smaller(size: object, factor: float) -> object:
 def prepare(cfg: Config) -> None:
     """Point ``cfg`` at the mini data of its task, writing that first if need be, and shrink it.
 
-    A task's module ``mini`` has ``use(cfg)``, which does the former.
-
     Raises:
         ValueError: the config imports no task package, so nothing says which mini data fit.
     """
-    package = task_package(cfg)
-    if package is None:
+    if task_package(cfg) is None:
         raise ValueError("--smoke: the config's custom_imports name no task package (mogacls, mogadet, ...)")
-    importlib.import_module(f'{package}.mini').use(cfg)
+    find_task(task_of(cfg)).mini.use(cfg)
     shrink(cfg)

@@ -9,7 +9,9 @@ from mmcv.cnn import get_model_complexity_info
 from mmengine.config import Config
 from torch import Tensor, nn
 
-from moganet.paper.complexity import COUNTERS, Complexity, count_images  # noqa: F401  a part of this module
+from moganet.paper.complexity import COUNTERS, Complexity, count_images
+
+__all__ = ['COUNTERS', 'PAPER_COUNTER', 'count', 'default_shape']
 
 PAPER_COUNTER = 'mmcv'
 # Hands are seen at 224 pixels, faces and bodies at 256.

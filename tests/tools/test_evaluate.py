@@ -199,7 +199,7 @@ def test_mini_data_are_the_real_scans_in_a_fixed_split(tmp_path, mini_cls):
 def test_a_task_whose_package_is_not_there_is_named(capsys, monkeypatch):
     monkeypatch.setitem(tasks.PACKAGES, 'music', 'mogamusic')
     assert run_tool('make_mini_data', '--task', 'music') == 1
-    assert "task 'music' needs mogamusic.mini" in capsys.readouterr().err
+    assert "task 'music' needs mogamusic, and mogamusic is not installed" in capsys.readouterr().err
 
 
 def test_demo_trains_and_draws(tmp_path, monkeypatch, capsys):

@@ -278,11 +278,12 @@ def test_hooks_are_timed_around_each_iteration(monkeypatch):
 
 def test_a_run_waits_for_its_own_data_with_its_own_hooks(tiny_config, monkeypatch):
     made = []
-    module = SimpleNamespace(ROOT='here', make=made.append, CONFIG=str(tiny_config()))
-    monkeypatch.setattr(training, 'task_module', lambda task, name: module)
-    path, waited, hooks, seconds = training.run('cls', 'CONFIG', iterations=2)
+    task = SimpleNamespace(mini=SimpleNamespace(ROOT='here', make=made.append))
+    monkeypatch.setattr(training, 'find_task', lambda name: task)
+    recipe = str(tiny_config())
+    path, waited, hooks, seconds = training.run('cls', recipe, iterations=2)
     assert made == ['here']
-    assert path == module.CONFIG
+    assert path == recipe
     assert len(waited) == len(hooks) == len(seconds) == 2  # without those that warm up
     assert all(
         min(wait, hook) > 0 and wait < all_of_it for wait, hook, all_of_it in zip(waited, hooks, seconds, strict=True)
@@ -299,7 +300,7 @@ def test_each_recipe_runs_in_a_fresh_process(monkeypatch):
     monkeypatch.setattr(training, 'in_fresh_process', in_fresh_process)
     sections = training.sections(rounds=3)
     assert [result.ratio for result in sections['run, expose, faces']()] == pytest.approx([0.02, 0.04])
-    assert asked == [(training.run, dict(task='expose', recipe='FACE_CONFIG', iterations=6))]
+    assert asked == [(training.run, dict(task='expose', path='configs/expose/face_moganet_xt_mini.py', iterations=6))]
 
 
 def test_a_recipe_keeps_its_type_of_loop(monkeypatch):

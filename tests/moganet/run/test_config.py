@@ -6,7 +6,7 @@ from mmengine.config import Config, ConfigDict
 from moganet.run import tasks
 from moganet.run.config import load_config, shrink, task_package
 from moganet.run.preflight import check_data, datasets_of, register_layout
-from moganet.run.tasks import task_module, task_of
+from moganet.run.tasks import find_task, task_of
 
 RECIPE = """
 data_root = 'data/a/'
@@ -176,11 +176,11 @@ def test_the_package_of_a_config_is_not_the_core():
     assert task_package(Config(dict(custom_imports=dict(imports=['moganet', 'mogapose'])))) == 'mogapose'
 
 
-@pytest.mark.parametrize(('task', 'word'), [('cats', 'no task'), ('music', 'mogamusic.mini')])
-def test_a_module_of_a_task_that_is_not_there_is_named(task, word, monkeypatch):
+@pytest.mark.parametrize(('task', 'word'), [('cats', 'no task'), ('music', 'needs mogamusic')])
+def test_a_task_that_is_not_there_is_named(task, word, monkeypatch):
     monkeypatch.setitem(tasks.PACKAGES, 'music', 'mogamusic')
     with pytest.raises(ValueError, match=word):
-        task_module(task, 'mini')
+        find_task(task)
 
 
 def test_missing_data_are_named_with_their_layout(tmp_path):
