@@ -1,5 +1,6 @@
 """What every test may rely on: one thread, restored random states, skips for hardware and files that are not there."""
 
+import functools
 import itertools
 import logging
 import os
@@ -8,14 +9,18 @@ import random
 import numpy as np
 import pytest
 import torch
+from mmengine.config import utils as config_utils
 from mmengine.logging import MMLogger
 from mmengine.registry import DefaultScope
 from mmengine.visualization import Visualizer
 
-from helpers import tool_runs
+from helpers import counting, tool_runs
 from moganet.ops import dispatch
+from moganet.run import tasks
 
 torch.set_num_threads(1)
+# For each `_base_` of an MM package, MMEngine reads all of its metafiles: five sixths of the time a config takes.
+config_utils.load = functools.cache(config_utils.load)
 _names = itertools.count()
 
 
@@ -47,6 +52,21 @@ def pytest_runtest_setup(item):
         pytest.skip('needs a CUDA device')
     if item.get_closest_marker('weights') and 'MOGANET_WEIGHTS' not in os.environ:
         pytest.skip('needs published weights: set MOGANET_WEIGHTS to the folder that holds them')
+
+
+@pytest.fixture(scope='session')
+def count_once(tmp_path_factory):
+    """Return the ``count`` of a task, with a memory that the processes of this session share."""
+    return functools.cache(functools.partial(counting.cached, folder=counting.shared_folder(tmp_path_factory)))
+
+
+@pytest.fixture(scope='module')
+def tables_count_once(count_once):
+    """Tables that the tests of a module make use ``count_once``."""
+    with pytest.MonkeyPatch.context() as patch:
+        for task in tasks.PACKAGES:
+            patch.setattr(tasks.task_module(task, 'complexity'), 'count', count_once(task))
+        yield
 
 
 @pytest.fixture(scope='session')

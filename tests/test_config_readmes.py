@@ -18,7 +18,7 @@ WITH_TABLE = [path for path in READMES if path.exists() and BLOCK.search(path.re
 
 
 @pytest.mark.parametrize('path', WITH_TABLE, ids=lambda path: str(path.relative_to(CHECKOUT)))
-def test_table_is_what_the_metafile_says(path):
+def test_table_is_what_the_metafile_says(path, tables_count_once):
     # Mended by: python tools/paper_tables.py --write PATH
     assert refreshed(path, CHECKOUT) == path.read_text()
 

@@ -8,6 +8,7 @@ import pytest
 from moganet.errors import run_main
 from moganet.paper.metafile import CHECKOUT
 
+pytestmark = pytest.mark.usefixtures('tables_count_once')
 main = runpy.run_path(str(CHECKOUT / 'tools/paper_tables.py'))['main']
 
 CONFIG = """
