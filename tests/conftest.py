@@ -65,7 +65,7 @@ def tables_count_once(count_once):
     """Tables that the tests of a module make use ``count_once``."""
     with pytest.MonkeyPatch.context() as patch:
         for task in tasks.PACKAGES:
-            patch.setattr(tasks.task_module(task, 'complexity'), 'count', count_once(task))
+            patch.setattr(tasks.find_task(task).complexity, 'count', count_once(task))
         yield
 
 

@@ -29,7 +29,7 @@ def cached(task: str, folder: Path) -> Callable[..., Complexity]:
 
     The key is the whole resolved model, so that any change of a config counts anew.
     """
-    complexity = tasks.task_module(task, 'complexity')
+    complexity = tasks.find_task(task).complexity
     count = complexity.count
 
     def counted(cfg: Config, shape: tuple[int, int] | None = None, counter: str | None = None) -> Complexity:
