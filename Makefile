@@ -10,7 +10,7 @@ SIDE_BY_SIDE := --numprocesses auto --maxprocesses 8 --dist loadfile
 FROM ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help env doctor test test-all check demo demo-det demo-seg demo-pose demo-expose demo-video mini-data parity-mmhuman3d tables benchmark dist clean
+.PHONY: help env doctor test test-all check demo demo-det demo-seg demo-pose demo-expose demo-video mini-data parity-mmhuman3d tables figures benchmark dist clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):[^#]*## */\1\t/p' Makefile | while IFS="$$(printf '\t')" read -r name text; do printf '  make %-17s %s\n' "$$name" "$$text"; done
@@ -54,6 +54,9 @@ parity-mmhuman3d: env  ## compare ExPose with the real MMHuman3D, number by numb
 
 tables: env  ## the paper's tables beside what the code measures
 	$(PY) tools/paper_tables.py
+
+figures: env  ## draw the pictures of README: the network, and predictions of the demos (two hours of training at first)
+	$(PY) tools/make_figures.py
 
 benchmark: env  ## speed, as ratios within one run
 	$(PY) tools/benchmark.py
