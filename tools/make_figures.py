@@ -16,14 +16,14 @@ from moganet.mini.gallery import draw_tasks, missing_tasks
 from moganet.paper.diagram import draw_network
 from moganet.run import engine
 from moganet.run.config import load_config
-from moganet.run.tasks import task_module
+from moganet.run.tasks import find_task
 
 FIGURES = ('architecture', 'tasks')
 
 
 def run_demo(task: str, work_dir: Path) -> None:
     """Train the demo of a task, which leaves its pictures in ``work_dir``."""
-    demo = task_module(task, 'demo')
+    demo = find_task(task).demo
     cfg = load_config(demo.CONFIG)
     cfg.launcher = 'none'
     engine.set_work_dir(cfg, demo.CONFIG, str(work_dir))
