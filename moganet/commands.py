@@ -24,9 +24,9 @@ def _main(argv: Sequence[str] | None) -> int:
     swapping.add_argument('--out', help='file for the swapped config (default: standard output)')
     args = parser.parse_args(argv)
     if args.command == 'swap':
-        from .swap.plan import main as swap
+        from .swap import swap_config
 
-        return swap(args.config, args.arch, args.out)
+        return swap_config(args.config, args.arch, args.out)
     if args.command == 'doctor':
         from .doctor import main as doctor
 

@@ -11,7 +11,8 @@ from mmengine.registry import MODELS
 
 from moganet.backbone import MogaNet
 from moganet.run.config import dicts
-from moganet.swap import plan
+from moganet.swap import child_config, plan_swap
+from moganet.swap.command import load_base
 
 TINY = dict(embed_dims=(8, 16, 24, 32), depths=(1, 1, 1, 1), ffn_ratios=(2, 2, 2, 2))
 # What the time of a step depends on and these tests do not.
@@ -20,9 +21,9 @@ FEWER = dict(num_queries=20, num_proposals=20, num_dn_queries=4, num_points=64, 
 
 def swapped(base: str, folder: Path) -> Config:
     """The config that the command would write, read again."""
-    original = plan.load(base)
+    original = load_base(base)
     child = folder / 'child.py'
-    child.write_text(plan.config_text(base, original, plan.plan(original, TINY), base))
+    child.write_text(child_config(base, original, plan_swap(original, TINY), base))
     return Config.fromfile(child)
 
 

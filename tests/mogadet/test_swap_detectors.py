@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from helpers import swapping
-from moganet.swap import plan, probe
+from moganet.swap import probe
+from moganet.swap.command import load_base
 
 ALL, LAST_THREE, LAST = (0, 1, 2, 3), (1, 2, 3), (3,)
 # Config of mmdet, the stages that stand for its backbone's maps, where its channels are named, and what they become.
@@ -42,7 +43,7 @@ def test_swapped_detector_trains_and_predicts(name, stages, place, channels, tmp
     from mmdet.testing import demo_mm_inputs
 
     base = f'mmdet::{name}.py'
-    with probe.scope_of(plan.load(base)):
+    with probe.scope_of(load_base(base)):
         cfg = swapping.swapped(base, tmp_path)
         assert cfg.model.backbone.out_indices == stages
         assert swapping.look_up(cfg.model, place) == channels

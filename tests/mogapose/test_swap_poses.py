@@ -7,7 +7,8 @@ from mmengine.config import Config
 from mmengine.dataset import Compose, pseudo_collate
 
 from helpers import swapping
-from moganet.swap import plan, probe
+from moganet.swap import probe
+from moganet.swap.command import load_base
 
 ALL, LAST_THREE, LAST, FIRST = (0, 1, 2, 3), (1, 2, 3), (3,), (0,)
 BODY = 'body_2d_keypoint/'
@@ -107,7 +108,7 @@ def joints(cfg: Config) -> int:
 )
 def test_swapped_pose_estimator_trains_and_predicts(name, stages, channels, tmp_path):
     base = f'mmpose::{name}.py'
-    with probe.scope_of(plan.load(base)):
+    with probe.scope_of(load_base(base)):
         cfg = swapping.swapped(base, tmp_path)
         assert cfg.model.backbone.out_indices == stages
         assert {place: swapping.look_up(cfg.model, place) for place in channels} == channels

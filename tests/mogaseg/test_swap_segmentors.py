@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from helpers import swapping
-from moganet.swap import plan, probe
+from moganet.swap import probe
+from moganet.swap.command import load_base
 
 ALL, LAST_THREE = (0, 1, 2, 3), (1, 2, 3)
 MAPS = [8, 16, 24, 32]
@@ -90,7 +91,7 @@ def batch(num_classes: int) -> dict:
 )
 def test_swapped_segmentor_trains_and_predicts(name, stages, channels, tmp_path):
     base = f'mmseg::{name}.py'
-    with probe.scope_of(plan.load(base)):
+    with probe.scope_of(load_base(base)):
         cfg = swapping.swapped(base, tmp_path)
         assert cfg.model.backbone.out_indices == stages
         assert {place: swapping.look_up(cfg.model, place) for place in channels} == channels
