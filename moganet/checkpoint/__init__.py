@@ -1,12 +1,13 @@
 """Checkpoints: published weights by name, safe reading, strict loading, key maps.
 
 published.py  the table of published weights
-fetch.py      from a name or address to a file on this machine
+fetch.py      finds or downloads the file of a name or address
 allowed.py    the types beside tensors that a file may hold
-safe.py       reads a file without running anything in it
+safe.py       reads a file without running any code in it
 layouts.py    tensor names of the official release, OpenMixup, mmpretrain, mmdet, mmseg and mmpose
-strict.py     loads into a backbone or a whole model: whole, or an error that says what does not fit
-runner.py     the same for MMEngine's Runner; importing it makes ``moganet://NAME`` known to MMEngine
+gate.py       the gate that weights were trained with
+strict.py     loads every tensor into a backbone or a model, or raises an error with the names that do not fit
+runner.py     the same for MMEngine's Runner; importing it registers ``moganet://NAME`` with MMEngine
 """
 
 from .layouts import detect_layout, tensors_of, to_backbone, to_mmpretrain, to_official

@@ -1,4 +1,4 @@
-"""From a name or address of weights to a file on this machine."""
+"""Finds the file of a name or address of weights on this machine, or downloads it."""
 
 import contextlib
 import hashlib
@@ -23,27 +23,36 @@ CHUNK = 1 << 20
 
 
 def resolve(source: str | os.PathLike) -> Path:
-    """The file that ``source`` means: a path, an http(s) address or ``moganet://NAME``.
+    """Return the file of ``source``: a path, an http(s) address or ``moganet://NAME``.
 
-    Names and addresses are looked for in the folder that the environment variable MOGANET_WEIGHTS names, then in
-    torch hub's cache, and else downloaded into that cache. A path is returned as it is, whether it exists or not.
+    The file of a name or address is searched in the folder of the environment variable MOGANET_WEIGHTS, then in torch
+    hub's cache. If it is in neither, it is downloaded into that cache. A path is returned unchecked.
 
     Raises:
-        ValueError: an unknown name, or a file whose checksum is not the published one.
-        FileNotFoundError: not on this machine, and the download failed.
+        ValueError: the name is unknown, or the file's checksum differs from the published one.
+        FileNotFoundError: the file is not on this machine and the download failed.
     """
     source = os.fspath(source)
     if source.startswith('moganet://'):
-        row = find_weights(source)
-        return fetch(row.url, row.sha256)
+        weights = find_weights(source)
+        return fetch(weights.url, weights.sha256)
     if source.startswith(('http://', 'https://')):
-        row = weights_of_file(_file_name(source))
-        return fetch(source, row.sha256 if row and row.url == source else None)
+        published = weights_of_file(_file_name(source))
+        return fetch(source, published.sha256 if published and published.url == source else None)
     return Path(source).expanduser()
 
 
 def fetch(url: str, sha256: str | None = None) -> Path:
-    """The file of an http(s) address: see ``resolve``."""
+    """Return the file of an http(s) address, as ``resolve`` does.
+
+    Args:
+        url: The address.
+        sha256: Checksum that the file must have, None if unknown.
+
+    Raises:
+        ValueError: the file's checksum differs from ``sha256``.
+        FileNotFoundError: the file is not on this machine and the download failed.
+    """
     name = _file_name(url)
     folders = _folders()
     for folder in folders:
@@ -65,10 +74,10 @@ def fetch(url: str, sha256: str | None = None) -> Path:
 
 
 def verify(path: Path, sha256: str | None) -> None:
-    """Compare a file with its published checksum; None passes.
+    """Compare a file with its published checksum; do nothing if that is None.
 
     Raises:
-        ValueError: another file, or a damaged one.
+        ValueError: the checksums differ.
     """
     if sha256 is None:
         return
@@ -82,11 +91,11 @@ def verify(path: Path, sha256: str | None) -> None:
 
 
 def download(url: str, path: Path, sha256: str | None = None) -> None:
-    """Download ``url`` to ``path``, whole or not at all.
+    """Download ``url`` to ``path``; no file appears there if the download fails.
 
     Raises:
-        ValueError: what arrived has another checksum.
-        OSError, http.client.HTTPException: no connection, an early end, a web page instead of the file.
+        ValueError: the downloaded file has another checksum than ``sha256``.
+        OSError, http.client.HTTPException: there is no connection, it ends early, or it brings a web page.
     """
     print_log(f'downloading {url} to {path}', logger='current')
     with atomic(path) as partial:
@@ -94,7 +103,7 @@ def download(url: str, path: Path, sha256: str | None = None) -> None:
         with urllib.request.urlopen(request, timeout=TIMEOUT) as response, partial.open('wb') as file:
             shutil.copyfileobj(response, file, CHUNK)
             size, expected = file.tell(), response.headers.get('Content-Length')
-        # http.client ends a cut connection like a finished one.
+        # http.client does not report a connection that is cut.
         if expected is not None and size != int(expected):
             raise OSError(f'{size} of {expected} bytes arrived')
         if looks_like_page(partial):
@@ -104,7 +113,7 @@ def download(url: str, path: Path, sha256: str | None = None) -> None:
 
 
 def looks_like_page(path: Path) -> bool:
-    """Whether a file starts as HTML or XML does. No checkpoint format starts with '<'."""
+    """Return whether a file starts like HTML or XML. No checkpoint format starts with '<'."""
     with path.open('rb') as file:
         return file.read(256).removeprefix(b'\xef\xbb\xbf').lstrip().startswith(b'<')
 
@@ -117,20 +126,20 @@ def _file_name(url: str) -> str:
 
 
 def _folders() -> list[Path]:
-    """Where files are looked for; downloads go into the last one."""
+    """Return the folders to search, in order. Downloads go into the last one."""
     folders = [Path(torch.hub.get_dir(), 'checkpoints')]
-    own = os.environ.get(WEIGHTS_FOLDER)
-    if own:
-        folders.insert(0, Path(own).expanduser())
+    setting = os.environ.get(WEIGHTS_FOLDER)
+    if setting:
+        folders.insert(0, Path(setting).expanduser())
         if not folders[0].is_dir():
-            raise ValueError(f'{WEIGHTS_FOLDER}={own}: no such folder')
+            raise ValueError(f'{WEIGHTS_FOLDER}={setting}: no such folder')
     return folders
 
 
 @contextlib.contextmanager
 def _one_at_a_time(path: Path) -> Iterator[None]:
-    """One process downloads while the others wait: a run on 8 GPUs asks 8 times at once."""
-    import fcntl  # not on Windows, where everything else here works
+    """Let one process download while the others wait: the 8 processes of a run ask for the same file at once."""
+    import fcntl  # missing on Windows, where the rest of this file works
 
     lock_path = path.with_name(f'{path.name}.lock')
     with lock_path.open('w') as lock:

@@ -1,7 +1,7 @@
-"""Which gate weights were trained with. The tensors do not say: the file's name does, or what else it holds."""
+"""The gate that weights were trained with: read from the file's name or metadata, as the tensors do not tell it."""
 
 import ast
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,19 +10,18 @@ from .published import find_weights, weights_of_file
 
 
 def gate_of(checkpoint: Mapping[str, Any], source: str = '') -> str | None:
-    """The gate of a checkpoint's MogaNet, None where nothing says.
+    """Return the gate of a checkpoint's MogaNet, or None if no source below tells it.
 
-    Asked in this order: the table of published weights by name or file name, the ``gate`` that
-    tools/convert_checkpoint.py writes down, the config that MMEngine and mmcv 1 store, the arguments and model name
-    that timm stores.
+    The sources in their order: the table of published weights, by name or file name; the ``gate`` that
+    tools/convert_checkpoint.py records; the config that MMEngine and mmcv 1 store; timm's arguments and model name.
 
     Args:
-        checkpoint: As it was read.
-        source: The path, address or name that it was read from.
+        checkpoint: Content of the checkpoint file.
+        source: Path, address or name of the checkpoint.
     """
-    row = find_weights(source) if source.startswith('moganet://') else weights_of_file(Path(source).name)
-    if row:
-        return row.gate
+    published = find_weights(source) if source.startswith('moganet://') else weights_of_file(Path(source).name)
+    if published:
+        return published.gate
     meta = checkpoint.get('meta')
     if isinstance(meta, Mapping):
         if meta.get('gate') in GATES:
@@ -39,10 +38,10 @@ def gate_of(checkpoint: Mapping[str, Any], source: str = '') -> str | None:
 
 
 def gate_in_config(text: str) -> str | None:
-    """The gate that a config's text gives its MogaNet, None without one or with several that differ.
+    """Return the gate of the MogaNet in a config's text, or None if there is no MogaNet or several that differ.
 
-    ``gate=`` is this project's option; ``attn_force_fp32=True`` is how OpenMixup's and the official code spell the
-    double gate. Without either, all three have the single one.
+    ``gate=`` is this project's option. ``attn_force_fp32=True`` means the double gate in OpenMixup's and the official
+    code. Without either option, all three use the single gate.
     """
     try:
         dicts = list(_dicts(ast.parse(text)))
@@ -57,16 +56,14 @@ def gate_in_config(text: str) -> str | None:
 
 
 def _dicts(tree: ast.AST) -> Iterator[dict[str, Any]]:
-    """The constant entries of each ``dict(...)`` and ``{...}`` in a syntax tree."""
+    """Yield the entries with constant values of each ``dict(...)`` and ``{...}`` in a syntax tree."""
     for node in ast.walk(tree):
+        entries: Iterable[tuple[Any, ast.expr]]
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == 'dict':
-            pairs = [(keyword.arg, keyword.value) for keyword in node.keywords]
+            entries = [(keyword.arg, keyword.value) for keyword in node.keywords]
         elif isinstance(node, ast.Dict):
-            pairs = [
-                (key.value, value)
-                for key, value in zip(node.keys, node.values, strict=True)
-                if isinstance(key, ast.Constant)
-            ]
+            keys = (key.value if isinstance(key, ast.Constant) else None for key in node.keys)
+            entries = zip(keys, node.values, strict=True)
         else:
             continue
-        yield {key: value.value for key, value in pairs if isinstance(value, ast.Constant)}
+        yield {key: value.value for key, value in entries if key is not None and isinstance(value, ast.Constant)}

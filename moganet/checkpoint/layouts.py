@@ -1,10 +1,10 @@
-"""Names of tensors: which layout a checkpoint has, and the way from one to another. Plain functions on state dicts.
+"""Layouts of tensor names: functions on state dicts that detect a layout and convert one into another.
 
     official    patch_embed1...., head.weight                 the official release (timm style)
     mmpretrain  backbone.patch_embed1...., head.fc.weight     mmpretrain, OpenMixup and classifiers trained here
     openmmlab   backbone.patch_embed1...., neck...., ...      detectors, segmentors and pose models of any MM package
 
-A prefix ``module.`` (DistributedDataParallel) is taken off from each of them.
+A prefix ``module.`` (DistributedDataParallel) is removed from each of them.
 """
 
 import re
@@ -14,72 +14,82 @@ from typing import Any
 
 from torch import Tensor
 
+from ..compat import module_versions, set_module_versions
+
 StateDict = Mapping[str, Tensor]
 
 BACKBONE = 'backbone.'
 HEAD, HEAD_FC = 'head.', 'head.fc.'
-# The one tensor that every MogaNet has; what stands before it is the prefix of the backbone.
+# Every MogaNet has this tensor. In a whole model, the prefix of the backbone stands before it.
 FIRST = 'patch_embed1.projection.0.weight'
 BACKBONE_NAME = re.compile(r'(patch_embed|blocks|norm)([1-4])\.')
-# OpenMixup's EMA hook leaves buffers with these names. The weights themselves already are the averaged ones.
+# Buffers of OpenMixup's EMA hook. The other tensors of such a file are the averaged weights already.
 FLAT_EMA = re.compile(r'ema_\w+')
 
 
 def tensors_of(checkpoint: Mapping[str, Any], ema: bool = True) -> tuple[StateDict, str]:
-    """The state dict inside a checkpoint, and in words which one it is where there is a choice.
+    """Return the state dict inside a checkpoint, and a note for the log that says which one of two was taken.
 
-    Published numbers of sizes S and larger come from averaged weights, so these are taken where a file has both.
-    timm writes them as ``state_dict_ema``; MMEngine as ``state_dict``, and the others as ``ema_state_dict``.
+    Published numbers of sizes S and larger come from averaged weights (EMA), so these are preferred. timm writes them
+    as ``state_dict_ema`` beside ``state_dict``. MMEngine writes them as ``state_dict`` beside ``ema_state_dict``, which
+    holds the weights that are not averaged.
 
     Args:
-        checkpoint: A checkpoint as it was read, or a state dict.
-        ema: Averaged weights where there is a choice; False takes the others.
+        checkpoint: Content of a checkpoint file, or a state dict.
+        ema: Prefer the averaged weights where a file has both; False prefers the others.
+
+    Returns:
+        The state dict, and the note, which is empty if there was no choice.
 
     Raises:
-        ValueError: there is no state dict inside.
+        ValueError: the checkpoint holds no state dict.
     """
-    parts = {key: checkpoint.get(key) for key in ('state_dict', 'model', 'state_dict_ema', 'ema_state_dict')}
-    parts = {key: value for key, value in parts.items() if isinstance(value, Mapping)}
-    weights = parts.get('state_dict', parts.get('model'))
-    if 'state_dict_ema' in parts and (ema or weights is None):
-        return parts['state_dict_ema'], 'EMA weights (state_dict_ema)'
-    if weights is not None and 'ema_state_dict' in parts:
+    state_dicts: dict[str, StateDict] = {}
+    for key in ('state_dict', 'model', 'state_dict_ema', 'ema_state_dict'):
+        value = checkpoint.get(key)
+        if isinstance(value, Mapping):
+            state_dicts[key] = value
+    weights = state_dicts.get('state_dict', state_dicts.get('model'))
+    if 'state_dict_ema' in state_dicts and (ema or weights is None):
+        return state_dicts['state_dict_ema'], 'EMA weights (state_dict_ema)'
+    if weights is not None and 'ema_state_dict' in state_dicts:
         if ema:
             return weights, 'EMA weights (state_dict)'
-        raw = select(parts['ema_state_dict'], lambda name: name.startswith('module.'))
+        raw = select(state_dicts['ema_state_dict'], lambda name: name.startswith('module.'))
         return strip_module(raw), 'not the EMA weights (ema_state_dict)'
     if weights is not None:
-        return weights, 'not the EMA weights (state_dict)' if 'state_dict_ema' in parts else ''
+        return weights, 'not the EMA weights (state_dict)' if 'state_dict_ema' in state_dicts else ''
     if not any(isinstance(value, Tensor) for value in checkpoint.values()):
         raise ValueError(f'expected a state dict, or a checkpoint with one, got the keys {list(checkpoint)[:8]}')
     return checkpoint, ''
 
 
 def strip_module(state_dict: StateDict) -> StateDict:
-    """``state_dict`` without the prefix 'module.', if every name has it."""
+    """Return ``state_dict`` without the prefix 'module.', unless a name lacks it."""
     prefix = 'module.'
     if not all(name.startswith(prefix) for name in state_dict):
         return state_dict
     stripped = OrderedDict((name[len(prefix) :], value) for name, value in state_dict.items())
-    # Versions of modules, which their loading hooks ask for.
-    metadata = getattr(state_dict, '_metadata', {})
-    stripped._metadata = OrderedDict((f'{name}.'[len(prefix) : -1], value) for name, value in metadata.items())
+    # The loading hooks of modules ask for these versions.
+    versions = module_versions(state_dict) or {}
+    set_module_versions(stripped, {f'{name}.'[len(prefix) : -1]: value for name, value in versions.items()})
     return stripped
 
 
 def select(state_dict: StateDict, wanted: Callable[[str], bool]) -> StateDict:
-    """The tensors whose names are ``wanted``, with the versions that ``state_dict`` carries."""
+    """Return the tensors whose names are ``wanted``, with the module versions of ``state_dict``."""
     selected = OrderedDict((name, value) for name, value in state_dict.items() if wanted(name))
-    if hasattr(state_dict, '_metadata'):
-        selected._metadata = state_dict._metadata
+    versions = module_versions(state_dict)
+    if versions is not None:
+        set_module_versions(selected, versions)
     return selected
 
 
 def detect_layout(state_dict: StateDict) -> str:
-    """'official', 'mmpretrain' or 'openmmlab': see the top of this file.
+    """Return the layout of a state dict, 'official', 'mmpretrain' or 'openmmlab': see the top of this file.
 
     Raises:
-        ValueError: no MogaNet under any of these names.
+        ValueError: the state dict holds no MogaNet in any of these layouts.
     """
     state_dict = strip_module(state_dict)
     if FIRST in state_dict:
@@ -91,14 +101,14 @@ def detect_layout(state_dict: StateDict) -> str:
 
 
 def to_backbone(state_dict: StateDict, prefix: str | None = None) -> dict[str, Tensor]:
-    """The backbone's tensors under its own names.
+    """Return the backbone's tensors under the names that ``MogaNet`` has for them.
 
     Args:
-        state_dict: Any that holds one MogaNet, under whatever prefix.
-        prefix: What stands before the backbone's names; needed only where a file holds several.
+        state_dict: A state dict with a MogaNet under any prefix.
+        prefix: Prefix of the backbone's names. Only a file with several MogaNets needs it.
 
     Raises:
-        ValueError: no MogaNet, none under ``prefix``, or several and no ``prefix``.
+        ValueError: there is no MogaNet, none under ``prefix``, or several and no ``prefix``.
     """
     prefix = find_prefix(state_dict, prefix)
     inner = {name[len(prefix) :]: value for name, value in state_dict.items() if name.startswith(prefix)}
@@ -106,7 +116,15 @@ def to_backbone(state_dict: StateDict, prefix: str | None = None) -> dict[str, T
 
 
 def find_prefix(state_dict: StateDict, prefix: str | None = None) -> str:
-    """What stands before the backbone's names: see ``to_backbone``."""
+    """Return the prefix of the backbone's names, with a dot at the end if it is not empty.
+
+    Args:
+        state_dict: As in ``to_backbone``.
+        prefix: The prefix to check, with or without the dot; None looks for it.
+
+    Raises:
+        ValueError: there is no MogaNet, none under ``prefix``, or several and no ``prefix``.
+    """
     found = [name[: -len(FIRST)] for name in state_dict if name == FIRST or name.endswith(f'.{FIRST}')]
     if prefix is not None:
         prefix = f'{prefix.rstrip(".")}.' if prefix else ''
@@ -123,10 +141,10 @@ def find_prefix(state_dict: StateDict, prefix: str | None = None) -> str:
 
 
 def to_official(state_dict: StateDict) -> dict[str, Tensor]:
-    """A classifier's or bare backbone's tensors under the names of the official release.
+    """Return the tensors of a classifier or a bare backbone under the names of the official release.
 
     Raises:
-        ValueError: no MogaNet, or a whole model of another task.
+        ValueError: there is no MogaNet, or the state dict is of a model of another task.
     """
     if _classifier_layout(state_dict) == 'official':
         return dict(strip_module(state_dict))
@@ -140,10 +158,10 @@ def to_official(state_dict: StateDict) -> dict[str, Tensor]:
 
 
 def to_mmpretrain(state_dict: StateDict) -> dict[str, Tensor]:
-    """A classifier's or bare backbone's tensors under the names of mmpretrain's ImageClassifier.
+    """Return the tensors of a classifier or a bare backbone under the names of mmpretrain's ImageClassifier.
 
     Raises:
-        ValueError: no MogaNet, or a whole model of another task.
+        ValueError: there is no MogaNet, or the state dict is of a model of another task.
     """
     if _classifier_layout(state_dict) == 'mmpretrain':
         return {name: value for name, value in strip_module(state_dict).items() if not FLAT_EMA.fullmatch(name)}
@@ -154,6 +172,7 @@ def to_mmpretrain(state_dict: StateDict) -> dict[str, Tensor]:
 
 
 def _classifier_layout(state_dict: StateDict) -> str:
+    """Return the layout of a classifier or a bare backbone; raise ValueError for any other model."""
     layout = detect_layout(state_dict)
     if layout == 'openmmlab':
         others = {n.split('.')[0] for n in strip_module(state_dict) if not n.startswith(BACKBONE)}

@@ -1,4 +1,4 @@
-"""The table of published weights: what ``moganet://NAME`` means, and which gate a file of that name needs."""
+"""The table of published weights: file, layout and gate of each ``moganet://NAME``."""
 
 import difflib
 from dataclasses import dataclass
@@ -31,13 +31,13 @@ class PublishedWeights:
     """One published file.
 
     Args:
-        name: What stands after ``moganet://``; a task's weights have a folder in front, as in 'det/...'.
+        name: The name after ``moganet://``. Weights of a task have its folder in front, as in 'det/...'.
         url: Address of the file. Its last part is the file's name on disk.
-        arch: Size, a key of ``moganet.arch.ARCHS``; of a video predictor its translator.
-        gate: The gate that the weights were trained with; the tensors themselves do not say. None of a video predictor,
-            which has a translator for a backbone.
-        layout: How the tensors are named: 'official', 'mmpretrain', 'openmmlab' or 'openstl'.
-        sha256: Checksum of the file, None where it is unknown.
+        arch: Size, a key of ``moganet.arch.ARCHS``; for a video predictor, its translator.
+        gate: The gate that the weights were trained with, as the tensors do not tell it. None for a video predictor,
+            which has a translator in place of a backbone.
+        layout: Layout of the tensor names: 'official', 'mmpretrain', 'openmmlab' or 'openstl'.
+        sha256: Checksum of the file, None if it is unknown.
     """
 
     name: str
@@ -49,6 +49,7 @@ class PublishedWeights:
 
     @property
     def file(self) -> str:
+        """The file's name on disk."""
         return self.url.rsplit('/', 1)[1]
 
 
@@ -76,7 +77,8 @@ def _video(config: str, file: str, translator: str) -> PublishedWeights:
     return PublishedWeights(f'video/simvp_{translator}_{config}', f'{VIDEO}{file}.pth', translator, None, 'openstl')
 
 
-# Names: size, data set, input side where it is not 224, recipe where it is not the default of 300 epochs.
+# A classifier's name has its size, the data set, the input side unless it is 224, and the recipe unless it is the
+# default of 300 epochs. The names of all other tasks are those of their configs.
 WEIGHTS = (
     _official('xtiny_1k', 'moganet_xtiny_sz224_8xbs128_ep300', 'xtiny'),
     _official('xtiny_1k_256', 'moganet_xtiny_sz256_8xbs128_ep300', 'xtiny'),
@@ -102,7 +104,6 @@ WEIGHTS = (
     _openmixup('small_1k_rsb_a3', 'moga_small_sz160_rsb_a3_8xb256_ep100', 'small'),
     _openmixup('base_1k_rsb_a3', 'moga_base_rsb_a3_sz160_8xb128_accu2_ep100', 'base'),
     _openmixup('large_1k_rsb_a3', 'moga_large_rsb_a3_sz160_8xb128_accu2_ep100', 'large'),
-    # Names of detectors are those of their configs.
     _detector('retinanet_moganet_xt', 'retinanet_moganet_xtiny_fpn_1x_coco', 'xtiny'),
     _detector('retinanet_moganet_t', 'retinanet_moganet_tiny_fpn_1x_coco', 'tiny'),
     _detector('retinanet_moganet_s', 'retinanet_moganet_small_fpn_1x_coco', 'small'),
@@ -124,7 +125,6 @@ WEIGHTS = (
     _detector(
         'cascade_mask_rcnn_moganet_b_giou_ms3x', 'cascade_mask_rcnn_moganet_b_fpn_giou_4conv1f_ms_3x_coco', 'base'
     ),
-    # So are those of segmentors.
     _segmentor('fpn_moganet_xt', 'fpn_moganet_xtiny_80k_ade20k', 'xtiny'),
     _segmentor('fpn_moganet_t', 'fpn_moganet_tiny_80k_ade20k', 'tiny'),
     _segmentor('fpn_moganet_s', 'fpn_moganet_small_80k_ade20k', 'small'),
@@ -135,7 +135,6 @@ WEIGHTS = (
     _segmentor('upernet_moganet_s', 'upernet_moganet_small_512x512_160k_ade20k', 'small'),
     _segmentor('upernet_moganet_b', 'upernet_moganet_base_512x512_160k_ade20k', 'base'),
     _segmentor('upernet_moganet_l', 'upernet_moganet_large_512x512_160k_ade20k', 'large'),
-    # And those of pose estimators.
     _pose('moganet_xt_256x192', 'moganet_xt_coco_256x192', 'xtiny'),
     _pose('moganet_xt_384x288', 'moganet_xt_coco_384x288', 'xtiny'),
     _pose('moganet_t_256x192', 'moganet_t_coco_256x192', 'tiny'),
@@ -144,7 +143,6 @@ WEIGHTS = (
     _pose('moganet_s_384x288', 'moganet_s_coco_384x288', 'small'),
     _pose('moganet_b_256x192', 'moganet_b_coco_256x192', 'base'),
     _pose('moganet_b_384x288', 'moganet_b_coco_384x288', 'base'),
-    # And those of video predictors.
     *(_video('mmnist', f'mmnist-weights/mmnist_simvp_s_{name}_one_ep200', name) for name in TRANSLATORS),
     *(_video('mmnist_2000e', f'mmnist-weights/mmnist_simvp_s_{name}_one_ep2000', name) for name in TRANSLATORS),
     *(_video('mfmnist', f'mfmnist-weights/fmnist_simvp_{name}_one_ep200', name) for name in TRANSLATORS),
@@ -152,15 +150,15 @@ WEIGHTS = (
 
 
 def list_weights() -> tuple[PublishedWeights, ...]:
-    """All published weights that have a name here."""
+    """Return all published weights, classifiers first."""
     return WEIGHTS
 
 
 def find_weights(name: str) -> PublishedWeights:
-    """The row of a name, with or without ``moganet://`` in front.
+    """Return the published weights of a name, with or without ``moganet://`` in front.
 
     Raises:
-        ValueError: no such name; the message offers the nearest ones.
+        ValueError: the name is unknown. The message offers the nearest ones.
     """
     name = name.removeprefix('moganet://')
     for row in WEIGHTS:
@@ -172,5 +170,5 @@ def find_weights(name: str) -> PublishedWeights:
 
 
 def weights_of_file(file_name: str) -> PublishedWeights | None:
-    """The row of a published file by its name on disk, None for any other file."""
+    """Return the published weights whose file has this name on disk, or None."""
     return next((row for row in WEIGHTS if row.file == file_name), None)

@@ -19,7 +19,7 @@ TOOL = Path(__file__).parents[3] / 'tools' / 'convert_checkpoint.py'
 def convert(monkeypatch, capsys):
     """Calls the tool with its arguments; returns the exit code and what it said."""
     monkeypatch.setattr(CheckpointLoader, '_schemes', CheckpointLoader._schemes.copy())
-    monkeypatch.setattr(safe, '_trusting', False)
+    monkeypatch.setattr(safe, 'trusting', False)
     main = runpy.run_path(str(TOOL))['main']
 
     def call(*arguments):

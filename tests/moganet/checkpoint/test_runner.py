@@ -24,7 +24,7 @@ KEYPOINTS = dict(sigmas=np.array([0.25, 0.5], np.float32), flip=np.array([1, 0])
 def loader(monkeypatch):
     """``use_safe_loader``, undone afterwards."""
     monkeypatch.setattr(CheckpointLoader, '_schemes', CheckpointLoader._schemes.copy())
-    monkeypatch.setattr(safe, '_trusting', False)
+    monkeypatch.setattr(safe, 'trusting', False)
     return use_safe_loader
 
 
@@ -160,7 +160,7 @@ def test_named_weights_of_mmengine_load(loader, monkeypatch, tmp_path):
 @pytest.mark.parametrize('name', ['mmcls://vgg11', 'pavi://a', 's3://bucket/a.pth', 'cluster:s3://bucket/a.pth'])
 def test_schemes_without_safe_reader_are_refused(loader, name):
     loader()
-    with pytest.raises(ValueError, match=f'{name}: not read from here; download the file'):
+    with pytest.raises(ValueError, match=f'{name}: this scheme is not supported; download the file'):
         CheckpointLoader.load_checkpoint(name)
 
 
