@@ -25,7 +25,7 @@ SIDE, BATCH = 64, 64
 class ImagesInMemory(BaseDataset):
     """Random uint8 images of ``SIDE`` pixels with labels, as a pipeline would hand them over."""
 
-    def __init__(self, length: int):
+    def __init__(self, length: int) -> None:
         generator = torch.Generator().manual_seed(0)
         self.images = torch.randint(256, (length, 3, SIDE, SIDE), dtype=torch.uint8, generator=generator)
         self.labels = torch.randint(10, (length,), generator=generator)

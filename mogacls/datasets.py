@@ -54,7 +54,7 @@ class ImageFolder(NamesBrokenImages, CustomDataset):
         ValueError: the split has a class folder that train has not, no images, or an image that cannot be read.
     """
 
-    def __init__(self, data_root: str, split: str = 'train', **kwargs):
+    def __init__(self, data_root: str, split: str = 'train', **kwargs) -> None:
         self.folders = find_classes(data_root)
         names = self.folders
         if len(names) == len(IMAGENET_CATEGORIES) and all(re.fullmatch(r'n\d{8}', name) for name in names):

@@ -39,7 +39,7 @@ class WarmupEMA(ExponentialMovingAverage):
         interval: int = 1,
         device: torch.device | None = None,
         update_buffers: bool = False,
-    ):
+    ) -> None:
         if not 0 < momentum <= start_momentum < 1:
             raise ValueError(
                 f'momentum={momentum}, start_momentum={start_momentum}: expected 0 < momentum <= start_momentum < 1; '

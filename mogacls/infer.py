@@ -27,7 +27,7 @@ class Predictor:
         ValueError, FileNotFoundError: the checkpoint cannot be loaded whole.
     """
 
-    def __init__(self, cfg: Config, checkpoint: str):
+    def __init__(self, cfg: Config, checkpoint: str) -> None:
         preprocessor = dict(cfg.get('data_preprocessor') or {})
         with DefaultScope.overwrite_default_scope('mmpretrain'):
             model = MODELS.build(dict(cfg.model, data_preprocessor=preprocessor))

@@ -16,7 +16,7 @@ TABLES = ('images', 'annotations', 'categories')
 class CocoFile(COCO):
     """An annotation file, checked in the one reading that the data set needs: COCO's own has 450 MB."""
 
-    def __init__(self, annotation_file: str):
+    def __init__(self, annotation_file: str) -> None:
         self.file = annotation_file
         try:
             super().__init__(annotation_file)

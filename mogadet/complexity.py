@@ -32,7 +32,7 @@ class Counted(nn.Module):
         ValueError: a detector of another kind.
     """
 
-    def __init__(self, detector: nn.Module):
+    def __init__(self, detector: nn.Module) -> None:
         super().__init__()
         kinds = ('rpn_head', 'roi_head') if hasattr(detector, 'roi_head') else ('bbox_head',)
         if not all(hasattr(detector, kind) for kind in kinds) or hasattr(detector, 'encoder'):

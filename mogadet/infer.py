@@ -29,7 +29,7 @@ class Predictor:
         ValueError, FileNotFoundError: the checkpoint cannot be loaded whole.
     """
 
-    def __init__(self, cfg: Config, checkpoint: str):
+    def __init__(self, cfg: Config, checkpoint: str) -> None:
         steps = [step for step in cfg.test_dataloader.dataset.pipeline if step['type'] != 'LoadAnnotations']
         with DefaultScope.overwrite_default_scope('mmdet'):
             model = MODELS.build(dict(cfg.model))

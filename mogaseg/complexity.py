@@ -30,7 +30,7 @@ class Counted(nn.Module):
         ValueError: a model of another kind.
     """
 
-    def __init__(self, segmentor: nn.Module):
+    def __init__(self, segmentor: nn.Module) -> None:
         super().__init__()
         if not hasattr(segmentor, 'encode_decode'):
             raise ValueError(f"{type(segmentor).__name__} cannot be counted: expected one of mmseg's encoder-decoders")

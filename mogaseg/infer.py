@@ -31,7 +31,7 @@ class Predictor:
         ValueError, FileNotFoundError: the checkpoint cannot be loaded whole.
     """
 
-    def __init__(self, cfg: Config, checkpoint: str):
+    def __init__(self, cfg: Config, checkpoint: str) -> None:
         cfg = copy.deepcopy(cfg)
         adapt_to_hardware(cfg)
         dataset = cfg.test_dataloader.dataset

@@ -41,7 +41,7 @@ class CheckedMap(LoadAnnotations):
         ValueError: it is no map of numbers of 8 bits, of another size than its image, or has labels of no class.
     """
 
-    def __init__(self, num_classes: int, ignore_index: int = 255, **kwargs):
+    def __init__(self, num_classes: int, ignore_index: int = 255, **kwargs) -> None:
         super().__init__(**kwargs)
         self.num_classes = num_classes
         self.ignore_index = ignore_index

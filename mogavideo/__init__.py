@@ -1,4 +1,4 @@
-"""Video prediction: SimVP with MogaNet and eleven other translators. Importing it registers all of it."""
+"""Video prediction: SimVP with MogaNet and eleven other translators. Importing the package registers all parts."""
 
 import moganet  # noqa: F401  registers the backbone
 from moganet.run.tasks import Task

@@ -1,11 +1,10 @@
-"""Speed of video prediction: MogaNet's translator beside others, and the loader beside the model that it feeds."""
+"""Speed of video prediction: MogaNet's translator against baselines, and the loader against the training step."""
 
 import statistics
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
-from torch import nn
 from torch.utils.data import default_collate
 
 from moganet.benchmark import Result, compare_times, time_interleaved
@@ -17,17 +16,17 @@ from .simvp import SimVP
 from .translators import TRANSLATORS
 
 OURS = 'moganet'
-# The paper has MogaNet below all three on a V100.
-RIVALS = {'van': 1.0, 'hornet': 1.0, 'convnext': None}
-CLIPS = 2  # per round, of 10 frames in and 10 out
-LOADED = 64  # clips per round
-LOADER_GOAL = 1 / 4  # the loader feeds at least four times what the model takes
+# Goals: MogaNet's time over the baseline's. In the paper, MogaNet is slower than all three on a V100.
+BASELINES = {'van': 1.0, 'hornet': 1.0, 'convnext': None}
+CLIPS = 2  # of the model per round, 10 frames in and 10 out
+LOADED_CLIPS = 64  # of the loader per round
+LOADER_GOAL = 1 / 4  # one loader process feeds at least four training processes
 FPS, FPS_ROUNDS = 'FPS (V100)', 3
 
 
 @dataclass(frozen=True)
 class Throughput:
-    """Clips per second here, and what the paper has on a V100 with a batch of 100: two columns, never to be mixed."""
+    """Clips per second on this machine, beside the paper's number on a V100 with a batch of 100: not comparable."""
 
     name: str
     here: float
@@ -35,14 +34,16 @@ class Throughput:
     missed: bool = False
 
     def line(self) -> str:
+        """Return the line of the report."""
         return f'{self.name:52} {self.here:9.2f} clips/s here   {self.paper:>6} clips/s on a V100, the paper'
 
     def as_dict(self) -> dict:
+        """Return the numbers for a JSON file."""
         return {'name': self.name, 'clips_per_s': self.here, FPS: float(self.paper)}
 
 
-def training_step(model: nn.Module, clips: int) -> Callable[[], None]:
-    """Forward, loss and backward on random clips of 10 frames."""
+def training_step(model: SimVP, clips: int) -> Callable[[], None]:
+    """Return a function that runs forward, loss and backward on random clips of 10 frames."""
     frames = torch.rand(clips, *model.in_shape)
 
     def step() -> None:
@@ -53,8 +54,8 @@ def training_step(model: nn.Module, clips: int) -> Callable[[], None]:
     return step
 
 
-def inference(model: nn.Module, clips: int) -> Callable[[], None]:
-    """The next 10 frames of random clips of 10 frames."""
+def inference(model: SimVP, clips: int) -> Callable[[], None]:
+    """Return a function that predicts the next 10 frames of random clips of 10 frames."""
     frames = torch.rand(clips, *model.in_shape)
 
     @torch.no_grad()
@@ -66,46 +67,49 @@ def inference(model: nn.Module, clips: int) -> Callable[[], None]:
 
 
 def loading(dataset: MovingImages, clips: int) -> Callable[[], dict]:
-    """Make clips and put them into a batch, in this process; other ones in each call."""
+    """Return a function that makes a batch of new clips in this process at each call."""
     numbers: Iterator[int] = iter(FreshClips(range(clips * 10_000), seed=0))
     return lambda: default_collate([dataset[next(numbers)] for _ in range(clips)])
 
 
-def loader(model: nn.Module, rounds: int) -> Result:
-    """Time per clip of making clips in one process, over that of a training step."""
+def loader(model: SimVP, rounds: int) -> Result:
+    """Measure the time per clip of the loader in one process over the time per clip of a training step."""
     mini.make()
-    calls = dict(ours=loading(MovingImages(mini.ROOT), LOADED), model=training_step(model, CLIPS))
+    calls: dict[str, Callable[[], object]] = dict(
+        loader=loading(MovingImages(mini.ROOT), LOADED_CLIPS),
+        model=training_step(model, CLIPS),
+    )
     times = time_interleaved(calls, rounds)
-    ours, rival = ([ms / n for ms in times[name]] for name, n in (('ours', LOADED), ('model', CLIPS)))
-    return compare_times('a clip made on the fly, one process', ours, 'training step, per clip', rival, LOADER_GOAL)
+    per_loaded = [ms / LOADED_CLIPS for ms in times['loader']]
+    per_trained = [ms / CLIPS for ms in times['model']]
+    return compare_times(
+        'a clip made on the fly, one process', per_loaded, 'training step, per clip', per_trained, LOADER_GOAL
+    )
 
 
 def translators(rounds: int) -> list[Result]:
-    """Training and inference of SimVP with MogaNet over each rival, at the size of the tables."""
-    models = {name: SimVP(translator=name) for name in (OURS, *RIVALS)}
+    """Measure training and inference of SimVP with MogaNet over each baseline, at the size of the tables."""
+    models = {name: SimVP(translator=name) for name in (OURS, *BASELINES)}
     results = []
-    for what, call in (('training step', training_step), ('inference', inference)):
+    for phase, call in (('training step', training_step), ('inference', inference)):
         times = time_interleaved({name: call(model, CLIPS) for name, model in models.items()}, rounds)
-        title = f'{what}, SimVP with {OURS}, {CLIPS} clips'
-        results += [compare_times(title, times[OURS], name, times[name], goal) for name, goal in RIVALS.items()]
+        title = f'{phase}, SimVP with {OURS}, {CLIPS} clips'
+        results += [compare_times(title, times[OURS], name, times[name], goal) for name, goal in BASELINES.items()]
     return results
 
 
 def throughput(rounds: int) -> list[Throughput]:
-    """Clips per second of all translators, in inference, beside the paper's."""
-    printed = {row.name: row.numbers[FPS].text for row in metafile.rows('video') if FPS in row.numbers}
-    found = []
+    """Measure clips per second of all translators in inference, beside the paper's numbers."""
+    paper = {row.name: row.numbers[FPS].text for row in metafile.rows('video') if FPS in row.numbers}
+    results = []
     for name in TRANSLATORS:
         times = time_interleaved({name: inference(SimVP(translator=name), CLIPS)}, rounds)[name]
-        found.append(
-            Throughput(
-                f'inference, SimVP with {name}', 1e3 * CLIPS / statistics.median(times), printed[f'simvp_{name}_mmnist']
-            )
-        )
-    return found
+        clips_per_second = 1e3 * CLIPS / statistics.median(times)
+        results.append(Throughput(f'inference, SimVP with {name}', clips_per_second, paper[f'simvp_{name}_mmnist']))
+    return results
 
 
 def measure(rounds: int) -> list[Result | Throughput]:
-    """What concerns video prediction."""
+    """Measure the loader, the translators against baselines, and the throughput of all translators."""
     torch.manual_seed(0)
     return [loader(SimVP(), rounds), *translators(rounds), *throughput(min(rounds, FPS_ROUNDS))]

@@ -1,4 +1,4 @@
-"""Clips in people's own files: GIFs, folders of frames, npy arrays."""
+"""Readers of clips in users' files: GIFs, folders of frames, npy arrays."""
 
 import re
 from collections.abc import Sequence
@@ -13,18 +13,20 @@ from moganet.io.readable import require_readable
 FRAME_SUFFIXES = ('.png', '.jpg', '.jpeg', '.bmp', '.pgm', '.ppm', '.tif', '.tiff', '.webp')
 CLIP_SUFFIXES = ('.gif', '.npy')
 EXPECTED = 'expected a GIF, an npy file or a folder of frames'
-MODES = {1: 'L', 3: 'RGB'}  # of pictures, for a model of so many channels
+MODES = {1: 'L', 3: 'RGB'}  # Pillow's mode per number of channels
 NPY_SHAPES = '(T, H, W), (T, C, H, W) or (T, H, W, C)'
 
 
 def find_inputs(paths: Sequence[str]) -> list[Path]:
-    """One path per clip: the files named; of a folder the GIFs and npy files in it, else itself as a clip of frames.
+    """Return one path per clip.
+
+    A file is one clip. A folder stands for the GIFs and npy files in it, or, if it has none, for one clip of frames.
 
     Raises:
-        FileNotFoundError: a path that does not exist, or a folder with neither.
-        ValueError: a file of another kind.
+        FileNotFoundError: a path does not exist, or a folder has neither clips nor frames.
+        ValueError: a file is neither a GIF nor an npy file.
     """
-    found = []
+    clips = []
     for path in map(Path, paths):
         if not path.exists():
             raise FileNotFoundError(f'{path} does not exist')
@@ -33,12 +35,12 @@ def find_inputs(paths: Sequence[str]) -> list[Path]:
         inside = sorted(p for p in path.iterdir() if p.suffix.lower() in CLIP_SUFFIXES) if path.is_dir() else [path]
         if not inside and not frame_files(path):
             raise FileNotFoundError(f'{path} holds no clips ({", ".join(CLIP_SUFFIXES)}) and no frames (png, jpg, ...)')
-        found += inside or [path]
-    return found
+        clips += inside or [path]
+    return clips
 
 
 def frame_files(folder: Path) -> list[Path]:
-    """The pictures in a folder in the order of the numbers in their names: 9.png before 10.png."""
+    """Return the images in a folder, ordered by the numbers in their names: 9.png before 10.png."""
 
     def key(path: Path) -> list:
         return [(int(part), '') if part.isdigit() else (-1, part) for part in re.split(r'(\d+)', path.stem)]
@@ -47,16 +49,16 @@ def frame_files(folder: Path) -> list[Path]:
 
 
 def read_clip(path: str | Path, channels: int, limit: int) -> np.ndarray:
-    """The first frames of a clip, (T, C, H, W) float32 in [0, 1]; pictures become grey or RGB as ``channels`` asks.
+    """Return the first frames of a clip, (T, C, H, W) float32 in [0, 1]. Images are converted to grey or RGB.
 
     Args:
-        path: A GIF, an npy file of uint8 or of floats in [0, 1], or a folder of pictures of one size.
-        channels: C.
-        limit: How many frames at most.
+        path: A GIF, an npy file of uint8 or of floats in [0, 1], or a folder of images of one size.
+        channels: C, 1 for grey and 3 for RGB; npy files may have any number.
+        limit: Maximum of frames, T.
 
     Raises:
-        FileNotFoundError: there is nothing at ``path``.
-        ValueError: it cannot be read, or has other channels.
+        FileNotFoundError: ``path`` does not exist or is a folder without frames.
+        ValueError: the clip cannot be read, or has another number of channels.
     """
     path = Path(path)
     if not path.exists():
@@ -120,10 +122,10 @@ def _read_array(path: Path, channels: int, limit: int) -> np.ndarray:
 
 
 def resized(clip: np.ndarray, height: int, width: int) -> np.ndarray:
-    """A clip (T, C, H, W) at another size, averaged where it shrinks."""
+    """Resize a clip (T, C, H, W) to (T, C, height, width): by area average if the height shrinks, else bilinearly."""
     if clip.shape[2:] == (height, width):
         return clip
-    how = cv2.INTER_AREA if clip.shape[2] >= height else cv2.INTER_LINEAR
+    interpolation = cv2.INTER_AREA if clip.shape[2] >= height else cv2.INTER_LINEAR
     flat = clip.reshape(-1, *clip.shape[2:])
-    smaller = np.stack([cv2.resize(image, (width, height), interpolation=how) for image in flat])
-    return smaller.reshape(*clip.shape[:2], height, width)
+    frames = np.stack([cv2.resize(frame, (width, height), interpolation=interpolation) for frame in flat])
+    return frames.reshape(*clip.shape[:2], height, width)

@@ -1,68 +1,68 @@
-"""Moving images: the law of Moving MNIST's training clips."""
+"""Clips of moving images: the motion of Moving MNIST's training clips."""
 
 import numpy as np
 
 SIDE = 64  # of a frame, in pixels
 NUM_OBJECTS = 2
-# Per frame, as a share of the range that the corner of an object has: 36 pixels for MNIST's 28x28.
+# Distance per frame, as a fraction of the range of an object's corner: 36 pixels for MNIST's 28x28 in 64x64.
 STEP = 0.1
 
 
 def paths(start: np.ndarray, angle: np.ndarray, num_frames: int) -> np.ndarray:
-    """Where objects are that move in a straight line and bounce off the walls of the unit square.
+    """Return the positions of objects that move in a straight line and bounce off the walls of the unit square.
 
-    Who would cross a wall stays on it for this frame and comes back from there at the same speed. The first frame is
-    one step after ``start``.
+    An object that would cross a wall is clamped to it for one frame and bounces back at the same speed. The first
+    position is one step after ``start``.
 
     Args:
-        start: (objects, 2), row and column, 0 to 1.
-        angle: (objects,), in radians.
-        num_frames: How many positions.
+        start: Row and column of each object, (objects, 2) in [0, 1].
+        angle: Direction of each object in radians, (objects,).
+        num_frames: Number of positions.
 
     Returns:
-        (objects, num_frames, 2), 0 to 1.
+        Row and column per object and frame, (objects, num_frames, 2) in [0, 1].
     """
     position = start.copy()
     velocity = STEP * np.stack([np.sin(angle), np.cos(angle)], 1)
-    found = np.empty((len(start), num_frames, 2))
+    positions = np.empty((len(start), num_frames, 2))
     for i in range(num_frames):
         position = (position + velocity).clip(0, 1)
         velocity = np.where((position == 0) | (position == 1), -velocity, velocity)
-        found[:, i] = position
-    return found
+        positions[:, i] = position
+    return positions
 
 
 def composite(objects: np.ndarray, corners: np.ndarray) -> np.ndarray:
-    """Frames with objects on them; where they overlap, the brighter one is seen.
+    """Return frames with objects drawn on black. The brighter object wins where objects overlap.
 
     Args:
-        objects: (objects, height, width) uint8.
-        corners: (objects, frames, 2) of integers, the top left pixel of each object in each frame.
+        objects: Grey images, (objects, height, width) uint8.
+        corners: Row and column of the top left pixel per object and frame, (objects, frames, 2) integers.
 
     Returns:
-        (frames, SIDE, SIDE) uint8.
+        Frames, (frames, SIDE, SIDE) uint8.
     """
     count, height, width = objects.shape
     num_frames = corners.shape[1]
     layers = np.zeros((count, num_frames, SIDE, SIDE), np.uint8)
-    windows = np.lib.stride_tricks.sliding_window_view(layers, (height, width), axis=(2, 3), writeable=True)
-    at = np.arange(count)[:, None], np.arange(num_frames), corners[..., 0], corners[..., 1]
-    windows[at] = objects[:, None]
+    windows = np.lib.stride_tricks.sliding_window_view(layers, (1, 1, height, width), writeable=True)
+    index = np.arange(count)[:, None], np.arange(num_frames), corners[..., 0], corners[..., 1]
+    windows[index] = objects[:, None, None, None]
     return layers.max(0)
 
 
 def moving(images: np.ndarray, num_frames: int, random: np.random.Generator) -> np.ndarray:
-    """A clip of two images out of ``images`` that start anywhere and move anywhere.
+    """Return a clip of two random images with random starts and directions.
 
     Args:
-        images: (N, height, width) uint8, smaller than a frame.
-        num_frames: Of the clip.
-        random: Where the choice of images, starts and angles comes from.
+        images: Grey images to choose from, (N, height, width) uint8, smaller than a frame.
+        num_frames: Frames of the clip.
+        random: Generator of the choice of images, starts and directions.
 
     Returns:
-        (num_frames, SIDE, SIDE) uint8.
+        Frames, (num_frames, SIDE, SIDE) uint8.
     """
     objects = images[random.integers(len(images), size=NUM_OBJECTS)]
-    places = paths(random.random((NUM_OBJECTS, 2)), random.uniform(0, 2 * np.pi, NUM_OBJECTS), num_frames)
-    room = SIDE - np.array(images.shape[1:])
-    return composite(objects, (room * places).astype(int))  # cut, not rounded, as the released generator does
+    positions = paths(random.random((NUM_OBJECTS, 2)), random.uniform(0, 2 * np.pi, NUM_OBJECTS), num_frames)
+    corner_range = SIDE - np.array(images.shape[1:])
+    return composite(objects, (corner_range * positions).astype(int))  # truncated, as in the released generator

@@ -1,9 +1,10 @@
-"""Moving MNIST and Moving FMNIST from their standard files: training clips made on the fly, test clips from a file."""
+"""Moving MNIST and Moving FMNIST from their standard files: training clips generated on the fly, stored test clips."""
 
 import gzip
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sized
 from pathlib import Path
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -19,11 +20,11 @@ IMAGE_MAGIC = 0x803  # of an idx file: unsigned bytes in three dimensions
 
 
 def read_images(path: str | Path) -> np.ndarray:
-    """The images of a file in MNIST's format idx3-ubyte.gz, (N, height, width) uint8.
+    """Return the images of a file in MNIST's format idx3-ubyte.gz, (N, height, width) uint8.
 
     Raises:
-        FileNotFoundError: no such file; the message says where to get it.
-        ValueError: it is cut off, something else, or its images do not fit into a frame.
+        FileNotFoundError: the file does not exist; the message gives its source.
+        ValueError: the file is cut off, has another format, or its images do not fit into a frame.
     """
     path = Path(path)
     require_file(path)
@@ -54,11 +55,11 @@ def read_images(path: str | Path) -> np.ndarray:
 
 
 def open_clips(path: str | Path) -> np.ndarray:
-    """The clips of an npy file as the test files have them, (frames, clips, height, width) uint8, mapped into memory.
+    """Return the clips of a test file in npy format, memory-mapped, (frames, clips, height, width) uint8.
 
     Raises:
-        FileNotFoundError: no such file; the message says where to get it.
-        ValueError: it is cut off, pickled, no npy file, or of another shape or type.
+        FileNotFoundError: the file does not exist; the message gives its source.
+        ValueError: the file is cut off, pickled, no npy file, or has another shape or data type.
     """
     path = Path(path)
     require_file(path)
@@ -76,7 +77,7 @@ def open_clips(path: str | Path) -> np.ndarray:
     return clips
 
 
-# Where each file is to be had; of names that two data sets share, by the name of the folder.
+# Source of each file, by file name, or by folder and file name where two data sets use the same file name.
 SOURCES = {
     'moving_mnist/train-images-idx3-ubyte.gz': (
         'MNIST has it, https://ossci-datasets.s3.amazonaws.com/mnist/train-images-idx3-ubyte.gz'
@@ -95,7 +96,11 @@ SOURCES = {
 
 
 def require_file(path: Path) -> None:
-    """Raise FileNotFoundError, saying where to get it, if there is no file at ``path``."""
+    """Check that a file of a data set exists.
+
+    Raises:
+        FileNotFoundError: there is no file at ``path``; the message gives its source if it is a known one.
+    """
     if path.is_file():
         return
     source = SOURCES.get(path.name) or SOURCES.get(f'{path.parent.name}/{path.name}')
@@ -106,11 +111,11 @@ def require_file(path: Path) -> None:
 
 
 class _Clips(Dataset):
-    """What both kinds of clips share: the split of (frames, height, width) into inputs and targets."""
+    """Base of the data sets of clips: splits (frames, height, width) into inputs and targets."""
 
-    metainfo = dict()  # MMEngine hands it to the metrics, and warns where there is none
+    metainfo: ClassVar[dict[str, Any]] = {}  # MMEngine passes it to the metrics and warns if it is missing
 
-    def __init__(self, data_root: str, file: str, in_frames: int, out_frames: int):
+    def __init__(self, data_root: str, file: str, in_frames: int, out_frames: int) -> None:
         if in_frames < 1 or out_frames < 1:
             raise ValueError(f'in_frames={in_frames}, out_frames={out_frames}: expected at least one of each')
         self.path = Path(data_root, file)
@@ -123,21 +128,22 @@ class _Clips(Dataset):
 
 @DATASETS.register_module()
 class MovingImages(_Clips):
-    """Clips of two images that move and bounce, made when they are asked for.
+    """Clips of two images that move and bounce, generated when they are read.
 
-    A clip depends on its number alone: ``dataset[n]`` is the same in every process, and any whole number is one.
-    ``FreshClips`` asks for other numbers in every epoch; MMEngine's samplers ask for the same ones again.
+    A clip depends on its number alone, and any natural number is valid: ``dataset[n]`` is the same in every process.
+    ``FreshClips`` draws new numbers in every epoch; MMEngine's samplers repeat the same numbers.
 
     Args:
         data_root: Folder of the data set.
-        file: The images, in MNIST's format.
-        in_frames: Frames that the model sees.
-        out_frames: Frames that it has to predict.
+        file: File of the images, in MNIST's format.
+        in_frames: Number of input frames.
+        out_frames: Number of frames to predict.
         length: Clips of an epoch.
-        indices: Use that many instead.
+        indices: Number of clips that replaces ``length``.
 
     Raises:
-        FileNotFoundError, ValueError: as ``read_images``.
+        FileNotFoundError: the file does not exist.
+        ValueError: the file cannot be used, see ``read_images``, or a number of frames is below 1.
     """
 
     def __init__(
@@ -148,7 +154,7 @@ class MovingImages(_Clips):
         out_frames: int = OUT_FRAMES,
         length: int = 10000,
         indices: int | None = None,
-    ):
+    ) -> None:
         super().__init__(data_root, file, in_frames, out_frames)
         self.length = length if indices is None else indices
         self.images = read_images(self.path)
@@ -157,25 +163,25 @@ class MovingImages(_Clips):
         return self.length
 
     def __getitem__(self, number: int) -> dict[str, torch.Tensor]:
-        """Clip ``number``: inputs (in_frames, 1, 64, 64) and targets (out_frames, 1, 64, 64), uint8."""
+        """Return clip ``number``: ``inputs`` (in_frames, 1, 64, 64) and ``targets`` (out_frames, 1, 64, 64), uint8."""
         random = np.random.default_rng(number)
         return self._split(moving(self.images, self.in_frames + self.out_frames, random))
 
 
 @DATASETS.register_module()
 class StoredClips(_Clips):
-    """Clips out of an npy file of shape (frames, clips, height, width), uint8: the standard test sets.
+    """Clips of an npy file of shape (frames, clips, height, width), uint8, as the standard test sets are stored.
 
     Args:
         data_root: Folder of the data set.
-        file: The clips. Frames after the first ``in_frames`` + ``out_frames`` are not used.
-        in_frames: Frames that the model sees.
-        out_frames: Frames that it has to predict.
-        indices: Use that many, the first ones.
+        file: File of the clips. Frames after the first ``in_frames`` + ``out_frames`` are not used.
+        in_frames: Number of input frames.
+        out_frames: Number of frames to predict.
+        indices: Use the first ``indices`` clips only.
 
     Raises:
-        FileNotFoundError: as ``open_clips``.
-        ValueError: as ``open_clips``, or the clips are too short.
+        FileNotFoundError: the file does not exist.
+        ValueError: the file cannot be used, see ``open_clips``, or the clips are too short.
     """
 
     def __init__(
@@ -185,13 +191,13 @@ class StoredClips(_Clips):
         in_frames: int = IN_FRAMES,
         out_frames: int = OUT_FRAMES,
         indices: int | None = None,
-    ):
+    ) -> None:
         super().__init__(data_root, file, in_frames, out_frames)
         self.clips = open_clips(self.path)[: in_frames + out_frames, :indices]
-        found = self.clips.shape
-        if found[0] < in_frames + out_frames or not found[1]:
+        num_frames, num_clips = self.clips.shape[:2]
+        if num_frames < in_frames + out_frames or not num_clips:
             raise ValueError(
-                f'{self.path} holds {found[1]} clips of {found[0]} frames: expected clips of at least '
+                f'{self.path} holds {num_clips} clips of {num_frames} frames: expected clips of at least '
                 f'{in_frames} frames that are seen and {out_frames} that are predicted'
             )
 
@@ -199,23 +205,23 @@ class StoredClips(_Clips):
         return self.clips.shape[1]
 
     def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
-        """Clip ``index``: inputs (in_frames, 1, H, W) and targets (out_frames, 1, H, W), uint8."""
+        """Return clip ``index``: ``inputs`` (in_frames, 1, H, W) and ``targets`` (out_frames, 1, H, W), uint8."""
         return self._split(np.array(self.clips[:, index]))
 
 
 @DATA_SAMPLERS.register_module()
 class FreshClips(Sampler):
-    """Numbers of clips that were never asked for before: a pure function of seed, epoch and place in the epoch.
+    """Sampler of new clip numbers in every epoch: a pure function of seed, epoch and position in the epoch.
 
     So an epoch has the same clips with any number of loader workers, and again after a resume. MMEngine seeds the
-    workers alike in each epoch: numbers that they drew themselves would be the same ones in every epoch.
+    workers alike in each epoch, so numbers drawn by the workers would repeat in every epoch.
 
     Args:
-        dataset: One that makes a clip out of any whole number, such as ``MovingImages``.
-        seed: Of the run; None draws one that all processes share.
+        dataset: Data set that makes a clip of any natural number, such as ``MovingImages``.
+        seed: Seed of the run; None draws a seed that all processes share.
     """
 
-    def __init__(self, dataset: Dataset, seed: int | None = None):
+    def __init__(self, dataset: Sized, seed: int | None = None) -> None:
         self.rank, self.world_size = get_dist_info()
         self.length = -(-len(dataset) // self.world_size)  # of each process
         self.seed = sync_random_seed() if seed is None else seed
@@ -231,9 +237,9 @@ class FreshClips(Sampler):
         return iter(numbers[self.rank :: self.world_size].tolist())
 
     def set_epoch(self, epoch: int) -> None:
-        """MMEngine calls this before each epoch."""
+        """Set the epoch, on which the numbers depend. MMEngine calls this before each epoch."""
         self.epoch = epoch
 
 
-# What a data set of each type reads unless its config names another file.
+# Default file of each type of data set.
 FILES = {MovingImages.__name__: IMAGES_FILE, StoredClips.__name__: CLIPS_FILE}

@@ -1,4 +1,4 @@
-"""Pictures for people: strips and animations of what was seen, what came and what was predicted, and error curves."""
+"""Figures of video prediction: strips and animations of input, truth and prediction, and error curves."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,20 +10,23 @@ from PIL import Image, ImageDraw, ImageFont
 from moganet.io.figures import new_figure, save_figure
 from moganet.io.images import write_image
 
-STRIP_SIDE, GIF_SIDE = 96, 192  # height of a frame in a picture, in pixels
-GAP, LABEL_WIDTH, CAPTION_HEIGHT = 4, 112, 26
-MILLISECONDS, LAST_MILLISECONDS = 180, 1200  # each frame of an animation is shown, and its last one
-TEXT, EDGE, SEEN, PREDICTED = (40, 40, 40), (200, 200, 200), (59, 110, 165), (192, 57, 43)
+STRIP_SIDE, GIF_SIDE = 96, 192  # height of a frame in pixels
+GAP, LABEL_WIDTH, CAPTION_HEIGHT = 4, 112, 26  # in pixels
+MILLISECONDS, LAST_MILLISECONDS = 180, 1200  # duration of each frame of an animation, and of its last frame
+TEXT, EDGE, REAL, PREDICTED = (40, 40, 40), (200, 200, 200), (59, 110, 165), (192, 57, 43)
 
 
 def as_rgb(frame: np.ndarray, side: int) -> np.ndarray:
-    """A frame (C, H, W), values in [0, 1], as RGB uint8, ``side`` pixels high; unless it has 3 channels, their mean."""
+    """Return a frame (C, H, W) in [0, 1] as RGB, (side, width, 3) uint8: the mean over channels unless C = 3."""
     frame = frame if len(frame) == 3 else frame.mean(0, keepdims=True).repeat(3, 0)
     return _enlarged(frame.clip(0, 1).transpose(1, 2, 0), side)
 
 
 def difference(prediction: np.ndarray, target: np.ndarray, side: int) -> np.ndarray:
-    """Where frames (C, H, W) differ, as RGB uint8 on white: red where the prediction is too bright, blue too dark."""
+    """Return the difference of frames (C, H, W) as RGB on white, (side, width, 3) uint8.
+
+    Red: the prediction is too bright. Blue: it is too dark.
+    """
     signed = (prediction - target).mean(0).clip(-1, 1)
     red, blue = np.maximum(signed, 0), np.maximum(-signed, 0)
     return _enlarged(np.stack([1 - blue, 1 - red - blue, 1 - red], -1), side)
@@ -37,21 +40,24 @@ def _enlarged(picture: np.ndarray, side: int) -> np.ndarray:
 
 
 def draw_strip(inputs: np.ndarray, prediction: np.ndarray, target: np.ndarray, path: str | Path) -> Path:
-    """Rows of frames: input, truth, prediction, and where the two differ.
+    """Write a PNG with rows of frames: input, truth, prediction, and their difference.
 
     Args:
-        inputs: (T, C, H, W), values in [0, 1].
-        prediction: (T', C, H, W); what lies outside [0, 1] is shown clipped.
-        target: As ``prediction``, or its first frames if not all are known. If none is, there are two rows only.
-        path: Of the PNG.
+        inputs: Input frames, (T, C, H, W) in [0, 1].
+        prediction: Predicted frames, (T', C, H, W), clipped to [0, 1].
+        target: True frames, (T', C, H, W), or the first of them. Without frames, truth and difference are left out.
+        path: File to write.
+
+    Returns:
+        The path written.
     """
-    seen = len(inputs)
-    known, later = (f'{seen + 1} to {seen + len(frames)}' for frames in (target, prediction))
+    num_inputs = len(inputs)
+    true_range, predicted_range = (f'{num_inputs + 1} to {num_inputs + len(frames)}' for frames in (target, prediction))
     differences = [difference(*pair, STRIP_SIDE) for pair in zip(prediction, target, strict=False)]
     rows = [
-        (f'input\n1 to {seen}', [as_rgb(frame, STRIP_SIDE) for frame in inputs]),
-        (f'truth\n{known}', [as_rgb(frame, STRIP_SIDE) for frame in target]),
-        (f'prediction\n{later}', [as_rgb(frame, STRIP_SIDE) for frame in prediction]),
+        (f'input\n1 to {num_inputs}', [as_rgb(frame, STRIP_SIDE) for frame in inputs]),
+        (f'truth\n{true_range}', [as_rgb(frame, STRIP_SIDE) for frame in target]),
+        (f'prediction\n{predicted_range}', [as_rgb(frame, STRIP_SIDE) for frame in prediction]),
         ('difference\nred: too bright\nblue: too dark', differences),
     ]
     rows = [(label, frames) for label, frames in rows if frames]
@@ -65,30 +71,33 @@ def draw_strip(inputs: np.ndarray, prediction: np.ndarray, target: np.ndarray, p
         for column, frame in enumerate(frames):
             left = LABEL_WIDTH + column * (width + GAP)
             picture.paste(Image.fromarray(frame), (left, top))
-            if frames is differences:  # white ones would have no edge
+            if frames is differences:  # a white frame on white needs an edge
                 draw.rectangle((left, top, left + width - 1, top + height - 1), outline=EDGE)
     return write_image(np.asarray(picture), path)
 
 
 def draw_animation(inputs: np.ndarray, prediction: np.ndarray, target: np.ndarray, path: str | Path) -> Path:
-    """An animated GIF: first the input, then prediction, truth and difference side by side.
+    """Write an animated GIF: first the input, then prediction, truth and difference side by side.
 
     Args:
-        inputs: (T, C, H, W), values in [0, 1].
-        prediction: (T', C, H, W).
-        target: As ``prediction``, or its first frames if not all are known, or none.
-        path: Of the GIF.
+        inputs: Input frames, (T, C, H, W) in [0, 1].
+        prediction: Predicted frames, (T', C, H, W), clipped to [0, 1].
+        target: True frames, (T', C, H, W), the first of them, or none.
+        path: File to write.
+
+    Returns:
+        The path written.
     """
-    seen, total = len(inputs), len(inputs) + len(prediction)
+    num_inputs, total = len(inputs), len(inputs) + len(prediction)
     pictures = []
     for i in range(total):
-        if i < seen:
-            panels = [(f'input, {i + 1} of {total}', as_rgb(inputs[i], GIF_SIDE), SEEN)]
+        if i < num_inputs:
+            panels = [(f'input, {i + 1} of {total}', as_rgb(inputs[i], GIF_SIDE), REAL)]
         else:
-            step = i - seen
+            step = i - num_inputs
             panels = [(f'prediction, {i + 1} of {total}', as_rgb(prediction[step], GIF_SIDE), PREDICTED)]
             if step < len(target):
-                panels.append(('truth', as_rgb(target[step], GIF_SIDE), SEEN))
+                panels.append(('truth', as_rgb(target[step], GIF_SIDE), REAL))
                 panels.append(('difference', difference(prediction[step], target[step], GIF_SIDE), TEXT))
         pictures.append(_side_by_side(panels, 3 if len(target) else 1))
     path = Path(path)
@@ -99,7 +108,7 @@ def draw_animation(inputs: np.ndarray, prediction: np.ndarray, target: np.ndarra
 
 
 def _side_by_side(panels: Sequence[tuple[str, np.ndarray, tuple]], columns: int) -> Image.Image:
-    """Captions and pictures in a row that has room for ``columns`` of them."""
+    """Return panels (caption, RGB frame, colour of text and edge) in a row with room for ``columns`` panels."""
     height, width = panels[0][1].shape[:2]
     picture = Image.new('RGB', (GAP + columns * (width + GAP), CAPTION_HEIGHT + height + GAP), 'white')
     draw = ImageDraw.Draw(picture)
@@ -113,12 +122,15 @@ def _side_by_side(panels: Sequence[tuple[str, np.ndarray, tuple]], columns: int)
 
 
 def draw_curves(metrics: dict[str, list[float]], first: int, path: str | Path) -> Path:
-    """How MSE and SSIM change from the first predicted frame to the last.
+    """Write a PNG with the curves of MSE and SSIM over the predicted frames.
 
     Args:
         metrics: ``mse_per_frame``, ``mse_copy_last_per_frame`` and ``ssim_per_frame`` of ``VideoMetric``.
-        first: Number of the first predicted frame, counted from the start of the input.
-        path: Of the PNG.
+        first: Number of the first predicted frame, counted from 1 at the first input frame.
+        path: File to write.
+
+    Returns:
+        The path written.
     """
     frames = range(first, first + len(metrics['mse_per_frame']))
     figure = new_figure(9, 3.4)

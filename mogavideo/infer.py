@@ -1,4 +1,4 @@
-"""Predictions for single clips, without a data set."""
+"""Prediction of single clips, without a data set."""
 
 from pathlib import Path
 
@@ -18,18 +18,19 @@ from .metrics import frame_errors
 class Predictor:
     """A video prediction model with the weights of a checkpoint.
 
-    It reads the first frames of a clip, as many as ``model.in_shape`` of its config says, and predicts
-    ``model.out_frames``. Frames of another size are resized to the model's.
+    The model reads the first frames of a clip, ``model.in_shape[0]`` of the config, and predicts ``model.out_frames``.
+    Frames of another size are resized to the size of the model.
 
     Args:
         cfg: A video prediction config.
         checkpoint: A file, an address or moganet://NAME.
 
     Raises:
-        ValueError, FileNotFoundError: the checkpoint cannot be loaded whole.
+        FileNotFoundError: the checkpoint does not exist.
+        ValueError: the checkpoint does not match the whole model.
     """
 
-    def __init__(self, cfg: Config, checkpoint: str):
+    def __init__(self, cfg: Config, checkpoint: str) -> None:
         with DefaultScope.overwrite_default_scope('mmengine'):
             model = MODELS.build(dict(cfg.model))
         self.model = model.to(get_device()).eval()
@@ -37,57 +38,77 @@ class Predictor:
 
     @torch.no_grad()
     def __call__(self, clip: np.ndarray | str | Path, frames: int | None = None) -> np.ndarray:
-        """The frames that follow the first ones of a clip, (frames, C, H, W) float32, not clipped to [0, 1].
+        """Predict the frames that follow the first frames of a clip.
 
         Args:
-            clip: (T, C, H, W), uint8 or floats in [0, 1], or a path as ``read_clip`` takes it.
-            frames: How many to predict; more than the model's in one go come from its own predictions.
+            clip: Frames (T, C, H, W), uint8 or floats in [0, 1], or a path that ``read_clip`` reads.
+            frames: Number of frames to predict, ``model.out_frames`` by default. Beyond one pass of the model, its own
+                predictions are the input.
+
+        Returns:
+            Predicted frames, (frames, C, H, W) float32, not clipped to [0, 1].
 
         Raises:
-            ValueError: a clip that cannot be read, is too short or has other channels.
+            FileNotFoundError: the path does not exist.
+            ValueError: the clip cannot be read, is too short or has another number of channels.
         """
-        seen, channels, height, width = self.model.in_shape
+        num_inputs, channels, height, width = self.model.in_shape
         if not isinstance(clip, np.ndarray):
-            clip = read_clip(clip, channels, seen)
-        if clip.ndim != 4 or len(clip) < seen or clip.shape[1] != channels:
+            clip = read_clip(clip, channels, num_inputs)
+        if clip.ndim != 4 or len(clip) < num_inputs or clip.shape[1] != channels:
             raise ValueError(
-                f'the clip has shape {clip.shape}: expected at least {seen} frames (T, C, H, W) of {channels} channels'
+                f'the clip has shape {clip.shape}: '
+                f'expected at least {num_inputs} frames (T, C, H, W) of {channels} channels'
             )
         if np.issubdtype(clip.dtype, np.floating):
             clip = clip.astype(np.float32)
-        data = dict(inputs=torch.from_numpy(resized(clip[:seen], height, width))[None])
+        data = dict(inputs=torch.from_numpy(resized(clip[:num_inputs], height, width))[None])
         inputs = self.model.data_preprocessor(data)['inputs']
         return self.model.roll_out(inputs, frames or self.model.out_frames)[0].float().cpu().numpy()
 
     def draw(self, clip: str | Path, path: str | Path) -> str:
-        """Write a strip (PNG) and, beside it, an animation (GIF), and return in words what was predicted.
+        """Write the prediction of a clip as a strip (PNG) and, beside it, as an animation (GIF).
 
-        Frames of the clip after those that the model reads are what the prediction is compared with.
+        The prediction is compared with the frames of the clip that follow the input frames, if there are any.
+
+        Args:
+            clip: Path of a clip that ``read_clip`` reads.
+            path: PNG to write; the GIF has the same name with another suffix.
+
+        Returns:
+            A summary: number of frames, error, resizing.
 
         Raises:
-            ValueError: as when called, or the GIF would take the place of the clip itself.
+            FileNotFoundError: the clip does not exist.
+            ValueError: the clip cannot be read, is too short, or would be overwritten by the GIF.
         """
-        seen, channels, height, width = self.model.in_shape
+        num_inputs, channels, height, width = self.model.in_shape
         animation = Path(path).with_suffix('.gif')
         if animation.resolve() == Path(clip).resolve():
             raise ValueError(f'{clip} would be written over: choose another --out-dir')
-        frames = read_clip(clip, channels, seen + self.model.out_frames)
-        if len(frames) < seen:
-            raise ValueError(f'{clip} has {len(frames)} frames, and the model reads {seen}')
-        found, frames = frames.shape[2:], resized(frames, height, width)
-        prediction, target = self(frames), frames[seen:]
-        draw_strip(frames[:seen], prediction, target, path)
-        draw_animation(frames[:seen], prediction, target, animation)
-        words = [f'{len(prediction)} frames after {seen}, animated in {animation.name}']
+        frames = read_clip(clip, channels, num_inputs + self.model.out_frames)
+        if len(frames) < num_inputs:
+            raise ValueError(f'{clip} has {len(frames)} frames, and the model reads {num_inputs}')
+        original, frames = frames.shape[2:], resized(frames, height, width)
+        prediction, target = self(frames), frames[num_inputs:]
+        draw_strip(frames[:num_inputs], prediction, target, path)
+        draw_animation(frames[:num_inputs], prediction, target, animation)
+        summary = [f'{len(prediction)} frames after {num_inputs}, animated in {animation.name}']
         if len(target):
-            words.append(compared(prediction[: len(target)], target, frames[seen - 1]))
-        if found != (height, width):
-            words.append(f'resized from {found[0]}x{found[1]} to {height}x{width}')
-        return '; '.join(words)
+            summary.append(compared(prediction[: len(target)], target, frames[num_inputs - 1]))
+        if original != (height, width):
+            summary.append(f'resized from {original[0]}x{original[1]} to {height}x{width}')
+        return '; '.join(summary)
 
 
 def compared(prediction: np.ndarray, target: np.ndarray, last: np.ndarray) -> str:
-    """MSE of a prediction (T, C, H, W) in words, beside that of repeating the last frame seen (C, H, W)."""
+    """Return the MSE of a prediction as text, beside the MSE of repeating the last input frame.
+
+    Args:
+        prediction: Predicted frames, (T, C, H, W).
+        target: True frames, (T, C, H, W).
+        last: The last input frame, (C, H, W).
+    """
     truth = torch.from_numpy(target)
     model, copy = (
         frame_errors(torch.from_numpy(frames), truth)[0].mean()

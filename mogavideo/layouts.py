@@ -1,10 +1,10 @@
-"""Names of tensors in released checkpoints of SimVP, and the way from them to ours.
+"""Tensor names of released SimVP checkpoints, and their translation to the names of ``SimVP``.
 
     OpenSTL     enc.enc...., hid.enc.0.block.attn.sigma, dec.readout.weight    SimVP's and OpenSTL's own training
     Lightning   model.enc.enc....                                              OpenSTL from its version 1.0 on
 
-Both may hold ``relative_position_index`` and ``attn_mask``, buffers of timm's older Swin blocks: the first follows from
-the size of the window, the second was never used.
+Both may hold ``relative_position_index`` and ``attn_mask``, buffers of timm's older Swin blocks. The index follows from
+the window's size; the mask was never used.
 """
 
 import re
@@ -14,13 +14,17 @@ from collections.abc import Mapping
 from torch import Tensor
 
 LIGHTNING = 'model.'
-# MogaNet's two scales, which the release of video prediction has as bare parameters.
+# The scale of MogaNet's feature decomposition, in both branches: a bare parameter in the release.
 BARE_SCALE = re.compile(r'(hid\.enc\.\d+\.block\.(?:attn|mlp)\.sigma)')
 SWIN_BUFFER = re.compile(r'hid\.enc\.\d+\.block\.(attn\.relative_position_index|attn_mask)')
 
 
 def from_released(state_dict: Mapping[str, Tensor]) -> tuple[Mapping[str, Tensor], str]:
-    """The tensors under the names of ``SimVP``, and in words what was done; as they came if they have these already."""
+    """Rename the tensors of a released checkpoint to the names of ``SimVP``.
+
+    Returns:
+        The renamed tensors and a description of the changes, empty if the names were those of ``SimVP`` already.
+    """
     notes = []
     if state_dict and all(name.startswith(LIGHTNING) for name in state_dict):
         state_dict = OrderedDict((name[len(LIGHTNING) :], value) for name, value in state_dict.items())
@@ -37,5 +41,6 @@ def from_released(state_dict: Mapping[str, Tensor]) -> tuple[Mapping[str, Tensor
 
 
 def _scale(match: re.Match) -> str:
-    whole = match.end() == len(match.string)
-    return f'{match[1]}.scale' if whole else match[1]
+    """Append '.scale' to a name that ends in 'sigma'; 'sigma.scale' stays."""
+    is_bare = match.end() == len(match.string)
+    return f'{match[1]}.scale' if is_bare else match[1]

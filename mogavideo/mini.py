@@ -1,4 +1,4 @@
-"""Mini data for video prediction: real scans of digits in the files that Moving MNIST has."""
+"""Mini data for video prediction: real scans of digits in the files of Moving MNIST."""
 
 import gzip
 from pathlib import Path
@@ -17,14 +17,14 @@ from .datasets import CLIPS_FILE, FILES, IMAGE_MAGIC, IMAGES_FILE, IN_FRAMES, OU
 ROOT = 'data/mini/video'
 NUM_CLIPS = 100
 SEED = 0
-IMAGE_SIDE, DIGIT_SIDE = 28, 20  # in pixels, as in MNIST: a margin of 4 around each digit
+IMAGE_SIDE, DIGIT_SIDE = 28, 20  # in pixels, as in MNIST: each digit has a margin of 4
 
 
 def make(root: str | Path = ROOT) -> str:
-    """Write the two files under ``root``, nothing if they are there. Returns a summary.
+    """Write the mini data under ``root`` unless both files exist, and return a summary.
 
-    The images that training clips are made of are the scans of train, the test clips show scans of val. Everything
-    comes from a fixed seed. The folder appears whole or not at all.
+    Training clips use the scans of train, test clips the scans of val. Everything comes from a fixed seed. The folder
+    is written atomically.
     """
     root = Path(root)
     summary = f'{root}: {NUM_TRAIN} scans of handwritten digits to make clips of, {NUM_CLIPS} clips of other scans'
@@ -33,27 +33,27 @@ def make(root: str | Path = ROOT) -> str:
     with atomic_directory(root) as partial:
         scans = load_scans()
         write_images(np.stack([enlarged(scan) for scan in scans['train'].images]), partial / IMAGES_FILE)
-        others = np.stack([enlarged(scan) for scan in scans['val'].images])
-        streams = np.random.default_rng(SEED).spawn(NUM_CLIPS)
-        clips = [moving(others, IN_FRAMES + OUT_FRAMES, stream) for stream in streams]
+        images = np.stack([enlarged(scan) for scan in scans['val'].images])
+        generators = np.random.default_rng(SEED).spawn(NUM_CLIPS)
+        clips = [moving(images, IN_FRAMES + OUT_FRAMES, generator) for generator in generators]
         np.save(partial / CLIPS_FILE, np.stack(clips, 1))
     return summary
 
 
 def enlarged(scan: np.ndarray) -> np.ndarray:
-    """A scan (8, 8) uint8 as large as MNIST's digits, in the middle of (28, 28) uint8."""
+    """Enlarge a scan (8, 8) uint8 to the size of MNIST's digits, centred in (28, 28) uint8."""
     digit = Image.fromarray(scan).resize((DIGIT_SIDE, DIGIT_SIDE), Image.Resampling.BICUBIC)
     return np.pad(np.asarray(digit), (IMAGE_SIDE - DIGIT_SIDE) // 2)
 
 
 def write_images(images: np.ndarray, path: str | Path) -> None:
-    """Write (N, height, width) uint8 in MNIST's format idx3-ubyte.gz, the same bytes whenever it is written."""
+    """Write images (N, height, width) uint8 in MNIST's format idx3-ubyte.gz, without a time stamp."""
     header = np.array([IMAGE_MAGIC, *images.shape], '>u4').tobytes()
     Path(path).write_bytes(gzip.compress(header + images.tobytes(), mtime=0))
 
 
 def use(cfg: Config, root: str = ROOT) -> None:
-    """Point a video config at the mini data, writing them if they are not there, in place."""
+    """Change a video config in place to read the mini data, and write the data if there are none."""
     make(root)
     for name in DATALOADERS:
         for node in dicts(cfg.get(name)):

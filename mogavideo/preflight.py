@@ -1,4 +1,4 @@
-"""Checks of video data before anything is built: the files are there, and their clips are what the model takes."""
+"""Checks of video data before anything is built: the files exist, and their clips fit the model."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,11 +17,15 @@ LAYOUTS = dict(
 
 
 def check_video(cfg: Config, dataloaders: Sequence[str]) -> None:
-    """Look for the files of each loader and compare frames and sizes of its clips with ``model.in_shape``.
+    """Check that the files of each loader exist and that the shape of their clips is ``model.in_shape``.
+
+    Args:
+        cfg: The config of a run.
+        dataloaders: Keys of the loaders to check.
 
     Raises:
-        FileNotFoundError: a file is missing; the message says where to get it.
-        ValueError: a file is cut off or something else, or its clips do not fit the model.
+        FileNotFoundError: a file is missing; the message gives its source.
+        ValueError: a file cannot be read, or its clips do not fit the model.
     """
     for name, dataset in datasets_of(cfg, dataloaders):
         if dataset.get('type') not in FILES:

@@ -1,4 +1,4 @@
-"""From the loader's bytes to what the model reads."""
+"""Preprocessing of clips: from the loader's bytes to the model's floats."""
 
 import torch
 from mmengine.model import BaseDataPreprocessor
@@ -8,15 +8,21 @@ from torch import Tensor
 
 @MODELS.register_module()
 class FramePreprocessor(BaseDataPreprocessor):
-    """Moves clips to the model's device and scales bytes to float32 from 0 to 1; floats stay as they are.
-
-    A batch is a dict of tensors (B, T, C, H, W), ``inputs`` and most often ``targets``.
-
-    Raises:
-        ValueError: frames that are neither bytes nor floats.
-    """
+    """Moves clips to the model's device and scales bytes to float32 from 0 to 1. Floats are not scaled."""
 
     def forward(self, data: dict, training: bool = False) -> dict:
+        """Preprocess a batch.
+
+        Args:
+            data: Clips (B, T, C, H, W): ``inputs`` and, where they are known, ``targets``.
+            training: Not used.
+
+        Returns:
+            The same keys with float clips on the model's device.
+
+        Raises:
+            ValueError: frames are neither uint8 nor floats.
+        """
         return {name: self._scaled(name, value) for name, value in self.cast_data(data).items()}
 
     @staticmethod

@@ -1,6 +1,6 @@
 """SimVP: an encoder per frame, a translator over all frames, a decoder per frame (arXiv 2206.05099, 2211.12509).
 
-Clips are (B, T, C, H, W). Names of parameters are those of the released code, save MogaNet's: see ``layouts``.
+Clips are (B, T, C, H, W). Parameter names are those of the released code, except MogaNet's scales: see ``layouts``.
 """
 
 from collections import OrderedDict
@@ -21,9 +21,18 @@ IN_SHAPE = (10, 1, 64, 64)
 
 
 class ConvNormAct(nn.Module):
-    """A 3x3 convolution, group norm of two groups, SiLU. Upscaling doubles the sides by a pixel shuffle."""
+    """A 3x3 convolution, group norm of two groups, SiLU.
 
-    def __init__(self, in_channels: int, out_channels: int, stride: int = 1, upscale: bool = False):
+    Args:
+        in_channels: Channels of the input.
+        out_channels: Channels of the output.
+        stride: Stride of the convolution; not used when upscaling.
+        upscale: Double the sides by a pixel shuffle after the convolution.
+    """
+
+    conv: nn.Module
+
+    def __init__(self, in_channels: int, out_channels: int, stride: int = 1, upscale: bool = False) -> None:
         super().__init__()
         if upscale:
             self.conv = nn.Sequential(nn.Conv2d(in_channels, 4 * out_channels, 3, padding=1), nn.PixelShuffle(2))
@@ -33,23 +42,36 @@ class ConvNormAct(nn.Module):
         self.apply(init_truncated)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return maps (B, out_channels, H, W), (B, out_channels, 2H, 2W) when upscaling."""
         return F.silu(self.norm(self.conv(x)))
 
 
-def _named_conv(*args: int, **options: int) -> nn.Sequential:
-    return nn.Sequential(OrderedDict(conv=ConvNormAct(*args, **options)))
+def _named_conv(in_channels: int, out_channels: int, stride: int = 1, upscale: bool = False) -> nn.Sequential:
+    """Return a ``ConvNormAct`` inside a module, as the released names have it: 'conv.conv', 'conv.norm'."""
+    return nn.Sequential(OrderedDict(conv=ConvNormAct(in_channels, out_channels, stride, upscale)))
 
 
 class Encoder(nn.Module):
-    """``depth`` layers; every second halves the sides. Gives its last map and its first."""
+    """A sequence of ``depth`` convolutions of which every second halves the sides; stride = 2 ** (depth / 2).
 
-    def __init__(self, in_channels: int, channels: int, depth: int):
+    Args:
+        in_channels: Channels of a frame.
+        channels: Channels of the features.
+        depth: Number of layers.
+    """
+
+    def __init__(self, in_channels: int, channels: int, depth: int) -> None:
         super().__init__()
         self.enc = nn.ModuleList(
             _named_conv(channels if i else in_channels, channels, stride=1 + i % 2) for i in range(depth)
         )
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Encode frames (N, C, H, W).
+
+        Returns:
+            The features (N, channels, H / stride, W / stride), and the first layer's map (N, channels, H, W).
+        """
         skip = x = self.enc[0](x)
         for layer in self.enc[1:]:
             x = layer(x)
@@ -57,14 +79,26 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """The encoder backwards, its first map added before the last layer; then a 1x1 convolution without activation."""
+    """The encoder mirrored, then a 1x1 convolution without activation. The skip is added before the last layer.
 
-    def __init__(self, channels: int, out_channels: int, depth: int):
+    Args:
+        channels: Channels of the features.
+        out_channels: Channels of a frame.
+        depth: Number of layers before the 1x1 convolution.
+    """
+
+    def __init__(self, channels: int, out_channels: int, depth: int) -> None:
         super().__init__()
         self.dec = nn.ModuleList(_named_conv(channels, channels, upscale=i % 2 == 0) for i in range(depth))
         self.readout = nn.Conv2d(channels, out_channels, 1)
 
     def forward(self, x: Tensor, skip: Tensor) -> Tensor:
+        """Decode features (N, channels, H / stride, W / stride) to frames (N, out_channels, H, W).
+
+        Args:
+            x: The features after the translator.
+            skip: The first map of the encoder, (N, channels, H, W).
+        """
         for layer in self.dec[:-1]:
             x = layer(x)
         return self.readout(self.dec[-1](x + skip))
@@ -72,25 +106,25 @@ class Decoder(nn.Module):
 
 @MODELS.register_module()
 class SimVP(BaseModel):
-    """SimVP. Reads T frames and predicts the next T at once; more frames come from reading its own predictions.
+    """SimVP reads T frames and predicts the next T in one pass. For more frames, it reads its own predictions.
 
     Args:
-        in_shape: (T, C, H, W) of the clips it reads. Every translator but two works at other H and W too, multiples of
-            2 ** (N_S / 2): mlpmixer's are fixed, swin's must divide into its windows.
+        in_shape: (T, C, H, W) of the input clips. H and W are multiples of 2 ** (N_S / 2). Other sizes work too, except
+            for mlpmixer, and for swin if the windows do not divide the maps.
         translator: 'moganet', 'gsta', 'incepu', 'vit', 'swin', 'uniformer', 'mlpmixer', 'convmixer', 'poolformer',
             'convnext', 'van' or 'hornet'.
         hid_S: Channels of encoder and decoder, even.
-        hid_T: Channels of the translator.
+        hid_T: Channels of the translator, a multiple of 8, for incepu of 16.
         N_S: Layers of the encoder, and of the decoder; even.
         N_T: Blocks of the translator. incepu has twice as many.
-        drop_path: Stochastic depth of the last block; it goes there linearly from 0.01 at the first one. incepu and
-            convmixer have none.
-        out_frames: Frames to predict where no targets say how many.
-        with_cp: Save memory while training by computing each block of the translator again in the backward pass.
-        data_preprocessor: Most often ``dict(type='FramePreprocessor')``.
+        drop_path: Stochastic depth of the last block, rising linearly from 0.01 at the first. incepu and convmixer
+            have none.
+        out_frames: Number of frames to predict if there are no targets.
+        with_cp: Use activation checkpointing of the translator's blocks: less training memory, more time.
+        data_preprocessor: A module or its config, as a rule ``dict(type='FramePreprocessor')``.
 
     Raises:
-        ValueError: an option outside its range, named with what was expected.
+        ValueError: an option is outside its range; the message names the option and the expected range.
     """
 
     def __init__(
@@ -105,10 +139,11 @@ class SimVP(BaseModel):
         out_frames: int = 10,
         with_cp: bool = False,
         data_preprocessor: dict | nn.Module | None = None,
-    ):
+    ) -> None:
         super().__init__(data_preprocessor)
         _check_options(in_shape, hid_S, N_S, out_frames)
-        frames, channels, height, width = self.in_shape = tuple(in_shape)
+        frames, channels, height, width = in_shape
+        self.in_shape = (frames, channels, height, width)
         self.translator = translator
         self.out_frames = out_frames
         self.stride = 2 ** (N_S // 2)
@@ -121,33 +156,44 @@ class SimVP(BaseModel):
     def forward(
         self, inputs: Tensor, targets: Tensor | None = None, mode: str = 'tensor'
     ) -> Tensor | dict[str, Tensor] | list[dict[str, Tensor]]:
-        """Predict what follows ``inputs``: as many frames as ``targets`` has, ``out_frames`` without targets.
+        """Predict the frames after ``inputs``: as many as ``targets`` has, ``out_frames`` without targets.
 
         Args:
-            inputs: (B, T, C, H, W) floats, T and C those of ``in_shape``.
-            targets: (B, T', C, H, W), the frames that follow.
-            mode: 'tensor' gives the prediction (B, T', C, H, W); 'loss' a dict with ``loss``, its mean squared error;
-                'predict' a dict per clip with ``inputs``, ``prediction`` and, where there are targets, ``target``.
+            inputs: Input clips, (B, T, C, H, W) floats with T and C of ``in_shape``.
+            targets: The frames that follow, (B, T', C, H, W).
+            mode: 'tensor', 'loss' or 'predict'.
+
+        Returns:
+            For 'tensor' the prediction (B, T', C, H, W). For 'loss' a dict with ``loss``, the mean squared error. For
+            'predict' a dict per clip with ``inputs``, ``prediction`` and, if there are targets, ``target``.
 
         Raises:
-            ValueError: clips of a shape that the model cannot read, no targets for the loss, or no such mode.
+            ValueError: the model cannot read clips of this shape, the loss has no targets, or the mode is unknown.
         """
         if mode not in ('tensor', 'loss', 'predict'):
             raise ValueError(f'mode={mode!r}: expected tensor, loss or predict')
-        if mode == 'loss' and targets is None:
-            raise ValueError('the loss needs targets, the frames that follow the inputs')
         self._check_inputs(inputs)
+        if mode == 'loss':
+            if targets is None:
+                raise ValueError('the loss needs targets, the frames that follow the inputs')
+            return dict(loss=F.mse_loss(self.roll_out(inputs, targets.shape[1]), targets))
         prediction = self.roll_out(inputs, self.out_frames if targets is None else targets.shape[1])
         if mode == 'tensor':
             return prediction
-        if mode == 'loss':
-            return dict(loss=F.mse_loss(prediction, targets))
-        prediction = prediction.to(inputs.dtype)  # autocast's are of half precision, which numpy may not know
+        prediction = prediction.to(inputs.dtype)  # numpy may not know the half precision of autocast
         clips = dict(inputs=inputs, prediction=prediction) | ({} if targets is None else dict(target=targets))
         return [dict(zip(clips, values, strict=True)) for values in zip(*clips.values(), strict=True)]
 
     def roll_out(self, inputs: Tensor, frames: int) -> Tensor:
-        """Predict any number of frames: pass by pass from the last prediction, the surplus of the last pass cut off."""
+        """Predict any number of frames. Each pass reads the prediction of the last; surplus frames are cut off.
+
+        Args:
+            inputs: Input clips, (B, T, C, H, W).
+            frames: Number of frames to predict, T'.
+
+        Returns:
+            Predicted frames, (B, T', C, H, W).
+        """
         passes = []
         for _ in range(-(-frames // self.in_shape[0])):
             inputs = self._next_clip(inputs)
@@ -155,7 +201,7 @@ class SimVP(BaseModel):
         return torch.cat(passes, dim=1)[:, :frames]
 
     def _next_clip(self, clip: Tensor) -> Tensor:
-        """The T frames that follow T frames: one pass."""
+        """Predict T frames from T frames in one pass, (B, T, C, H, W) to the same shape."""
         batch, frames = clip.shape[:2]
         x, skip = self.enc(clip.flatten(0, 1))
         channels = x.shape[1]
@@ -164,7 +210,11 @@ class SimVP(BaseModel):
         return self.dec(x, skip).unflatten(0, (batch, frames))
 
     def from_released(self, state_dict: Mapping[str, Tensor]) -> tuple[Mapping[str, Tensor], str]:
-        """What ``moganet.checkpoint`` asks before it compares names: see ``layouts.from_released``."""
+        """Rename the tensors of a released checkpoint. ``moganet.checkpoint`` calls this before it compares names.
+
+        Returns:
+            The renamed tensors and a description of the changes, see ``layouts.from_released``.
+        """
         return layouts.from_released(state_dict)
 
     def _check_inputs(self, inputs: Tensor) -> None:

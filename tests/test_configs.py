@@ -263,7 +263,8 @@ def test_config_trains_two_iterations(path, mini_root, tmp_path, monkeypatch):
     runner.train()
     assert runner.iter == 2
     losses, _ = runner.message_hub.get_scalar('train/loss').data
-    assert len(losses) == 2 and np.isfinite(losses).all()
+    assert len(losses) == 2
+    assert np.isfinite(losses).all()
     changed = [name for name, p in runner.model.named_parameters() if not torch.equal(p, before[name])]
     # Stochastic depth of 0.8 leaves some blocks without a gradient.
     assert len(changed) > 0.5 * len(before)
@@ -288,7 +289,7 @@ HOSTS = [
 ]
 
 
-@pytest.mark.parametrize('base, stages, changes', HOSTS, ids=[base for base, _, _ in HOSTS])
+@pytest.mark.parametrize(('base', 'stages', 'changes'), HOSTS, ids=[base for base, _, _ in HOSTS])
 def test_users_own_config_takes_the_backbone(base, stages, changes, tmp_path):
     path = tmp_path / 'own.py'
     path.write_text(

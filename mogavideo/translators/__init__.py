@@ -1,7 +1,7 @@
-"""Translators of SimVP: what turns the features of the frames seen into those of the frames to come.
+"""Translators of SimVP: networks from the features of the input frames to the features of the predicted frames.
 
-All read and give (B, T * C, H, W), the features of T frames side by side. IncepU is a net of its own; the other eleven
-are the same sequence of blocks, each family with its own block in a file of its name.
+A translator maps (B, T * C, H, W), the features of T frames stacked along the channels, to the same shape. IncepU is a
+network with skip connections. The other eleven are ``MetaNet`` with a block of their family, one file per family.
 """
 
 from collections.abc import Callable
@@ -39,14 +39,21 @@ BLOCKS: dict[str, Callable[[Layer], nn.Module]] = {
     'hornet': HorNetBlock,
 }
 TRANSLATORS = (*BLOCKS, 'incepu')
-# Stochastic depth starts at this rate, whatever it ends at.
+# Stochastic depth of the first block, for any rate of the last one.
 FIRST_DROP_PATH = 0.01
 
 
 class MetaLayer(nn.Module):
-    """A block, and a 1x1 convolution where the next one has other channels."""
+    """A block, then a 1x1 convolution if the next block has another number of channels.
 
-    def __init__(self, name: str, layer: Layer):
+    Args:
+        name: A key of ``BLOCKS``.
+        layer: Place and sizes of the block.
+    """
+
+    reduction: nn.Module
+
+    def __init__(self, name: str, layer: Layer) -> None:
         super().__init__()
         self.block = BLOCKS[name](layer)
         if layer.channels != layer.out_channels:
@@ -55,28 +62,29 @@ class MetaLayer(nn.Module):
             self.reduction = nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return maps (B, out_channels, H, W) from maps (B, channels, H, W)."""
         return self.reduction(self.block(x))
 
 
 class MetaNet(nn.Module):
-    """Blocks in sequence: the first at the channels of the features, the others at ``hidden``.
+    """A sequence of blocks: the first has the channels of the features, the others have ``hidden`` channels.
 
-    The rate of stochastic depth goes linearly from 0.01 to ``drop_path``, as released: 0 leaves some to all but the
-    last block.
+    The rate of stochastic depth rises linearly from 0.01 to ``drop_path``, as in the released code. So 0 leaves a
+    positive rate in all blocks but the last.
 
     Args:
         name: A key of ``BLOCKS``.
-        channels: Frames times channels per frame, in and out.
+        channels: Frames times channels per frame, of the input and the output.
         hidden: Channels of all blocks but the first.
         depth: Number of blocks.
         size: (H, W) of the maps.
-        drop_path: Rate of the last block.
-        with_cp: As in ``SimVP``.
+        drop_path: Rate of stochastic depth of the last block.
+        with_cp: Activation checkpointing, see ``SimVP``.
     """
 
     def __init__(
         self, name: str, channels: int, hidden: int, depth: int, size: tuple[int, int], drop_path: float, with_cp: bool
-    ):
+    ) -> None:
         super().__init__()
         self.with_cp = with_cp
         rates = torch.linspace(FIRST_DROP_PATH, drop_path, depth, device='cpu').tolist()
@@ -86,6 +94,7 @@ class MetaNet(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return features of the shape of ``x``, (B, channels, H, W)."""
         for layer in self.enc:
             x = recomputed(layer, x) if self.with_cp and torch.is_grad_enabled() else layer(x)
         return x
@@ -94,10 +103,19 @@ class MetaNet(nn.Module):
 def build_translator(
     name: str, channels: int, hidden: int, depth: int, size: tuple[int, int], drop_path: float, with_cp: bool
 ) -> nn.Module:
-    """The translator called ``name``; other arguments as in ``MetaNet``.
+    """Return the translator called ``name``.
+
+    Args:
+        name: One of ``TRANSLATORS``.
+        channels: Frames times channels per frame, of the input and the output.
+        hidden: Channels between the blocks.
+        depth: Number of blocks; IncepU has twice as many.
+        size: (H, W) of the maps.
+        drop_path: Rate of stochastic depth of the last block.
+        with_cp: Activation checkpointing, see ``SimVP``.
 
     Raises:
-        ValueError: no such translator, or numbers that it cannot have.
+        ValueError: unknown translator, or an option outside its range.
     """
     if name not in TRANSLATORS:
         raise ValueError(f'translator={name!r}: expected one of {", ".join(TRANSLATORS)}')
@@ -105,7 +123,7 @@ def build_translator(
         raise ValueError(f'N_T={depth}: expected 2 or more')
     if not 0 <= drop_path < 1:
         raise ValueError(f'drop_path={drop_path}: expected a rate from 0 up to, not including, 1')
-    # Heads, groups and channel splits of one family or the other.
+    # The families split channels into heads, groups or orders.
     if channels % 8 or hidden % (2 * GROUPS if name == 'incepu' else 8):
         raise ValueError(
             f'hid_T={hidden} and frames x hid_S={channels}: expected multiples of 8, and of hid_T 16 for incepu'
@@ -117,15 +135,20 @@ def build_translator(
 
 
 def check_size(name: str, size: tuple[int, int], built_for: tuple[int, int]) -> None:
-    """Whether a translator that was built for maps of one (H, W) can read those of another.
+    """Check that a translator built for maps of one size can read maps of another.
+
+    Args:
+        name: One of ``TRANSLATORS``.
+        size: (H, W) of the maps to read.
+        built_for: (H, W) that the translator was built for.
 
     Raises:
-        ValueError: it cannot.
+        ValueError: the translator cannot read maps of ``size``.
     """
-    maps, own = ('x'.join(map(str, sides)) for sides in (size, built_for))
+    maps, expected = ('x'.join(map(str, sides)) for sides in (size, built_for))
     if name == 'mlpmixer' and size != built_for:
         raise ValueError(
-            f'mlpmixer has weights for maps of {own} only, got {maps}: build it with in_shape of this size'
+            f'mlpmixer has weights for maps of {expected} only, got {maps}: build it with in_shape of this size'
         )
     window = window_side(built_for)
     if name == 'swin' and any(side % window for side in size):

@@ -4,6 +4,6 @@ from .van import VANBlock
 
 
 class GSTABlock(VANBlock):
-    """Gated spatiotemporal attention: VAN's block with a sigmoid gate made by the large kernel."""
+    """Gated spatiotemporal attention: VAN's block with a sigmoid gate computed by the large kernel."""
 
     gated = True

@@ -13,9 +13,13 @@ INIT_SCALE = 1e-6
 
 
 class GatedConv(nn.Module):
-    """Recursive gated convolution of order 4: C/8, C/4, C/2 and C channels, each gated by a 7x7 depthwise map."""
+    """Recursive gated convolution of order 4: C/8, C/4, C/2 and C channels, each gated by a depthwise 7x7 map.
 
-    def __init__(self, channels: int):
+    Args:
+        channels: C, of the input and the output.
+    """
+
+    def __init__(self, channels: int) -> None:
         super().__init__()
         self.dims = [channels // 2**i for i in reversed(range(ORDER))]
         self.proj_in = nn.Conv2d(channels, 2 * channels, 1)
@@ -26,6 +30,7 @@ class GatedConv(nn.Module):
         self.proj_out = nn.Conv2d(channels, channels, 1)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return maps of the shape of ``x``, (B, C, H, W)."""
         x, gates = self.proj_in(x).split((self.dims[0], sum(self.dims)), dim=1)
         first, *others = self.dwconv(gates).split(self.dims, dim=1)
         x = x * first
@@ -37,7 +42,7 @@ class GatedConv(nn.Module):
 class HorNetBlock(nn.Module):
     """x + gamma1 * gated convolution(norm1(x)), then x + gamma2 * mlp(norm2(x)); layer norms over channels."""
 
-    def __init__(self, layer: Layer):
+    def __init__(self, layer: Layer) -> None:
         super().__init__()
         channels = layer.channels
         self.norm1 = LayerNorm2d(channels, eps=1e-6)
@@ -51,6 +56,7 @@ class HorNetBlock(nn.Module):
         self.apply(init_block)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Apply the block to maps (B, C, H, W)."""
         x = x + self.drop_path(self.gamma1[:, None, None] * self.gnconv(self.norm1(x)))
         y = self.norm2(x.permute(0, 2, 3, 1))
         y = self.gamma2 * self.pwconv2(F.gelu(self.pwconv1(y)))

@@ -1,4 +1,4 @@
-"""MogaNet's block, the core's own (arXiv 2211.03295)."""
+"""MogaNet's block (arXiv 2211.03295), from ``moganet.backbone``."""
 
 from moganet.backbone import MogaBlock, init_conv
 
@@ -6,6 +6,6 @@ from .layer import MLP_RATIO, Layer
 
 
 def moga_block(layer: Layer) -> MogaBlock:
-    """Multi-order gated aggregation and channel aggregation, as in stages 1 to 3 of the backbone."""
+    """Return a block of multi-order gated aggregation and channel aggregation, as in stages 1 to 3 of the backbone."""
     block = MogaBlock(layer.channels, MLP_RATIO, layer.drop_path, (1, 2, 3), 'single')
     return block.apply(init_conv)

@@ -1,4 +1,4 @@
-"""PoolFormer's block (arXiv 2111.11418); its MLP is timm's."""
+"""PoolFormer's block (arXiv 2111.11418), with an MLP from timm."""
 
 from timm.layers import Mlp
 from torch import Tensor, nn
@@ -10,9 +10,9 @@ INIT_SCALE = 1e-5
 
 
 class PoolFormerBlock(nn.Module):
-    """x + ls1 * (mean over 3x3 - 1)(norm1(x)), then x + ls2 * mlp(norm2(x)); group norms of one group."""
+    """x + ls1 * (mean3x3(y) - y) with y = norm1(x), then x + ls2 * mlp(norm2(x)); group norms of one group."""
 
-    def __init__(self, layer: Layer):
+    def __init__(self, layer: Layer) -> None:
         super().__init__()
         channels = layer.channels
         self.norm1 = nn.GroupNorm(1, channels)
@@ -24,6 +24,7 @@ class PoolFormerBlock(nn.Module):
         self.apply(init_truncated)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Apply the block to maps (B, C, H, W)."""
         y = self.norm1(x)
         y = F.avg_pool2d(y, 3, stride=1, padding=1, count_include_pad=False) - y
         x = x + self.drop_path(self.layer_scale_1[:, None, None] * y)

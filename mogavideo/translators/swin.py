@@ -1,6 +1,6 @@
-"""Swin's block (arXiv 2103.14030) with timm's window attention, as released with SimVP: without attention mask.
+"""Swin's block (arXiv 2103.14030) with window attention from timm, without attention mask, as released with SimVP.
 
-So positions that only the cyclic shift brought together see each other.
+Without the mask, positions from opposite edges that the cyclic shift puts into one window attend to each other.
 """
 
 import torch
@@ -12,18 +12,21 @@ from .layer import NUM_HEADS, Layer, init_block, stochastic_depth
 
 
 def window_side(size: tuple[int, int]) -> int:
-    """Side of the square windows on maps of (H, W) = ``size``: 7 if that divides H, else H / 16 but from 4 to 8."""
+    """Return the side of the square windows on maps of (H, W) = ``size``.
+
+    The side is 7 if 7 divides H, else H / 16 limited to 4 to 8, and never larger than the map.
+    """
     side = 7 if size[0] % 7 == 0 else min(8, max(4, size[0] // 16))
     return min(side, *size)
 
 
 class SwinBlock(nn.Module):
-    """Attention within windows, which every second block shifts by half a side, then an MLP.
+    """Attention within windows, then an MLP. Every second block shifts the windows by half their side.
 
-    The maps may have any sides that the window's divides.
+    The sides of the maps must be multiples of the window's side.
     """
 
-    def __init__(self, layer: Layer):
+    def __init__(self, layer: Layer) -> None:
         super().__init__()
         self.window = window_side(layer.size)
         self.shift = self.window // 2 if layer.index % 2 and min(layer.size) > self.window else 0
@@ -35,6 +38,7 @@ class SwinBlock(nn.Module):
         self.apply(init_block)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Apply the block to maps (B, C, H, W) that the windows divide."""
         x = x.permute(0, 2, 3, 1)
         x = x + self.drop_path(self._attend(self.norm1(x)))
         x = x + self.drop_path(self.mlp(self.norm2(x)))

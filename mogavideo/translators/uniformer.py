@@ -1,4 +1,4 @@
-"""UniFormer's two blocks (arXiv 2201.09450); attention and MLP of tokens are timm's."""
+"""UniFormer's two blocks (arXiv 2201.09450), with attention and MLP from timm."""
 
 from timm.layers import Attention, Mlp
 from torch import Tensor, nn
@@ -13,7 +13,7 @@ INIT_SCALE = 1e-6
 class ConvBlock(nn.Module):
     """The local block: a depthwise 5x5 between 1x1 convolutions, then an MLP of 1x1 convolutions; batch norms."""
 
-    def __init__(self, layer: Layer):
+    def __init__(self, layer: Layer) -> None:
         super().__init__()
         channels = layer.channels
         self.pos_embed = depthwise_conv(channels, 3)
@@ -27,15 +27,16 @@ class ConvBlock(nn.Module):
         self.apply(init_block)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Apply the block to maps (B, C, H, W)."""
         x = x + self.pos_embed(x)
         x = x + self.drop_path(self.conv2(self.attn(self.conv1(self.norm1(x)))))
         return x + self.drop_path(self.mlp(self.norm2(x)))
 
 
 class AttentionBlock(nn.Module):
-    """The global block: attention over all positions, then an MLP, both scaled from 1e-6; layer norms."""
+    """The global block: attention over all positions, then an MLP; layer scales that start at 1e-6, layer norms."""
 
-    def __init__(self, layer: Layer):
+    def __init__(self, layer: Layer) -> None:
         super().__init__()
         channels = layer.channels
         self.pos_embed = depthwise_conv(channels, 3)
@@ -49,6 +50,7 @@ class AttentionBlock(nn.Module):
         self.apply(init_block)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Apply the block to maps (B, C, H, W)."""
         size = x.shape[2:]
         x = (x + self.pos_embed(x)).flatten(2).transpose(1, 2)
         x = x + self.drop_path(self.gamma_1 * self.attn(self.norm1(x)))
@@ -57,7 +59,7 @@ class AttentionBlock(nn.Module):
 
 
 def uniformer_block(layer: Layer) -> nn.Module:
-    """The local block first and where channels change, the global one elsewhere."""
+    """Return the local block for the first layer and where channels change, else the global block."""
     if layer.index == 0 or layer.channels != layer.out_channels:
         return ConvBlock(layer)
     return AttentionBlock(layer)

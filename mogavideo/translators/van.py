@@ -12,15 +12,15 @@ INIT_SCALE = 1e-2
 
 
 class LargeKernelAttention(nn.Module):
-    """A 21x21 kernel in three convolutions: depthwise 5x5, depthwise 7x7 dilated by 3, 1x1.
+    """A 21x21 kernel as three convolutions: depthwise 5x5, depthwise 7x7 with dilation 3, 1x1.
 
     Args:
-        channels: In and out.
-        gated: False multiplies the input by the result (VAN); True makes two results of it and multiplies one by the
-            sigmoid of the other (gSTA).
+        channels: Channels of the input and the output.
+        gated: False multiplies the input by the result (VAN). True computes two maps and multiplies the first by the
+            sigmoid of the second (gSTA).
     """
 
-    def __init__(self, channels: int, gated: bool):
+    def __init__(self, channels: int, gated: bool) -> None:
         super().__init__()
         self.gated = gated
         self.conv0 = depthwise_conv(channels, 5)
@@ -28,6 +28,7 @@ class LargeKernelAttention(nn.Module):
         self.conv1 = nn.Conv2d(channels, 2 * channels if gated else channels, 1)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return the attended maps, of the shape of ``x``, (B, C, H, W)."""
         attention = self.conv1(self.conv_spatial(self.conv0(x)))
         if not self.gated:
             return x * attention
@@ -36,28 +37,30 @@ class LargeKernelAttention(nn.Module):
 
 
 class SpatialAttention(nn.Module):
-    """1x1, GELU, attention, 1x1, and a shortcut around all of it."""
+    """1x1, GELU, large-kernel attention, 1x1, with a shortcut around all four."""
 
-    def __init__(self, channels: int, gated: bool):
+    def __init__(self, channels: int, gated: bool) -> None:
         super().__init__()
         self.proj_1 = nn.Conv2d(channels, channels, 1)
         self.spatial_gating_unit = LargeKernelAttention(channels, gated)
         self.proj_2 = nn.Conv2d(channels, channels, 1)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return maps of the shape of ``x``, (B, C, H, W)."""
         return x + self.proj_2(self.spatial_gating_unit(F.gelu(self.proj_1(x))))
 
 
 class MixMlp(nn.Module):
     """1x1, depthwise 3x3, GELU, 1x1."""
 
-    def __init__(self, channels: int, hidden_channels: int):
+    def __init__(self, channels: int, hidden_channels: int) -> None:
         super().__init__()
         self.fc1 = nn.Conv2d(channels, hidden_channels, 1)
         self.dwconv = nn.ModuleDict({'dwconv': depthwise_conv(hidden_channels, 3)})
         self.fc2 = nn.Conv2d(hidden_channels, channels, 1)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return maps of the shape of ``x``, (B, C, H, W)."""
         return self.fc2(F.gelu(self.dwconv['dwconv'](self.fc1(x))))
 
 
@@ -66,7 +69,7 @@ class VANBlock(nn.Module):
 
     gated = False
 
-    def __init__(self, layer: Layer):
+    def __init__(self, layer: Layer) -> None:
         super().__init__()
         channels = layer.channels
         self.norm1 = nn.BatchNorm2d(channels)
@@ -79,5 +82,6 @@ class VANBlock(nn.Module):
         self.apply(init_block)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Apply the block to maps (B, C, H, W)."""
         x = x + self.drop_path(self.layer_scale_1[:, None, None] * self.attn(self.norm1(x)))
         return x + self.drop_path(self.layer_scale_2[:, None, None] * self.mlp(self.norm2(x)))

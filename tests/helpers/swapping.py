@@ -57,5 +57,6 @@ def check_training_step(model: torch.nn.Module, batch: dict) -> None:
     model.train()
     before = {key: value.detach().clone() for key, value in model.backbone.named_parameters()}
     losses = model.train_step(batch, OptimWrapper(torch.optim.AdamW(model.parameters(), lr=1e-3)))
-    assert math.isfinite(losses['loss'].item()) and losses['loss'].item() > 0
+    assert math.isfinite(losses['loss'].item())
+    assert losses['loss'].item() > 0
     assert [key for key, value in model.backbone.named_parameters() if torch.equal(value, before[key])] == []

@@ -91,7 +91,7 @@ def test_check_accepts_data_that_fit(flowers):
 
 
 @pytest.mark.parametrize(
-    'options, match',
+    ('options', 'match'),
     [
         ({'model.head.num_classes': 4}, r'has 3 class folders and the head 4 classes: set .*num_classes=3'),
         (

@@ -62,7 +62,7 @@ def test_warmup_ema_is_an_ema_type_of_the_hook():
 
 
 @pytest.mark.parametrize(
-    'options, match',
+    ('options', 'match'),
     [
         (dict(momentum=0.2), 'momentum=0.2, start_momentum=0.1'),
         (dict(start_momentum=1.0), 'start_momentum=1.0'),

@@ -45,7 +45,7 @@ def run_pipeline(steps: list, path: Path) -> dict:
 
 @pytest.mark.parametrize('suffix', ['png', 'jpg'])
 @pytest.mark.parametrize(
-    'name, edge, crop',
+    ('name', 'edge', 'crop'),
     [
         ('xt', 248, 224),
         ('t_256', 284, 256),
@@ -73,7 +73,7 @@ def test_test_pipeline_is_the_papers_protocol(tmp_path, name, edge, crop, size, 
 
 
 @pytest.mark.parametrize(
-    'name, size', [('xt', 224), ('s', 224), ('t_256', 256), ('xt_256_refined', 256), ('b_rsb_a3', 160)]
+    ('name', 'size'), [('xt', 224), ('s', 224), ('t_256', 256), ('xt_256_refined', 256), ('b_rsb_a3', 160)]
 )
 def test_train_pipeline_gives_the_recipes_size(tmp_path, name, size):
     Image.fromarray(photograph(200, 260)).save(tmp_path / 'image.png')
@@ -133,7 +133,8 @@ def test_three_augment_blurs_as_pil_with_a_uniform_radius(three_augment):
     theirs = np.array(Image.fromarray(image).filter(ImageFilter.GaussianBlur(radius)))
     assert np.abs(ours.astype(int) - theirs).max() == 0
     radii = [blur.random_magnitude() for _ in range(4000)]
-    assert 0.1 <= min(radii) < 0.11 and 1.99 < max(radii) <= 2.0
+    assert 0.1 <= min(radii) < 0.11
+    assert 1.99 < max(radii) <= 2.0
     assert np.mean(radii) == pytest.approx(1.05, abs=0.03)
 
 

@@ -150,7 +150,7 @@ def realised_rates(cfg: Config, epoch_length: int) -> list[float]:
     epochs = cfg.train_cfg.max_epochs
     schedulers = [
         PARAM_SCHEDULERS.build(
-            dict({'end': epochs, **settings}), default_args=dict(optimizer=optimizer, epoch_length=epoch_length)
+            {'end': epochs, **settings}, default_args=dict(optimizer=optimizer, epoch_length=epoch_length)
         )
         for settings in cfg.param_scheduler
     ]
@@ -173,7 +173,7 @@ def cosine(step: float, total: float, top: float, floor: float) -> float:
 
 
 @pytest.mark.parametrize(
-    'name, cycle, floor',
+    ('name', 'cycle', 'floor'),
     [('xt', 300, 1e-6), ('t_256', 300, 1e-6), ('s', 300, 1e-5), ('xl', 300, 1e-5), ('l_in21k', 90, 1e-5)],
 )
 def test_rate_follows_the_official_schedule_in_every_epoch(name, cycle, floor):
@@ -193,7 +193,9 @@ def test_rate_of_the_official_schedule_is_set_once_an_epoch():
     assert rates[300:] == pytest.approx(1e-6, rel=1e-6)
 
 
-@pytest.mark.parametrize('name, top, warmup, ratio', [('t_refined', 2e-3, 20, 1e-6), ('s_rsb_a3', 6e-3, 5, 1e-5)])
+@pytest.mark.parametrize(
+    ('name', 'top', 'warmup', 'ratio'), [('t_refined', 2e-3, 20, 1e-6), ('s_rsb_a3', 6e-3, 5, 1e-5)]
+)
 def test_rate_follows_openmixup_in_every_iteration(name, top, warmup, ratio):
     cfg, length = recipe(name), 100
     rates = realised_rates(cfg, length)
@@ -232,7 +234,7 @@ def test_official_recipe_decays_all_but_vectors_and_biases(mmpretrain_scope):
     assert expected['backbone.patch_embed1.projection.1.weight'] == expected['head.fc.bias'] == 0.0
 
 
-@pytest.mark.parametrize('name, decay', [('xt_refined', 0.03), ('xt_rsb_a3', 0.02)])
+@pytest.mark.parametrize(('name', 'decay'), [('xt_refined', 0.03), ('xt_rsb_a3', 0.02)])
 def test_openmixup_recipe_decays_what_its_patterns_leave(mmpretrain_scope, name, decay):
     patterns = (r'(bn|ln|gn)(\d+)?.(weight|bias)', 'norm', 'bias', 'layer_scale', 'scale')
     realised = decays(recipe(name))

@@ -45,7 +45,8 @@ def test_each_detector_does_the_same_work_in_every_round(monkeypatch):
 
 def test_the_rivals_are_mmdets_own_with_random_weights():
     model = benchmark.build(benchmark.CONFIGS['R-50'])
-    assert type(model).__name__ == 'MaskRCNN' and model.backbone.depth == 50
+    assert type(model).__name__ == 'MaskRCNN'
+    assert model.backbone.depth == 50
     assert model.backbone.init_cfg is None or 'Pretrained' not in str(model.backbone.init_cfg)
 
 

@@ -94,7 +94,8 @@ def runs(mini_det, tmp_path_factory):
     one, two = folder / 'one', folder / 'two'
     call('train', config, '--work-dir', one)
     assert kill_at_second_checkpoint(config, two) != 0
-    assert (two / 'epoch_1.pth').exists() and not (two / 'epoch_4.pth').exists()
+    assert (two / 'epoch_1.pth').exists()
+    assert not (two / 'epoch_4.pth').exists()
     resumed = subprocess.run(command(config, two, '--resume'), env=ENVIRONMENT, capture_output=True, text=True)
     assert resumed.returncode == 0, resumed.stderr[-4000:]
     return one, two

@@ -58,9 +58,11 @@ def test_a_mask_colours_its_pixels(image):
 def test_instances_of_a_low_score_are_left_out(image):
     found = instances([[2, 2, 20, 20], [40, 20, 60, 38]], scores=[0.2, 0.5])
     top, _, left, _ = changed(draw.draw_instances(image, found, ['cat']))
-    assert top > 0.4 and left > 0.5
+    assert top > 0.4
+    assert left > 0.5
     everything = changed(draw.draw_instances(image, found, ['cat'], min_score=0.1))
-    assert everything[0] < 0.1 and everything[2] < 0.1
+    assert everything[0] < 0.1
+    assert everything[2] < 0.1
 
 
 def test_no_instance_leaves_the_image_as_it_is(image):
@@ -102,9 +104,11 @@ def test_predictor_finds_instances_in_pixels_of_the_image(tiny, mini_det):
     predictor = infer.Predictor(load_config(config), checkpoint)
     found = predictor(image)
     assert predictor.classes == list('abcdefghij')
-    assert len(found) == 7 and set(found.labels.tolist()) == {3}
+    assert len(found) == 7
+    assert set(found.labels.tolist()) == {3}
     assert found.masks.shape == (7, height, width)
-    assert found.bboxes[:, 2].max() > 0.8 * width and (found.bboxes[:, 2] <= width).all()
+    assert found.bboxes[:, 2].max() > 0.8 * width
+    assert (found.bboxes[:, 2] <= width).all()
 
 
 def test_infer_writes_a_picture_and_says_what_is_on_it(tiny, mini_det, tmp_path, capsys):

@@ -42,7 +42,7 @@ def datasets(root, split, **options):
 
 
 def test_defaults_are_200_and_50_images_of_10_classes():
-    assert mini.NUM_IMAGES == dict(train=200, val=50)
+    assert dict(train=200, val=50) == mini.NUM_IMAGES
     assert len(mini.CLASSES) == 10
 
 
@@ -56,7 +56,9 @@ def test_the_real_data_set_reads_every_image(root, split):
         instances = sample['data_samples'].gt_instances
         boxes = instances.bboxes.tensor
         assert instances.masks.masks.shape == (len(boxes), height, width)
-        assert (boxes[:, :2] >= 0).all() and (boxes[:, 2] <= width).all() and (boxes[:, 3] <= height).all()
+        assert (boxes[:, :2] >= 0).all()
+        assert (boxes[:, 2] <= width).all()
+        assert (boxes[:, 3] <= height).all()
         found += len(boxes) + len(sample['data_samples'].ignored_instances)
     assert found == len(content(root, split)['annotations'])
 
@@ -153,7 +155,8 @@ def test_polygons_keep_holes_and_parts():
     assert len(found) == 2
     drawn = coco.annToMask(dict(image_id=1, segmentation=found)).astype(bool)
     assert (drawn & mask).sum() / (drawn | mask).sum() > 0.95
-    assert not drawn[11:14, 12:23].any() and not drawn[22:24, 14:16].any()
+    assert not drawn[11:14, 12:23].any()
+    assert not drawn[22:24, 14:16].any()
 
 
 @pytest.mark.parametrize('corner', [False, True])
@@ -173,7 +176,8 @@ def test_use_points_any_recipe_at_the_mini_data(root, monkeypatch):
     assert cfg.val_evaluator.ann_file == str(root / 'annotations/instances_val2017.json')
     assert cfg.val_evaluator.metric == ['bbox', 'segm']
     resize = next(step for step in cfg.train_dataloader.dataset.pipeline if step['type'] == 'Resize')
-    assert resize['scale'] == (267, 160) and resize['keep_ratio']
+    assert resize['scale'] == (267, 160)
+    assert resize['keep_ratio']
     dataset = DATASETS.build(dict(cfg.train_dataloader.dataset, _scope_='mmdet'))
     assert dataset.metainfo['classes'] == mini.CLASSES
     assert max(dataset[0]['inputs'].shape[1:]) <= 267

@@ -148,7 +148,7 @@ def test_masks_of_another_size_are_left_out_with_a_count(pets, said):
 
 
 @pytest.mark.parametrize(
-    'keys, message',
+    ('keys', 'message'),
     [
         (dict(images=[]), 'train.json lists no images'),
         (dict(images=None), "train.json has no 'images'"),
@@ -261,7 +261,7 @@ def test_other_data_sets_stay_as_they_are(pets):
 
 
 @pytest.mark.parametrize(
-    'classes, words',
+    ('classes', 'words'),
     [
         (
             ('cat', 'dog', 'fox'),

@@ -74,7 +74,9 @@ def plain(node: object) -> object:
     return [plain(value) for value in node] if isinstance(node, list | tuple) else node
 
 
-@pytest.mark.parametrize('name, arch, drop_path, rate, warmup, epochs, pipeline', ROWS, ids=[row[0] for row in ROWS])
+@pytest.mark.parametrize(
+    ('name', 'arch', 'drop_path', 'rate', 'warmup', 'epochs', 'pipeline'), ROWS, ids=[row[0] for row in ROWS]
+)
 def test_recipe_has_the_released_values(name, arch, drop_path, rate, warmup, epochs, pipeline):
     cfg = recipe(name)
     steps = {'12': [8, 11], '36': [27, 33]}[epochs]
@@ -174,7 +176,7 @@ def rpn_of(cfg: Config) -> dict:
 
 
 @pytest.mark.parametrize(
-    'name, boxes, border, proposals',
+    ('name', 'boxes', 'border', 'proposals'),
     [
         (MASK, dict(type='L1Loss', loss_weight=1.0), -1, 1000),
         (CASCADE, dict(type='SmoothL1Loss', beta=1 / 9, loss_weight=1.0), 0, 2000),
@@ -296,7 +298,7 @@ def test_only_cascade_b_and_l_scale_their_rates_by_layer(name):
     assert keys == dict(layer_decay_rate=0.8) if layered else set(keys.custom_keys) == {'layer_scale', 'scale', 'norm'}
 
 
-@pytest.mark.parametrize('name, warmup, epochs', [(MASK, 500, 12), (GIOU, 1000, 36)])
+@pytest.mark.parametrize(('name', 'warmup', 'epochs'), [(MASK, 500, 12), (GIOU, 1000, 36)])
 def test_rate_warms_up_and_falls_as_released(name, warmup, epochs):
     cfg, length = recipe(name), 100
     top = cfg.optim_wrapper.optimizer.lr
@@ -334,7 +336,8 @@ def test_multi_scale_images_have_the_released_sizes(tmp_path):
         whole += abs(width / height - 4 / 3) < 0.01
         if max(height, width) < 1333:
             shorts.add(min(height, width))
-    assert shorts <= set(range(480, 801, 32)) and len(shorts) > 8
+    assert shorts <= set(range(480, 801, 32))
+    assert len(shorts) > 8
     assert 15 < whole < 45  # half of the images are not cropped
 
 

@@ -35,7 +35,7 @@ SIDE = 128
 
 
 @pytest.mark.parametrize(
-    'name, stages, place, channels',
+    ('name', 'stages', 'place', 'channels'),
     [*QUICK, *(pytest.param(*row, marks=pytest.mark.slow) for row in SLOW)],
     ids=[row[0].partition('/')[0] for row in QUICK + SLOW],
 )

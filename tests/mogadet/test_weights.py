@@ -132,7 +132,7 @@ def test_every_released_detector_has_the_name_of_its_config():
 
 
 @pytest.mark.parametrize(
-    'name, file',
+    ('name', 'file'),
     [
         ('retinanet_moganet_xt', 'retinanet_moganet_xtiny_fpn_1x_coco.pth'),
         ('mask_rcnn_moganet_s', 'mask_rcnn_moganet_small_fpn_1x_coco.pth'),

@@ -65,10 +65,12 @@ def test_picture_has_image_labels_and_legend(image, labels, tmp_path):
     height, width = picture.shape[:2]
     assert width > 1.5 * height
     mixed = draw.overlay(image, labels, PALETTE)[20, 30]
-    assert has(picture[:, : width // 3], mixed) == 0 and has(picture[:, : width // 3], GREY) > 10000  # the image
+    assert has(picture[:, : width // 3], mixed) == 0
+    assert has(picture[:, : width // 3], GREY) > 10000
     assert has(picture[:, width // 3 : -width // 6], mixed) > 10000  # its labels
     legend = picture[:, -width // 6 :]
-    assert has(legend, PALETTE[1]) > 100 and has(legend, PALETTE[2]) > 100
+    assert has(legend, PALETTE[1]) > 100
+    assert has(legend, PALETTE[2]) > 100
 
 
 def test_legend_leaves_out_what_is_not_there(image, tmp_path):
@@ -81,7 +83,8 @@ def test_comparison_shows_truth_and_prediction_of_each_image(image, labels, tmp_
     mixed = [draw.overlay(image, labels, PALETTE)[20, 30], draw.overlay(image, guess, PALETTE)[20, 30]]
     one = colours_of(draw.draw_comparison([(image, labels, guess)], NAMES, PALETTE, tmp_path / 'one.png'))
     three = colours_of(draw.draw_comparison([(image, labels, guess)] * 3, NAMES, PALETTE, tmp_path / 'three.png'))
-    assert three.shape[0] > one.shape[0] and three.shape[1] == one.shape[1]
+    assert three.shape[0] > one.shape[0]
+    assert three.shape[1] == one.shape[1]
     for colour in mixed:
         assert has(three, colour) == pytest.approx(3 * has(one, colour), rel=0.1)
     assert has(one, PALETTE[1]) > 100  # the legend
@@ -148,22 +151,27 @@ def test_names_and_colours_are_the_checkpoint_s_else_the_config_s(tiny):
     config, checkpoint = tiny
     cfg = load_config(config)
     predictor = infer.Predictor(cfg, checkpoint)
-    assert predictor.classes == list('abcdefghijk') and predictor.palette[2] == [2, 4, 6]
+    assert predictor.classes == list('abcdefghijk')
+    assert predictor.palette[2] == [2, 4, 6]
     weights = torch.load(checkpoint)['state_dict']
     old = dict(CLASSES=tuple('ABCDEFGHIJK'), PALETTE=[[9, i, 9] for i in range(11)])
     torch.save(dict(state_dict=weights, meta=old), checkpoint)
     predictor = infer.Predictor(cfg, checkpoint)
-    assert predictor.classes == list('ABCDEFGHIJK') and predictor.palette[2] == [9, 2, 9]
+    assert predictor.classes == list('ABCDEFGHIJK')
+    assert predictor.palette[2] == [9, 2, 9]
     torch.save(dict(state_dict=weights), checkpoint)
     predictor = infer.Predictor(cfg, checkpoint)
-    assert tuple(predictor.classes) == mini.CLASSES and predictor.palette[2] == mini.PALETTE[2]
+    assert tuple(predictor.classes) == mini.CLASSES
+    assert predictor.palette[2] == mini.PALETTE[2]
 
 
 def test_names_and_colours_of_a_data_set_s_type():
     meta = infer._meta(dict(type='ADE20KDataset', data_root='nowhere', data_prefix={}))
-    assert meta['classes'] == ADE20KDataset.METAINFO['classes'] and len(meta['palette']) == 150
+    assert meta['classes'] == ADE20KDataset.METAINFO['classes']
+    assert len(meta['palette']) == 150
     made_up = infer._meta(dict(type='BaseSegDataset', metainfo=dict(classes=NAMES)))
-    assert made_up['classes'] == NAMES and len(made_up['palette']) == 3
+    assert made_up['classes'] == NAMES
+    assert len(made_up['palette']) == 3
 
 
 def test_infer_writes_a_picture_and_says_what_is_on_it(tiny, mini_seg, tmp_path, capsys):

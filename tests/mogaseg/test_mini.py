@@ -39,9 +39,10 @@ def dataset(root, split, **options):
 
 
 def test_defaults_are_1000_and_50_images_of_background_and_ten_digits():
-    assert mini.NUM_IMAGES == dict(training=1000, validation=50)
+    assert dict(training=1000, validation=50) == mini.NUM_IMAGES
     assert len(mini.CLASSES) == len(mini.PALETTE) == 11
-    assert mini.CLASSES[0] == 'background' and mini.CLASSES[8] == 'seven'
+    assert mini.CLASSES[0] == 'background'
+    assert mini.CLASSES[8] == 'seven'
     assert len({tuple(colour) for colour in mini.PALETTE}) == 11
 
 
@@ -74,9 +75,13 @@ def test_labels_are_those_of_ade20k_with_a_rim_that_is_unlabelled():
     scene.things = [thing(7, (10, 20), (10, 30)), thing(0, (25, 35), (40, 55)), thing(3, (25, 35), (5, 15), crowd=True)]
     labels = mini.label_map(scene)
     assert labels.dtype == np.uint8
-    assert labels[0, 0] == 1 and (labels[11:19, 11:29] == 9).all() and (labels[26:34, 41:54] == 2).all()
-    assert (labels[9:11, 12:28] == 0).all() and (labels[12:18, 29:31] == 0).all()  # a pixel on each side of an edge
-    assert labels[8, 20] == 1 and labels[15, 31] == 1
+    assert labels[0, 0] == 1
+    assert (labels[11:19, 11:29] == 9).all()
+    assert (labels[26:34, 41:54] == 2).all()
+    assert (labels[9:11, 12:28] == 0).all()
+    assert (labels[12:18, 29:31] == 0).all()
+    assert labels[8, 20] == 1
+    assert labels[15, 31] == 1
     assert (labels[25:35, 5:15] == 0).all()  # a heap
     assert set(np.unique(labels)) == {0, 1, 2, 9}
 
@@ -85,7 +90,8 @@ def test_most_of_an_image_is_labelled(mini_seg):
     for split in NUM_IMAGES:
         everything = np.concatenate([labels.ravel() for labels in maps(mini_seg, split)])
         shares = np.bincount(everything, minlength=12) / everything.size
-        assert 0.02 < shares[0] < 0.12 and 0.6 < shares[1] < 0.85
+        assert 0.02 < shares[0] < 0.12
+        assert 0.6 < shares[1] < 0.85
         assert (shares[2:] > 0.002).all()
 
 
@@ -148,8 +154,10 @@ def test_use_points_any_recipe_at_the_mini_data(name, mini_seg, monkeypatch):
     assert cfg.model.get('auxiliary_head', dict(num_classes=11))['num_classes'] == 11
     assert cfg.model.data_preprocessor['size'] == (128, 128)
     steps = {step['type']: step for step in cfg.train_dataloader.dataset.pipeline}
-    assert steps['RandomCrop']['crop_size'] == (128, 128) and steps['RandomCrop']['cat_max_ratio'] == 0.75
-    assert steps['RandomResize']['scale'] == (512, 128) and steps['RandomResize']['ratio_range'] == (0.5, 2.0)
+    assert steps['RandomCrop']['crop_size'] == (128, 128)
+    assert steps['RandomCrop']['cat_max_ratio'] == 0.75
+    assert steps['RandomResize']['scale'] == (512, 128)
+    assert steps['RandomResize']['ratio_range'] == (0.5, 2.0)
     with DefaultScope.overwrite_default_scope('mmseg'):
         train, val = DATASETS.build(cfg.train_dataloader.dataset), DATASETS.build(cfg.val_dataloader.dataset)
     assert (len(train), len(val)) == (24, 12)
@@ -201,14 +209,16 @@ def test_smoke_runs_are_prepared_by_it(mini_seg, monkeypatch):
     cfg = load_config(ROOT / 'configs/seg/fpn_moganet_xt.py')
     smoke.prepare(cfg)
     assert cfg.train_dataloader.dataset.data_root == str(mini_seg)
-    assert cfg.train_cfg.max_iters == 2 and cfg.model.backbone.init_cfg is None
+    assert cfg.train_cfg.max_iters == 2
+    assert cfg.model.backbone.init_cfg is None
 
 
 def test_the_mini_recipe_says_the_same_as_the_data():
     cfg = load_config(ROOT / 'configs/seg/fpn_moganet_xt_mini.py')
     for name in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
         meta = cfg[name].dataset.metainfo
-        assert tuple(meta.classes) == mini.CLASSES and [*meta.palette] == [*mini.PALETTE]
+        assert tuple(meta.classes) == mini.CLASSES
+        assert [*meta.palette] == [*mini.PALETTE]
         assert cfg[name].dataset.data_root == f'{mini.ROOT}/'
     assert cfg.model.decode_head.num_classes == len(mini.CLASSES)
     assert cfg.model.backbone.init_cfg is None

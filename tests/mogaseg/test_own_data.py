@@ -90,7 +90,8 @@ def test_own_data_train_and_test(own, tmp_path):
     assert saved['state_dict']['decode_head.conv_seg.weight'].shape[0] == 3
     scalars = saved['message_hub']['log_scalars']
     losses, rates = (scalars[f'train/{key}'].data[0] for key in ('decode.loss_ce', 'lr'))
-    assert len(losses) == 2 and np.isfinite(losses).all()
+    assert len(losses) == 2
+    assert np.isfinite(losses).all()
     assert rates[0] == pytest.approx(2e-4 * 2 / 32)  # batch 2 in the place of 32
     call('test', config, 'run/iter_2.pth', '--out', 'metrics.json', '--show-dir', 'pictures')
     assert 0 <= json.loads((tmp_path / 'metrics.json').read_text())['mIoU'] <= 100
@@ -117,7 +118,8 @@ def test_own_data_train_upernet_and_read_png(own, tmp_path):
 def test_own_data_change_classes_and_schedule_only(own):
     ours, parent = load_config(own(FPN).with_name('pets.py')), load_config(ROOT / 'configs/seg/fpn_moganet_t.py')
     assert ours.train_cfg.max_iters == ours.param_scheduler[0].end == 10 * ours.train_cfg.val_interval == 8000
-    assert ours.optim_wrapper == parent.optim_wrapper and ours.model.backbone == parent.model.backbone
+    assert ours.optim_wrapper == parent.optim_wrapper
+    assert ours.model.backbone == parent.model.backbone
     for split in ('train', 'val', 'test'):
         dataset = ours[f'{split}_dataloader'].dataset
         assert dataset.pipeline == parent[f'{split}_dataloader'].dataset.pipeline

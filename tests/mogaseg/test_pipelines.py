@@ -52,7 +52,7 @@ SIZES = [
 ]
 
 
-@pytest.mark.parametrize('size, tested', SIZES)
+@pytest.mark.parametrize(('size', 'tested'), SIZES)
 def test_test_size_is_rounded_up_to_a_multiple_of_32(size, tested):
     results = scene(*size)
     for step in build_steps('test'):
@@ -62,7 +62,7 @@ def test_test_size_is_rounded_up_to_a_multiple_of_32(size, tested):
     assert results['ori_shape'] == size
 
 
-@pytest.mark.parametrize('name, sides', [('upernet_moganet_s', (512, 800)), ('upernet_moganet_xl_640', (640, 992))])
+@pytest.mark.parametrize(('name', 'sides'), [('upernet_moganet_s', (512, 800)), ('upernet_moganet_xl_640', (640, 992))])
 def test_every_recipe_rounds_its_test_size(name, sides):
     results = scene(333, 500)  # 640 / 333 x 500 = 961
     for step in build_steps('test', name):
@@ -127,7 +127,8 @@ def test_random_sizes_are_a_half_to_twice_the_test_size():
         short = int(512 * ratio)
         assert (height, width) == (short, int(short / 100 * 150 + 0.5))
         found.append(height)
-    assert min(found) < 300 and max(found) > 950
+    assert min(found) < 300
+    assert max(found) > 950
 
 
 def test_crop_avoids_one_label_on_more_than_three_quarters():
@@ -136,7 +137,8 @@ def test_crop_avoids_one_label_on_more_than_three_quarters():
     for seed in range(40):
         np.random.seed(seed)
         results = crop(scene(512, 1600))
-        assert results['img'].shape == (512, 512, 3) and results['gt_seg_map'].shape == (512, 512)
+        assert results['img'].shape == (512, 512, 3)
+        assert results['gt_seg_map'].shape == (512, 512)
         shares.append(max(np.mean(results['gt_seg_map'] == label) for label in (0, 7)))
     # Of all positions, 23 % have at most 0.75 of one label; ten tries find none in 0.77^10 = 7 % of the cases.
     assert 30 <= sum(share < 0.75 for share in shares) <= 40
@@ -154,12 +156,15 @@ def test_images_smaller_than_the_crop_are_padded_after_they_are_normalised():
     preprocessor = MODELS.build(load_config(CONFIG).model.data_preprocessor)
     batch = preprocessor(pseudo_collate([data]), training=True)
     image, labels = batch['inputs'][0].numpy(), batch['data_samples'][0].gt_sem_seg.data[0].numpy()
-    assert image.shape == (3, 512, 512) and labels.shape == (512, 512)
+    assert image.shape == (3, 512, 512)
+    assert labels.shape == (512, 512)
     expected = (results['img'][..., ::-1] - MEAN) / STD
     assert image[:, :300, :400].transpose(1, 2, 0) == pytest.approx(expected, abs=1e-5)
     assert np.array_equal(labels[:300, :400], results['gt_seg_map'])
-    assert not image[:, 300:].any() and not image[:, :, 400:].any()
-    assert (labels[300:] == 255).all() and (labels[:, 400:] == 255).all()
+    assert not image[:, 300:].any()
+    assert not image[:, :, 400:].any()
+    assert (labels[300:] == 255).all()
+    assert (labels[:, 400:] == 255).all()
 
 
 def test_colours_change_and_labels_do_not():
@@ -176,4 +181,5 @@ def test_colours_change_and_labels_do_not():
         assert np.array_equal(after['gt_seg_map'], labels)
         changes += not np.array_equal(after['img'], image)
     # Brightness, contrast, saturation and hue each change half of the images.
-    assert changes > 30 and 10 < flips < 30
+    assert changes > 30
+    assert 10 < flips < 30

@@ -80,12 +80,14 @@ def test_good_data_load_as_mmseg_loads_them(pets):
     assert (steps[1].num_classes, steps[1].ignore_index) == (3, 255)
     for ours, theirs in zip(checked, plain, strict=True):
         assert ours.keys() == theirs.keys()
-        assert (ours['img'] == theirs['img']).all() and (ours['gt_seg_map'] == theirs['gt_seg_map']).all()
+        assert (ours['img'] == theirs['img']).all()
+        assert (ours['gt_seg_map'] == theirs['gt_seg_map']).all()
 
 
 def test_labels_count_from_1_if_0_is_unlabelled(pets, labels):
     found = built(check(config(pets)))[0]['gt_seg_map']
-    assert (found[labels == 0] == 255).all() and (found[labels == 3] == 2).all()
+    assert (found[labels == 0] == 255).all()
+    assert (found[labels == 3] == 2).all()
 
 
 def test_checks_are_there_in_a_config_that_a_run_has_written(pets):
@@ -240,7 +242,7 @@ def test_images_without_maps_may_be_tested(pets):
 
 
 @pytest.mark.parametrize(
-    'keys, words',
+    ('keys', 'words'),
     [
         (
             dict(number=4),
@@ -303,8 +305,10 @@ def test_training_stops_with_one_line(how, mini_seg, tmp_path, capsys):
         f'data_root={root}',
     )
     error = capsys.readouterr().err.strip().splitlines()
-    assert code == 1 and len(error) == 1
-    assert error[0].startswith('error: ') and 'annotations/training/ADE_train_00000002.png' in error[0]
+    assert code == 1
+    assert len(error) == 1
+    assert error[0].startswith('error: ')
+    assert 'annotations/training/ADE_train_00000002.png' in error[0]
 
 
 def test_importing_the_task_registers_the_checks():

@@ -60,7 +60,7 @@ def plain(node: object) -> object:
     return [plain(value) for value in node] if isinstance(node, list | tuple) else node
 
 
-@pytest.mark.parametrize('name, arch, drop_path, widths', ROWS, ids=[row[0] for row in ROWS])
+@pytest.mark.parametrize(('name', 'arch', 'drop_path', 'widths'), ROWS, ids=[row[0] for row in ROWS])
 def test_recipe_has_the_released_sizes(name, arch, drop_path, widths):
     model, widths = recipe(name).model, list(map(int, widths.split(',')))
     assert plain(model.backbone) == dict(
@@ -91,7 +91,8 @@ def test_recipe_trains_with_the_released_values(name):
     assert (cfg.train_dataloader.batch_size, cfg.train_dataloader.num_workers) == (images, 4)
     assert cfg.auto_scale_lr == dict(enable=False, base_batch_size=8 * images)
     assert cfg.custom_hooks == [dict(type='ShareFirstNorms')]
-    assert cfg.env_cfg.cudnn_benchmark and not cfg.get('model_wrapper_cfg')  # broadcast_buffers stays off
+    assert cfg.env_cfg.cudnn_benchmark
+    assert not cfg.get('model_wrapper_cfg')
 
 
 @pytest.mark.parametrize('name', NAMES)
@@ -121,7 +122,8 @@ def test_recipe_reads_ade20k_as_released(name):
         dict(type='LoadAnnotations'),
         dict(type='PackSegInputs'),
     ]
-    assert cfg.val_dataloader == cfg.test_dataloader and cfg.test_dataloader.batch_size == 1
+    assert cfg.val_dataloader == cfg.test_dataloader
+    assert cfg.test_dataloader.batch_size == 1
     assert plain(cfg.test_evaluator) == dict(type='IoUMetric', iou_metrics=['mIoU'])
 
 
@@ -221,7 +223,7 @@ def rates(name: str, steps: set[int]) -> dict[int, float]:
 
 
 @pytest.mark.parametrize(
-    'name, top, total, power, warmup', [(FPN, 2e-4, 80000, 0.9, 0), (UPERNET, 1e-4, 160000, 1.0, 1500)]
+    ('name', 'top', 'total', 'power', 'warmup'), [(FPN, 2e-4, 80000, 0.9, 0), (UPERNET, 1e-4, 160000, 1.0, 1500)]
 )
 def test_rate_follows_mmcvs_law(name, top, total, power, warmup):
     """mmcv 1: top (1 - i/total)^power, times 1 - (1 - i/warmup) (1 - ratio) in the first ``warmup`` iterations."""

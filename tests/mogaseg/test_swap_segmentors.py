@@ -85,7 +85,7 @@ def batch(num_classes: int) -> dict:
 
 
 @pytest.mark.parametrize(
-    'name, stages, channels',
+    ('name', 'stages', 'channels'),
     [*QUICK, *(pytest.param(*row, marks=pytest.mark.slow) for row in SLOW)],
     ids=[row[0].partition('/')[0] for row in QUICK + SLOW],
 )

@@ -110,7 +110,8 @@ def test_tta_predicts_the_class_of_the_highest_mean_probability(tiny, tmp_path, 
 def test_tta_pipeline_makes_every_size_and_its_mirror_image(tiny):
     cfg = load_config(tiny)
     evaluate.prepare(cfg, tta=True)
-    assert cfg.model.type == 'SegTTAModel' and cfg.model.module.type == 'EncoderDecoder'
+    assert cfg.model.type == 'SegTTAModel'
+    assert cfg.model.module.type == 'EncoderDecoder'
     with DefaultScope.overwrite_default_scope('mmseg'):
         data = DATASETS.build(cfg.test_dataloader.dataset)[0]
     assert [tuple(image.shape[1:]) for image in data['inputs']] == [size for size in SIZES for _ in range(2)]
@@ -123,7 +124,7 @@ def test_tta_pipeline_makes_every_size_and_its_mirror_image(tiny):
 
 
 @pytest.mark.parametrize(
-    'name, short', [('fpn_moganet_b', 512), ('upernet_moganet_s', 512), ('upernet_moganet_xl_640', 640)]
+    ('name', 'short'), [('fpn_moganet_b', 512), ('upernet_moganet_s', 512), ('upernet_moganet_xl_640', 640)]
 )
 def test_tta_scales_are_those_of_the_released_runs(name, short):
     cfg = load_config(ROOT / f'configs/seg/{name}.py')

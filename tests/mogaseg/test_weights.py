@@ -105,7 +105,7 @@ def test_every_released_segmentor_has_the_name_of_its_config():
 
 
 @pytest.mark.parametrize(
-    'name, file',
+    ('name', 'file'),
     [
         ('fpn_moganet_xt', 'fpn_moganet_xtiny_80k_ade20k.pth'),
         ('fpn_moganet_l', 'fpn_moganet_large_80k_ade20k.pth'),

@@ -38,7 +38,8 @@ def test_loader_is_compared_clip_by_clip(mini_video, monkeypatch):
     monkeypatch.setattr(benchmark, 'time_interleaved', one_turn)
     model = Model()
     result = benchmark.loader(model, rounds=3)
-    assert model.seen == [('loss', True, True, (2, 10, 1, 64, 64))] and model.weight.grad is None
+    assert model.seen == [('loss', True, True, (2, 10, 1, 64, 64))]
+    assert model.weight.grad is None
     assert result == Result(
         'a clip made on the fly, one process', 'training step, per clip', 1.5625, 75.0, pytest.approx(1 / 48), 0.25
     )
@@ -73,7 +74,8 @@ def test_clips_per_second_stand_beside_the_papers(monkeypatch):
     monkeypatch.setattr(benchmark, 'SimVP', lambda translator: Model())
     monkeypatch.setattr(benchmark, 'time_interleaved', one_turn)
     found = {row.name: row.as_dict() for row in benchmark.throughput(rounds=3)}
-    assert len(found) == 12 and {row['clips_per_s'] for row in found.values()} == {20.0}  # 2 clips in 100 ms
+    assert len(found) == 12
+    assert {row['clips_per_s'] for row in found.values()} == {20.0}
     # Paper Table A14 and the released README.
     printed = dict(
         incepu=209,

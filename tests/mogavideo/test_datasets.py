@@ -96,11 +96,14 @@ def test_starts_angles_and_images_are_spread_over_all_there_are(images):
     flat = np.arange(1, 8, dtype=np.uint8)[:, None, None].repeat(28, 1).repeat(28, 2)
     found = np.stack([clips.moving(flat, 1, np.random.default_rng(i))[0] for i in range(400)])
     seen = np.unique(found, return_counts=True)[1][1:]
-    assert len(seen) == 7 and seen.min() > 0.5 * seen.max()
+    assert len(seen) == 7
+    assert seen.min() > 0.5 * seen.max()
     covered = (found > 0).mean(0)
     # Uniform in the square, and the same seen from each side: the middle is nearly always covered, corners seldom.
-    assert covered[32, 32] > 0.7 and 0 < covered[[0, 0, -1, -1], [0, -1, 0, -1]].max() < 0.1
-    assert np.abs(covered - covered[::-1]).mean() < 0.05 and np.abs(covered - covered.T).mean() < 0.05
+    assert covered[32, 32] > 0.7
+    assert 0 < covered[[0, 0, -1, -1], [0, -1, 0, -1]].max() < 0.1
+    assert np.abs(covered - covered[::-1]).mean() < 0.05
+    assert np.abs(covered - covered.T).mean() < 0.05
 
 
 def test_images_are_those_of_the_file(root, images):
@@ -108,7 +111,7 @@ def test_images_are_those_of_the_file(root, images):
 
 
 @pytest.mark.parametrize(
-    'content, words',
+    ('content', 'words'),
     [
         (lambda images: idx(images)[:-30], 'is cut off or no gzip file'),
         (lambda images: idx(images)[:15], 'is cut off or no gzip file'),
@@ -129,11 +132,12 @@ def test_file_of_images_that_cannot_be_used_is_named(content, words, images, tmp
     path.write_bytes(content(images))
     with pytest.raises(ValueError) as error:
         read_images(path)
-    assert str(path) in str(error.value) and words in str(error.value)
+    assert str(path) in str(error.value)
+    assert words in str(error.value)
 
 
 @pytest.mark.parametrize(
-    'path, words',
+    ('path', 'words'),
     [
         ('moving_mnist/train-images-idx3-ubyte.gz', 'MNIST has it, https://'),
         ('moving_fmnist/train-images-idx3-ubyte.gz', 'Fashion-MNIST has it, http://fashion-mnist'),
@@ -147,7 +151,8 @@ def test_missing_file_is_named_with_where_to_get_it(path, words, tmp_path, monke
     monkeypatch.chdir(tmp_path)
     with pytest.raises(FileNotFoundError) as error:
         (read_images if path.endswith('.gz') else open_clips)(path)
-    assert path in str(error.value) and words in str(error.value)
+    assert path in str(error.value)
+    assert words in str(error.value)
 
 
 class Bomb:
@@ -156,7 +161,7 @@ class Bomb:
 
 
 @pytest.mark.parametrize(
-    'array, words',
+    ('array', 'words'),
     [
         (np.zeros((20, 3, 64, 64), np.float32), 'holds float32 of shape (20, 3, 64, 64): expected uint8'),
         (np.zeros((20, 64, 64), np.uint8), 'holds uint8 of shape (20, 64, 64): expected uint8 of shape (frames, '),
@@ -168,7 +173,8 @@ def test_clips_of_another_kind_are_named(array, words, tmp_path, capfd):
     np.save(path, array)
     with pytest.raises(ValueError) as error:
         open_clips(path)
-    assert str(path) in str(error.value) and words in str(error.value)
+    assert str(path) in str(error.value)
+    assert words in str(error.value)
     assert 'must not be read' not in capfd.readouterr().out
 
 
@@ -183,7 +189,8 @@ def test_clips_cut_off_are_named(root, length):
 def test_stored_clips_are_the_files_frames_and_stay_on_the_disk(root):
     stored = np.load(root / 'mnist_test_seq.npy')
     dataset = StoredClips(str(root))
-    assert isinstance(dataset.clips, np.memmap) and len(dataset) == 3
+    assert isinstance(dataset.clips, np.memmap)
+    assert len(dataset) == 3
     clip = dataset[2]
     assert clip['inputs'].dtype == clip['targets'].dtype == torch.uint8
     assert np.array_equal(clip['inputs'].numpy(), stored[:10, 2, None])
@@ -196,7 +203,8 @@ def test_frames_seen_and_predicted_can_be_chosen(root):
     assert np.array_equal(clip['inputs'].numpy(), stored[:4, 0, None])
     assert np.array_equal(clip['targets'].numpy(), stored[4:7, 0, None])
     made = MovingImages(str(root), in_frames=5, out_frames=30)[0]
-    assert made['inputs'].shape == (5, 1, 64, 64) and made['targets'].shape == (30, 1, 64, 64)
+    assert made['inputs'].shape == (5, 1, 64, 64)
+    assert made['targets'].shape == (30, 1, 64, 64)
     with pytest.raises(ValueError, match='holds 3 clips of 20 frames: .* 10 frames that are seen and 11'):
         StoredClips(str(root), out_frames=11)
     with pytest.raises(ValueError, match='in_frames=0'):
@@ -221,7 +229,8 @@ def test_clip_depends_on_its_number_alone(root):
     first = dataset[2**64 - 1]
     np.random.seed(7)
     again = MovingImages(str(root))[2**64 - 1]
-    assert torch.equal(first['inputs'], again['inputs']) and torch.equal(first['targets'], again['targets'])
+    assert torch.equal(first['inputs'], again['inputs'])
+    assert torch.equal(first['targets'], again['targets'])
     assert not torch.equal(first['inputs'], dataset[5]['inputs'])
 
 
@@ -245,7 +254,8 @@ def test_processes_share_an_epoch(monkeypatch):
         parts.append(list(sampler))
         assert len(sampler) == len(parts[-1]) == 3
     together = [number for step in zip(*parts, strict=True) for number in step]
-    assert together[:10] == whole and len(set(together)) == 12
+    assert together[:10] == whole
+    assert len(set(together)) == 12
 
 
 def test_sampler_without_a_seed_draws_one():
@@ -270,7 +280,8 @@ def test_runners_loader_gives_the_same_clips_with_any_number_of_workers_and_othe
         return torch.cat([batch['inputs'] for batch in batches])
 
     alone = epoch(0, 0)
-    assert alone.shape == (12, 10, 1, 64, 64) and alone.dtype == torch.uint8
+    assert alone.shape == (12, 10, 1, 64, 64)
+    assert alone.dtype == torch.uint8
     assert torch.equal(alone, epoch(2, 0))
     later = epoch(2, 1)
     assert torch.equal(later, epoch(0, 1))

@@ -36,7 +36,8 @@ def test_two_processes_measure_as_one(tiny_cfg, tmp_path):
     environment = dict(os.environ, PYTHON=sys.executable, PYTHONPATH=str(ROOT), OMP_NUM_THREADS='1')
     subprocess.run(list(map(str, command)), cwd=ROOT, env=environment, check=True, capture_output=True)
     one, two = (json.loads((tmp_path / name).read_text()) for name in ('one.json', 'two.json'))
-    assert one.keys() == two.keys() and len(one) == 10
+    assert one.keys() == two.keys()
+    assert len(one) == 10
     assert [name for name in one if two[name] != pytest.approx(one[name], rel=1e-6)] == []
     # The sixth place repeats the first clip, so that both have as many; the metrics do not count it.
     assert len(list((tmp_path / 'shown').glob('clip_*.png'))) == 1

@@ -30,7 +30,10 @@ def test_strip_has_a_row_for_input_truth_prediction_and_difference(frames, tmp_p
         assert [cell(picture, 1, i) for i in range(4)] == [(128,) * 3] * 4
         assert [cell(picture, 2, i) for i in range(4)] == [(230,) * 3, (26,) * 3, (128,) * 3, (255,) * 3]
         red, blue, none, most = (cell(picture, 3, i) for i in range(4))
-        assert red == (255, 153, 153) and blue == (153, 153, 255) and none == (255, 255, 255) and most == (255, 0, 0)
+        assert red == (255, 153, 153)
+        assert blue == (153, 153, 255)
+        assert none == (255, 255, 255)
+        assert most == (255, 0, 0)
         assert np.asarray(picture)[: 4 * STEP, :LEFT].min() < 100  # the labels
 
 
@@ -58,7 +61,8 @@ def test_colour_and_other_channels_and_sizes_are_shown(tmp_path):
 def test_animation_has_a_frame_per_frame_and_rests_at_the_end(frames, tmp_path):
     path = draw.draw_animation(*frames, tmp_path / 'new/clip.gif')
     with Image.open(path) as file:
-        assert file.n_frames == 7 and file.info['loop'] == 0
+        assert file.n_frames == 7
+        assert file.info['loop'] == 0
         durations, middles = [], []
         for i in range(7):
             file.seek(i)
@@ -73,7 +77,8 @@ def test_animation_has_a_frame_per_frame_and_rests_at_the_end(frames, tmp_path):
     assert (middles[:3, 1:] == white).all()
     assert np.abs(middles[3:, 0, 0] - (230, 26, 128, 255)).max() <= 3
     assert np.abs(middles[3:, 1] - 128).max() <= 3
-    assert np.abs(middles[3, 2] - (255, 153, 153)).max() <= 3 and np.abs(middles[4, 2] - (153, 153, 255)).max() <= 3
+    assert np.abs(middles[3, 2] - (255, 153, 153)).max() <= 3
+    assert np.abs(middles[4, 2] - (153, 153, 255)).max() <= 3
 
 
 def test_animation_without_truth_is_one_frame_wide(frames, tmp_path):

@@ -39,7 +39,8 @@ def predictor(tiny_cfg, tmp_path):
 @pytest.mark.parametrize('name', ['clip.gif', 'frames', 'thw.npy', 'tchw.npy', 'thwc.npy', 'float.npy'])
 def test_every_kind_of_file_gives_the_same_frames(name, files):
     clip = read_clip(files / name, channels=1, limit=12)
-    assert clip.dtype == np.float32 and clip.shape == (12, 1, 64, 64)
+    assert clip.dtype == np.float32
+    assert clip.shape == (12, 1, 64, 64)
     np.testing.assert_allclose(clip[:, 0], FRAMES[:12] / 255, atol=1e-6)
 
 
@@ -67,7 +68,7 @@ def test_a_folder_is_its_clips_or_else_one_clip_of_frames(files):
 
 
 @pytest.mark.parametrize(
-    'name, error, words',
+    ('name', 'error', 'words'),
     [
         ('nowhere', FileNotFoundError, 'nowhere does not exist'),
         ('empty', FileNotFoundError, 'holds no clips (.gif, .npy) and no frames'),
@@ -86,7 +87,7 @@ def test_inputs_that_are_no_clips_are_named(name, error, words, tmp_path):
 
 
 @pytest.mark.parametrize(
-    'array, words',
+    ('array', 'words'),
     [
         (np.zeros((20, 2, 64, 64), np.uint8), 'has shape (20, 2, 64, 64): expected (T, H, W), (T, C, H, W) or'),
         (np.zeros((20, 3, 64, 64), np.uint8), 'where the model takes C=1'),
@@ -102,7 +103,8 @@ def test_arrays_of_another_kind_are_named(array, words, tmp_path):
     np.save(tmp_path / 'clip.npy', array)
     with pytest.raises(ValueError) as error:
         read_clip(tmp_path / 'clip.npy', 1, 20)
-    assert 'clip.npy' in str(error.value) and words in str(error.value)
+    assert 'clip.npy' in str(error.value)
+    assert words in str(error.value)
 
 
 def test_broken_pictures_are_named(files):
@@ -155,7 +157,8 @@ def test_drawing_writes_strip_and_animation_and_says_how_good_it_is(predictor, f
     expected = f'10 frames after 10, animated in p.gif; MSE {mse:.1f}, last frame repeated {copied:.1f}'
     assert words == expected
     with Image.open(tmp_path / 'out/p.png') as strip, Image.open(tmp_path / 'out/p.gif') as animation:
-        assert strip.size[0] > strip.size[1] > 4 * 64 and animation.n_frames == 20
+        assert strip.size[0] > strip.size[1] > 4 * 64
+        assert animation.n_frames == 20
 
 
 def test_clips_are_compared_as_far_as_they_go(predictor, tmp_path):

@@ -74,8 +74,10 @@ def test_frames_of_known_error():
     prediction = torch.stack([torch.full((1, 8, 8), 0.5), torch.full((1, 8, 8), -2.0)])
     found = evaluate([clip(prediction, target, torch.ones(3, 1, 8, 8))] * 3, per_frame=True)
     # 64 pixels; below 0 counts for the errors and is clipped for PSNR, which 1e-10 keeps finite.
-    assert found['video/mse_per_frame'] == [16, 256] and found['video/mse'] == 136
-    assert found['video/mae_per_frame'] == [32, 128] and found['video/mae'] == 80
+    assert found['video/mse_per_frame'] == [16, 256]
+    assert found['video/mse'] == 136
+    assert found['video/mae_per_frame'] == [32, 128]
+    assert found['video/mae'] == 80
     assert found['video/psnr_per_frame'] == pytest.approx([6.0206, 100], abs=1e-4)
     assert found['video/mse_copy_last_per_frame'] == [64, 64]
     # Flat frames have no covariance: only the constants and the means are left.

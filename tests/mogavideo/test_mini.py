@@ -16,7 +16,8 @@ def test_files_have_the_standard_names_formats_and_sizes(mini_video):
     header = gzip.decompress((mini_video / 'train-images-idx3-ubyte.gz').read_bytes())[:16]
     assert header.hex() == '00000803' + f'{1437:08x}' + f'{28:08x}' * 2
     clips = np.load(mini_video / 'mnist_test_seq.npy', allow_pickle=False)
-    assert clips.shape == (20, 6, 64, 64) and clips.dtype == np.uint8
+    assert clips.shape == (20, 6, 64, 64)
+    assert clips.dtype == np.uint8
     assert mini.NUM_CLIPS == 100
 
 
@@ -63,7 +64,8 @@ def test_the_same_seed_gives_the_same_bytes_and_a_whole_folder_is_left_alone(min
         (tmp_path / 'again' / name).write_bytes(b'kept')
     assert mini.make(tmp_path / 'again') == summary
     assert (tmp_path / 'again/mnist_test_seq.npy').read_bytes() == b'kept'
-    assert '1437 scans' in summary and '6 clips' in summary
+    assert '1437 scans' in summary
+    assert '6 clips' in summary
 
 
 def test_use_points_every_loader_at_the_mini_data(mini_video):

@@ -24,7 +24,8 @@ def test_clips_of_another_shape_than_the_models_are_named(shape, name, tiny_cfg)
     with pytest.raises(ValueError) as error:
         check_video(tiny_cfg, (name,))
     words = f'have shape (10, 1, 64, 64) (frames, channels, height, width), and model.in_shape is {shape}'
-    assert name in str(error.value) and words in str(error.value)
+    assert name in str(error.value)
+    assert words in str(error.value)
 
 
 def test_size_of_stored_clips_is_read_from_their_file(tiny_cfg, tmp_path):

@@ -78,7 +78,8 @@ def test_rate_and_momentum_go_as_pytorchs_one_cycle(data):
     schedulers = []
     for entry in cfg.param_scheduler:
         entry = dict(entry)
-        assert entry.pop('by_epoch') and entry.pop('convert_to_iter_based')
+        assert entry.pop('by_epoch')
+        assert entry.pop('convert_to_iter_based')
         cls = PARAM_SCHEDULERS.get(entry.pop('type'))
         schedulers.append(cls.build_iter_from_epoch(optimizer=ours, epoch_length=per_epoch, **entry))
     for _ in range(total - 1):

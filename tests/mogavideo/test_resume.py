@@ -23,6 +23,7 @@ def test_clips_go_on_where_they_stopped(tiny_cfg, tmp_path):
     )
     whole, rest = weights(tmp_path / 'whole/epoch_2.pth'), weights(tmp_path / 'rest/epoch_2.pth')
     first = weights(tmp_path / 'whole/epoch_1.pth')
-    assert whole.keys() == rest.keys() and len(whole) > 100
+    assert whole.keys() == rest.keys()
+    assert len(whole) > 100
     assert [name for name in whole if not torch.equal(whole[name], rest[name])] == []
     assert any(not torch.equal(whole[name], first[name]) for name in whole)

@@ -37,7 +37,8 @@ def test_predict_gives_a_dict_per_clip():
     assert [sorted(one) for one in found] == [['inputs', 'prediction', 'target']] * 2
     for i, one in enumerate(found):
         assert torch.equal(one['prediction'], model(inputs)[i, :4])
-        assert torch.equal(one['target'], targets[i]) and torch.equal(one['inputs'], inputs[i])
+        assert torch.equal(one['target'], targets[i])
+        assert torch.equal(one['inputs'], inputs[i])
     assert [sorted(one) for one in model(inputs, mode='predict')] == [['inputs', 'prediction']] * 2
 
 
@@ -206,7 +207,8 @@ def test_config_builds_model_and_preprocessor():
 def test_preprocessor_keeps_floats_and_refuses_other_numbers():
     preprocessor = FramePreprocessor()
     batch = preprocessor(dict(inputs=torch.tensor([0, 255], dtype=torch.uint8), targets=torch.tensor([0.3])))
-    assert batch['inputs'].tolist() == [0, 1] and batch['inputs'].dtype == torch.float32
+    assert batch['inputs'].tolist() == [0, 1]
+    assert batch['inputs'].dtype == torch.float32
     assert torch.equal(batch['targets'], torch.tensor([0.3]))
     with pytest.raises(ValueError, match=r'inputs is of torch.int64: expected uint8'):
         preprocessor(dict(inputs=torch.zeros(2, dtype=torch.int64)))

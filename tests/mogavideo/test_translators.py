@@ -105,7 +105,7 @@ def test_drop_path_drops_whole_samples_while_training():
 
 
 # Standard deviation of the weights at the start, by family: 'fan_out' of convolutions is sqrt(2 / fan out).
-START = {name: 'fan_out' for name in ('moganet', 'gsta', 'convmixer', 'convnext', 'van', 'hornet', 'uniformer')}
+START = dict.fromkeys(('moganet', 'gsta', 'convmixer', 'convnext', 'van', 'hornet', 'uniformer'), 'fan_out')
 
 
 @pytest.mark.parametrize('translator', [name for name in TRANSLATORS if name != 'incepu'])

@@ -87,7 +87,8 @@ def test_own_checkpoint_keeps_its_names(translator, tmp_path):
 def test_names_of_others_are_left_alone():
     tensors = {'model.enc.weight': torch.zeros(1), 'head.attn.sigma': torch.zeros(1), 'attn_mask': torch.zeros(1)}
     found, note = from_released(tensors)
-    assert dict(found) == tensors and note == ''
+    assert dict(found) == tensors
+    assert note == ''
 
 
 @pytest.mark.parametrize(
