@@ -1,4 +1,4 @@
-"""Image classification: what MogaNet's recipes need beside mmpretrain. Importing it registers all of it."""
+"""Image classification: additions of MogaNet's recipes to mmpretrain. Importing the package registers all parts."""
 
 import contextlib
 import io

@@ -1,7 +1,7 @@
 """Parameters and multiply-adds of a classifier, counted as the paper's tables count them.
 
 The paper's digits come from mmcv's counter at the size of the test crop. The released code ships fvcore's counter,
-which leaves out the biases of convolutions and gives 0.4 to 1.7 % less.
+whose numbers are 0.4 to 1.7 % lower because it leaves out the biases of convolutions.
 """
 
 from mmcv.cnn import get_model_complexity_info
@@ -18,10 +18,13 @@ DEFAULT_SHAPE = (224, 224)
 
 
 def size_config(arch: str) -> Config:
-    """The classifier of the paper's Table A1 for a size: the backbone, its mean over the map, one linear layer.
+    """Return the config of a classifier of the paper's Table A1: backbone, global average pooling, one linear layer.
+
+    Args:
+        arch: A size such as 'tiny'.
 
     Raises:
-        ValueError: no such size; the sizes are named.
+        ValueError: unknown size; the message lists the sizes.
     """
     channels = resolve_arch(arch)['embed_dims'][-1]
     head = dict(type='LinearClsHead', num_classes=1000, in_channels=channels)
@@ -32,11 +35,12 @@ def size_config(arch: str) -> Config:
 
 
 def default_shape(cfg: Config) -> tuple[int, int]:
-    """The (H, W) of the test crop, or ``DEFAULT_SHAPE`` if the config crops nowhere."""
+    """Return the (H, W) of the test crop, or ``DEFAULT_SHAPE`` if the test pipeline does not crop."""
     for step in (cfg.get('test_dataloader') or {}).get('dataset', {}).get('pipeline', ()):
         if step['type'] == 'CenterCrop':
             size = step['crop_size']
-            return (size, size) if isinstance(size, int) else tuple(size)
+            height, width = (size, size) if isinstance(size, int) else size
+            return height, width
     return DEFAULT_SHAPE
 
 
@@ -47,8 +51,11 @@ def count(cfg: Config, shape: tuple[int, int] | None = None, counter: str = PAPE
         cfg: A config with ``model``; no weights are loaded.
         shape: (H, W) of the image in pixels, the test crop if None.
         counter: 'mmcv' or 'fvcore', see ``moganet.paper.complexity.COUNTERS``.
+
+    Raises:
+        ValueError: unknown counter.
     """
-    # What train_cfg adds (Mixup, CutMix) costs nothing here, but logs a line.
+    # Mixup and CutMix of train_cfg cost nothing here, and building them logs a line.
     settings = {key: value for key, value in cfg.model.items() if key != 'train_cfg'}
-    shape = tuple(shape or default_shape(cfg))
-    return count_images(settings, shape, counter, 'mmpretrain', get_model_complexity_info)
+    height, width = shape or default_shape(cfg)
+    return count_images(settings, (height, width), counter, 'mmpretrain', get_model_complexity_info)

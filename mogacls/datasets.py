@@ -1,10 +1,11 @@
-"""Folders of images, one per class: ImageNet's own layout, and that of most people's data."""
+"""Data sets of image folders, one folder per class: the layout of ImageNet and of most users' data."""
 
 import os
 import re
 from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from mmengine.config import Config
@@ -20,15 +21,15 @@ LAYOUT = 'train/<class>/*.jpg and val/<class>/*.jpg, one folder per class'
 
 
 def class_folders(folder: str | Path) -> list[str]:
-    """Names of the folders in ``folder``, sorted. Hidden ones, such as .ipynb_checkpoints, are no classes."""
+    """Return the names of the folders in ``folder``, sorted. Hidden folders (.ipynb_checkpoints) are left out."""
     return sorted(entry.name for entry in Path(folder).iterdir() if entry.is_dir() and not entry.name.startswith('.'))
 
 
 def find_classes(data_root: str | Path) -> list[str]:
-    """Names of the class folders of ``data_root``/train, sorted.
+    """Return the names of the class folders of ``data_root``/train, sorted.
 
     Raises:
-        FileNotFoundError: no such folder, or no class folder in it; the message shows the layout.
+        FileNotFoundError: the folder does not exist or has no class folders; the message shows the layout.
     """
     train = Path(data_root, 'train')
     classes = class_folders(train) if train.is_dir() else []
@@ -41,20 +42,20 @@ def find_classes(data_root: str | Path) -> list[str]:
 class ImageFolder(NamesBrokenImages, CustomDataset):
     """Images under ``data_root``/``split``/<class>/. The folders of ``data_root``/train are the classes of all splits.
 
-    mmpretrain's CustomDataset counts the folders of each split by itself, so that one folder too many in val shifts
-    every label after it; here such a folder is an error. ImageNet's 1,000 folders get their English names.
+    mmpretrain's CustomDataset numbers the folders of each split separately, so an extra folder in val shifts all later
+    labels. This class raises an error instead. ImageNet's 1,000 folders get their English names.
 
     Args:
         data_root: Folder of the splits.
         split: 'train', 'val' or any other folder in ``data_root``.
-        **kwargs: As of mmpretrain's CustomDataset: pipeline, indices, extensions, ...
+        **kwargs: Arguments of mmpretrain's CustomDataset: pipeline, indices, extensions, ...
 
     Raises:
-        FileNotFoundError: the layout is another.
-        ValueError: the split has a class folder that train has not, no images, or an image that cannot be read.
+        FileNotFoundError: a folder is missing; the message shows the layout.
+        ValueError: the split has a class folder that train lacks, no images, or an image that cannot be read.
     """
 
-    def __init__(self, data_root: str, split: str = 'train', **kwargs) -> None:
+    def __init__(self, data_root: str, split: str = 'train', **kwargs: Any) -> None:
         self.folders = find_classes(data_root)
         names = self.folders
         if len(names) == len(IMAGENET_CATEGORIES) and all(re.fullmatch(r'n\d{8}', name) for name in names):
@@ -62,9 +63,10 @@ class ImageFolder(NamesBrokenImages, CustomDataset):
         super().__init__(data_root=data_root, data_prefix=split, metainfo=dict(classes=tuple(names)), **kwargs)
 
     def _find_samples(self) -> list[tuple[str, int]]:
+        """Return (path, label) of all images of the split."""
         check_split(self.img_prefix, self.folders)
-        here = set(class_folders(self.img_prefix))
-        indices = {folder: i for i, folder in enumerate(self.folders) if folder in here}
+        present = set(class_folders(self.img_prefix))
+        indices = {folder: i for i, folder in enumerate(self.folders) if folder in present}
         samples, _ = get_samples(self.img_prefix, indices, is_valid_file=self.is_valid_file)
         if not samples:
             raise ValueError(
@@ -73,11 +75,17 @@ class ImageFolder(NamesBrokenImages, CustomDataset):
         return samples
 
     def get_data_info(self, idx: int) -> dict:
+        """Return the record of image ``idx``, with ``num_classes`` for Mixup and CutMix."""
         return dict(super().get_data_info(idx), num_classes=len(self.CLASSES))
 
 
 def check_split(folder: str | Path, classes: Sequence[str]) -> None:
-    """Raise unless ``folder`` exists and holds only folders named in ``classes``."""
+    """Check that the folder of a split exists and that train has all its class folders.
+
+    Raises:
+        FileNotFoundError: the folder does not exist; the message shows the layout.
+        ValueError: a class folder is not in ``classes``.
+    """
     if not Path(folder).is_dir():
         raise FileNotFoundError(f'{folder} does not exist; expected {LAYOUT}')
     unknown = sorted(set(class_folders(folder)) - set(classes))
@@ -89,7 +97,16 @@ def check_split(folder: str | Path, classes: Sequence[str]) -> None:
 
 
 def check_folders(cfg: Config, dataloaders: Sequence[str]) -> None:
-    """Compare the class folders on disk with each other and with the head before anything is built."""
+    """Compare the class folders of the splits with each other and with the head before anything is built.
+
+    Args:
+        cfg: The config of a run.
+        dataloaders: Keys of the loaders to check.
+
+    Raises:
+        FileNotFoundError: a folder is missing; the message shows the layout.
+        ValueError: the classes do not fit the splits, the head or ``topk``, or no training batch is full.
+    """
     for name, dataset in datasets_of(cfg, dataloaders):
         if dataset.get('type') != 'ImageFolder':
             continue
@@ -107,6 +124,7 @@ def check_folders(cfg: Config, dataloaders: Sequence[str]) -> None:
 
 
 def _check_topk(cfg: Config, evaluator: str, num_classes: int) -> None:
+    """Check that no metric asks for more classes than there are."""
     metrics = cfg.get(evaluator) or []
     for metric in metrics if isinstance(metrics, list) else [metrics]:
         topk = metric.get('topk', 1)
@@ -118,14 +136,14 @@ def _check_topk(cfg: Config, evaluator: str, num_classes: int) -> None:
 
 
 def _check_batch(dataloader: dict, folder: Path) -> None:
-    """A loader that drops what does not fill a batch trains on nothing, without a word, if no batch is full."""
+    """Check that one batch is full. With drop_last, the loader would silently train on nothing otherwise."""
     if not dataloader.get('drop_last'):
         return
     needed = dataloader['batch_size'] * int(os.environ.get('WORLD_SIZE', 1))
-    found = sum(1 for _ in islice((path for path in folder.glob('*/*') if path.is_file()), needed))
-    if found < needed:
+    count = sum(1 for _ in islice((path for path in folder.glob('*/*') if path.is_file()), needed))
+    if count < needed:
         raise ValueError(
-            f'{folder} has {found} images, less than one batch of {needed}, and what does not fill a batch is dropped: '
+            f'{folder} has {count} images, less than one batch of {needed}, and what does not fill a batch is dropped: '
             'set --cfg-options train_dataloader.batch_size=N or train_dataloader.drop_last=False'
         )
 

@@ -1,4 +1,4 @@
-"""The demo of classification: train on real scans of digits, then show what was learnt."""
+"""Demo of classification: train on real scans of digits, then show predictions and the confusion matrix."""
 
 from pathlib import Path
 
@@ -21,7 +21,7 @@ OWN_DATA = (
 
 
 def run(cfg: Config) -> float:
-    """Write the mini data, train ``cfg`` on them, draw, and print what there is to see. Returns top-1 in percent."""
+    """Write the mini data, train ``cfg`` on them, draw predictions, print the results, return top-1 in percent."""
     print(mini.make(cfg.train_dataloader.dataset.data_root), flush=True)
     runner, _ = train(cfg, 'accuracy/top1', lines_per_epoch=4)
 
@@ -51,7 +51,7 @@ def run(cfg: Config) -> float:
 
 @torch.no_grad()
 def _predict(runner: Runner) -> tuple[list[str], np.ndarray, np.ndarray]:
-    """Paths, true labels (N,) and scores (N, classes) of the validation images."""
+    """Return paths, true labels (N,) and scores (N, classes) of the validation images."""
     runner.model.eval()
     samples = [sample for batch in runner.val_dataloader for sample in runner.model.test_step(batch)]
     truth = np.array([sample.gt_label.item() for sample in samples])

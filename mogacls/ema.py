@@ -1,4 +1,4 @@
-"""The moving average of the weights with the paper's warm-up of the decay."""
+"""Moving average of the weights with the paper's warm-up of the decay."""
 
 import torch
 from mmengine.model import ExponentialMovingAverage
@@ -10,24 +10,24 @@ from torch import nn
 class WarmupEMA(ExponentialMovingAverage):
     """Exponential moving average whose decay rises exponentially, from 0.9 to 0.9999 by default (paper C.4).
 
-    Used as ``dict(type='EMAHook', ema_type='WarmupEMA')``. The released weights were averaged at a constant decay of
-    0.9999, so no recipe here uses it. The paper gives no length of the rise; the default is OpenMixup's 20 epochs of
-    ImageNet-1K at a batch of 1024, over which it raises the decay linearly.
+    A config selects this average with ``dict(type='EMAHook', ema_type='WarmupEMA')``. No recipe here does, since the
+    released weights were averaged at a constant decay of 0.9999. The paper gives no length of the warm-up. The default
+    is OpenMixup's: 20 epochs of ImageNet-1K at a batch of 1024, though OpenMixup raises the decay linearly.
 
-    Momentum is MMEngine's: 1 - decay. Before ``warmup_steps`` it is, at step t,
+    Momentum is MMEngine's: 1 - decay. At a step t before ``warmup_steps``, momentum is
     start_momentum * (momentum / start_momentum) ** (t / warmup_steps).
 
     Args:
         model: The model to average.
-        momentum: Momentum after the rise of the decay.
+        momentum: Momentum after the warm-up.
         start_momentum: Momentum at the first step.
         warmup_steps: Training iterations until ``momentum`` is reached.
         interval: Iterations between two updates.
-        device: Where the averaged weights are kept; None is where the model is.
-        update_buffers: Average buffers such as norm statistics too. False copies them.
+        device: Device of the averaged weights; None stands for the model's device.
+        update_buffers: Average buffers such as norm statistics too. False copies the buffers.
 
     Raises:
-        ValueError: a momentum outside 0 to 1, a ``start_momentum`` below ``momentum``, or no warm-up step.
+        ValueError: a momentum is outside (0, 1), ``start_momentum`` is below ``momentum``, or ``warmup_steps`` below 1.
     """
 
     def __init__(
@@ -53,7 +53,8 @@ class WarmupEMA(ExponentialMovingAverage):
         self.warmup_steps = warmup_steps
 
     def update_parameters(self, model: nn.Module) -> None:
-        # Once per iteration: reading the counter waits for the GPU. ``steps`` is saved, so a resumed run goes on.
+        """Update the average after an iteration, with the momentum of that iteration."""
+        # Reading the counter waits for the GPU: read once per iteration. ``steps`` is in checkpoints, for resumed runs.
         progress = min(int(self.steps) / self.warmup_steps, 1.0)
         self.momentum = self.start_momentum * (self.end_momentum / self.start_momentum) ** progress
         super().update_parameters(model)

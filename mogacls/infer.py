@@ -1,4 +1,4 @@
-"""Predictions for single images, without a data set."""
+"""Prediction of single images, without a data set."""
 
 from pathlib import Path
 
@@ -24,7 +24,8 @@ class Predictor:
         checkpoint: A file, an address or moganet://NAME.
 
     Raises:
-        ValueError, FileNotFoundError: the checkpoint cannot be loaded whole.
+        FileNotFoundError: the checkpoint does not exist.
+        ValueError: the checkpoint does not match the whole model.
     """
 
     def __init__(self, cfg: Config, checkpoint: str) -> None:
@@ -33,20 +34,28 @@ class Predictor:
             model = MODELS.build(dict(cfg.model, data_preprocessor=preprocessor))
             self.pipeline = Compose([TRANSFORMS.build(step) for step in cfg.test_dataloader.dataset.pipeline])
         self.model = model.to(get_device()).eval()
-        named = load_for_inference(self.model, checkpoint)
+        saved_classes = load_for_inference(self.model, checkpoint)
         num_classes = cfg.model.head.num_classes
-        known = IMAGENET_CATEGORIES if num_classes == len(IMAGENET_CATEGORIES) else map(str, range(num_classes))
-        self.classes = named or list(known)
+        defaults = IMAGENET_CATEGORIES if num_classes == len(IMAGENET_CATEGORIES) else map(str, range(num_classes))
+        self.classes = saved_classes or list(defaults)
 
     @torch.no_grad()
     def __call__(self, image: str | Path) -> torch.Tensor:
-        """Probabilities of the classes, (classes,), for an image file. ValueError if it cannot be read."""
+        """Predict an image file.
+
+        Returns:
+            Probability of each class, (classes,).
+
+        Raises:
+            FileNotFoundError: the file does not exist.
+            ValueError: the file cannot be read as an image.
+        """
         require_readable(image)
         data = self.pipeline(dict(img_path=str(image)))
         return self.model.test_step(pseudo_collate([data]))[0].pred_score.cpu()
 
     def draw(self, image: str | Path, path: str | Path) -> str:
-        """Write the picture of a prediction and return it in words."""
+        """Write a figure of the prediction of ``image`` to ``path`` and return the best class with its probability."""
         scores = self(image)
         draw_top5(image, scores.tolist(), self.classes, path)
         best = int(scores.argmax())

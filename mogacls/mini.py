@@ -13,9 +13,9 @@ ROOT = 'data/mini/cls'
 
 
 def make(root: str | Path = ROOT) -> str:
-    """Write the scans, 8x8 grey PNGs, under ``root``/{train,val}/{0..9}/; nothing if they are there. Returns a summary.
+    """Write the scans as grey PNGs of 8x8 pixels to ``root``/{train,val}/{0..9}/, and return a summary.
 
-    The folder appears whole or not at all.
+    Nothing is written if all files exist. The folder is written atomically.
     """
     root = Path(root)
     summary = f'{root}: {NUM_TRAIN} train and {NUM_VAL} val scans of handwritten digits, {NUM_CLASSES} classes'
@@ -31,7 +31,7 @@ def make(root: str | Path = ROOT) -> str:
 
 
 def use(cfg: Config, root: str = ROOT) -> None:
-    """Point a classification config at the mini data, writing them if they are not there, in place."""
+    """Change a classification config in place to read the mini data, and write the data if there are none."""
     make(root)
     for name in DATALOADERS:
         if cfg.get(name):

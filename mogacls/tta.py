@@ -1,10 +1,10 @@
-"""Test-time augmentation for classifiers whose config has none: mean of the scores of an image and its mirror image."""
+"""Test-time augmentation for classifiers whose config has none: the mean score of an image and its mirror image."""
 
 from mmengine.config import Config
 
 
 def set_default(cfg: Config) -> None:
-    """Add ``tta_model`` and ``tta_pipeline``, the test pipeline with a flip before its last step, in place."""
+    """Add ``tta_model`` and ``tta_pipeline`` in place: the test pipeline with a flip before its last step."""
     *steps, pack = cfg.test_dataloader.dataset.pipeline
     flips = [dict(type='RandomFlip', prob=1.0), dict(type='RandomFlip', prob=0.0)]
     cfg.tta_model = dict(type='AverageClsScoreTTA')

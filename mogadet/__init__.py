@@ -1,4 +1,4 @@
-"""Object detection and instance segmentation: what MogaNet's recipes need beside mmdet. Importing it registers it."""
+"""Object detection and instance segmentation: additions of MogaNet's recipes to mmdet. Importing registers them."""
 
 import contextlib
 import io

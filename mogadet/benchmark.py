@@ -1,14 +1,14 @@
-"""Mask R-CNN with MogaNet-XT beside mmdet's own with R-50 and Swin-T: the same input, heads and process."""
+"""Speed of Mask R-CNN with MogaNet-XT against R-50 and Swin-T of mmdet: same input, heads and process."""
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 from mmdet.registry import MODELS
 from mmdet.testing import demo_mm_inputs
 from mmengine.hub import get_config
 from mmengine.registry import DefaultScope
-from torch import nn
 
 from moganet.benchmark import Result, compare_times, time_interleaved
 from moganet.run.config import load_config
@@ -22,16 +22,16 @@ CONFIGS = {
 HEIGHT, WIDTH, OBJECTS = 256, 320, 4
 
 
-def build(config: str) -> nn.Module:
-    """A detector with random weights."""
+def build(config: str) -> Any:
+    """Return a detector with random weights from the path of a config, or from mmdet's name of a config."""
     cfg = (load_config(config) if Path(config).is_file() else get_config(config)).model
     cfg.backbone.init_cfg = None
     with DefaultScope.overwrite_default_scope('mmdet'):
         return MODELS.build(cfg)
 
 
-def training_step(model: nn.Module) -> Callable[[], None]:
-    """Forward, losses and backward of one image with a few objects and their masks."""
+def training_step(model: Any) -> Callable[[], None]:
+    """Return a function that runs forward, losses and backward on one image with a few objects and masks."""
     batch = demo_mm_inputs(1, [[3, HEIGHT, WIDTH]], num_items=[OBJECTS], num_classes=80, with_mask=True)
 
     def step() -> None:
@@ -44,8 +44,11 @@ def training_step(model: nn.Module) -> Callable[[], None]:
     return step
 
 
-def inference(model: nn.Module) -> Callable[[], None]:
-    """Detection on one image. Random weights are sure of nothing, so no masks are computed, in any of the detectors."""
+def inference(model: Any) -> Callable[[], None]:
+    """Return a function that detects on one image.
+
+    Scores of random weights are below the threshold, so no detector computes masks.
+    """
     batch = demo_mm_inputs(1, [[3, HEIGHT, WIDTH]], num_items=[OBJECTS], num_classes=80)
 
     @torch.no_grad()
@@ -56,8 +59,8 @@ def inference(model: nn.Module) -> Callable[[], None]:
     return run
 
 
-def backbone_alone(model: nn.Module, train: bool) -> Callable[[], None]:
-    """The part of the above that is the backbone's."""
+def backbone_alone(model: Any, train: bool) -> Callable[[], None]:
+    """Return a function that runs the backbone on one image, with a backward pass if ``train``."""
     x = torch.randn(1, 3, HEIGHT, WIDTH)
 
     def run() -> None:
@@ -72,17 +75,17 @@ def backbone_alone(model: nn.Module, train: bool) -> Callable[[], None]:
 
 
 def measure(rounds: int) -> list[Result]:
-    """Training and inference of ours over each rival, and the share of the backbone in each detector."""
+    """Measure training and inference over each baseline, and the fraction of the backbone in each detector."""
     torch.manual_seed(0)
     models = {name: build(config) for name, config in CONFIGS.items()}
     results = []
-    for what, whole in (('training step', training_step), ('inference', inference)):
-        calls = {name: whole(model) for name, model in models.items()}
-        calls |= {f'{name} backbone': backbone_alone(m, whole is training_step) for name, m in models.items()}
+    for phase, call in (('training step', training_step), ('inference', inference)):
+        calls: dict[str, Callable[[], object]] = {name: call(model) for name, model in models.items()}
+        calls |= {f'{name} backbone': backbone_alone(m, call is training_step) for name, m in models.items()}
         times = time_interleaved(calls, rounds)
-        title = f'{what}, Mask R-CNN {OURS}, {HEIGHT}x{WIDTH}'
+        title = f'{phase}, Mask R-CNN {OURS}, {HEIGHT}x{WIDTH}'
         results += [compare_times(title, times[OURS], name, times[name]) for name in models if name != OURS]
         for name in models:
-            share = f'{what}, backbone of Mask R-CNN {name}'
-            results.append(compare_times(share, times[f'{name} backbone'], 'the whole detector', times[name]))
+            title = f'{phase}, backbone of Mask R-CNN {name}'
+            results.append(compare_times(title, times[f'{name} backbone'], 'the whole detector', times[name]))
     return results

@@ -1,7 +1,8 @@
-"""COCO's json files as people write them: what does not fit is named, or left out with a count."""
+"""Checks of users' COCO json files: errors name the faulty entry, and skipped annotations are counted."""
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
+from typing import Any
 
 from mmdet.datasets import CocoDataset
 from mmdet.datasets.api_wrappers import COCO
@@ -14,7 +15,14 @@ TABLES = ('images', 'annotations', 'categories')
 
 
 class CocoFile(COCO):
-    """An annotation file, checked in the one reading that the data set needs: COCO's own has 450 MB."""
+    """An annotation file that is checked while the data set reads it. COCO's file has 450 MB, so it is read once.
+
+    Args:
+        annotation_file: Path of a COCO json file.
+
+    Raises:
+        ValueError: the file is no COCO json, lacks a list or a key, or lists no images.
+    """
 
     def __init__(self, annotation_file: str) -> None:
         self.file = annotation_file
@@ -33,11 +41,16 @@ class CocoFile(COCO):
         if not self.imgs:
             raise ValueError(f'{annotation_file} lists no images')
 
-    def get_cat_ids(self, cat_names: Sequence[str] = (), **kwargs) -> list[int]:
-        """Ids of the classes of a data set, which are compared with the categories of the file.
+    def get_cat_ids(self, cat_names: Sequence[str] = (), **kwargs: Any) -> list[int]:
+        """Compare the classes of the data set with the categories of the file and return their ids.
+
+        Args:
+            cat_names: Names of the classes.
+            **kwargs: Other filters of mmdet's ``get_cat_ids``.
 
         Raises:
-            ValueError: a class is not in the file, or twice, or they have another order there, which the labels follow.
+            ValueError: a class is missing in the file, is repeated, or the file has another order. Labels follow the
+                order of the file.
         """
         names = [category['name'] for category in self.dataset['categories']]
         missing = [name for name in cat_names if name not in names]
@@ -56,69 +69,81 @@ class CocoFile(COCO):
 
 
 def _some(names: Sequence[str], count: int = 8) -> str:
+    """Join the first names, with the number of all if there are more."""
     return ', '.join(map(str, names[:count])) + (f', ... ({len(names)} in all)' if len(names) > count else '')
 
 
 @DATASETS.register_module()
 class CheckedCoco(NamesBrokenImages, CocoDataset):
-    """mmdet's CocoDataset, which leaves out without a word what it cannot use, with the words.
+    """CocoDataset that reports the annotations it skips (the original drops them silently).
 
     Raises:
-        FileNotFoundError: images that the file names are missing.
-        ValueError: the file is no COCO json, has other classes, or has nothing to train on.
+        FileNotFoundError: images named in the file are missing.
+        ValueError: the file is no COCO json, has other classes, or has no boxes to train on.
     """
 
     COCOAPI = CocoFile
 
     def load_data_list(self) -> list[dict]:
-        self._left_out: dict[str, Counter] = defaultdict(Counter)
-        self._kept = 0
+        """Read the annotation file, log the number of skipped annotations per reason, and return the records.
+
+        Raises:
+            FileNotFoundError: images named in the file are missing.
+            ValueError: an entry lacks a key, or a training set has no usable box.
+        """
+        self._skipped: dict[str, Counter] = defaultdict(Counter)  # reason: annotations per image
+        self._num_boxes = 0
         self._with_masks = any(getattr(step, 'with_mask', False) for step in self.pipeline.transforms)
         data_list = super().load_data_list()
         if not self.backend_args:
             require_files([data['img_path'] for data in data_list], self.ann_file)
-        counts = {fault: sum(images.values()) for fault, images in self._left_out.items()}
-        if not self._kept and not self.test_mode:
-            found = '; '.join(f'{count} {fault}' for fault, count in counts.items()) or 'it has no annotations'
+        counts = {fault: sum(images.values()) for fault, images in self._skipped.items()}
+        if not self._num_boxes and not self.test_mode:
+            reasons = '; '.join(f'{count} {fault}' for fault, count in counts.items()) or 'it has no annotations'
             hint = ''
             if 'without a mask' in counts:
                 hint = (
                     '. The pipeline loads masks: for boxes alone take a model without a mask head, such as Faster R-CNN'
                 )
-            raise ValueError(f'{self.ann_file}: no box to train on in {len(data_list)} images ({found}){hint}')
+            raise ValueError(f'{self.ann_file}: no box to train on in {len(data_list)} images ({reasons}){hint}')
         empty = sum(not data['instances'] for data in data_list)
-        left_out = [f'{count} {fault}, first in {next(iter(self._left_out[fault]))}' for fault, count in counts.items()]
-        if left_out or empty:
-            text = f'{self.ann_file}: {self._kept} boxes; {empty} of {len(data_list)} images have none'
-            print_log(text + (f'; left out: {"; ".join(left_out)}' if left_out else ''), 'current')
-        del self._left_out
+        skipped = [f'{count} {fault}, first in {next(iter(self._skipped[fault]))}' for fault, count in counts.items()]
+        if skipped or empty:
+            text = f'{self.ann_file}: {self._num_boxes} boxes; {empty} of {len(data_list)} images have none'
+            print_log(text + (f'; left out: {"; ".join(skipped)}' if skipped else ''), 'current')
+        del self._skipped
         return data_list
 
     def parse_data_info(self, raw_data_info: dict) -> dict:
+        """Return the record of an image with its usable annotations.
+
+        Raises:
+            ValueError: the image or an annotation lacks a key.
+        """
         image = raw_data_info['raw_img_info']
         for key in ('file_name', 'height', 'width'):
             if key not in image:
                 raise ValueError(f'{self.ann_file}: image {image["img_id"]} has no {key!r}')
-        kept = []
+        usable = []
         for annotation in raw_data_info['raw_ann_info']:
             fault = self._fault(annotation, image)
             if fault:
-                self._left_out[fault][image['file_name']] += 1
+                self._skipped[fault][image['file_name']] += 1
             else:
-                kept.append(annotation)
-        data = super().parse_data_info(dict(raw_data_info, raw_ann_info=kept))
-        self._kept += len(data['instances'])
+                usable.append(annotation)
+        data = super().parse_data_info(dict(raw_data_info, raw_ann_info=usable))
+        self._num_boxes += len(data['instances'])
         return data
 
     def _fault(self, annotation: dict, image: dict) -> str | None:
-        """Why an annotation cannot be used, or None."""
+        """Return the reason why an annotation cannot be used, or None if it can."""
         for key in ('bbox', 'area', 'category_id'):
             if key not in annotation:
                 raise ValueError(
                     f'{self.ann_file}: annotation {annotation.get("id")} of {image["file_name"]} has no {key!r}'
                 )
         x, y, width, height = annotation['bbox']
-        if not (width >= 1 and height >= 1 and annotation['area'] > 0):  # of NaN too
+        if not (width >= 1 and height >= 1 and annotation['area'] > 0):  # catches NaN too
             return 'of less than a pixel or without area'
         if x >= image['width'] or y >= image['height'] or x + width <= 0 or y + height <= 0:
             return 'outside their image'

@@ -1,12 +1,14 @@
 """Parameters and multiply-adds of a detector, counted as the paper's tables count them.
 
-The paper's digits come from mmcv's counter on one image of height 1280 and width 800. Of a two-stage detector, 1,000
-boxes go through each box head and 100 through each mask head, whatever the proposals are. What finds, crops and filters
-boxes is counted by no counter, so that the heads here get maps of the right shape and no box is needed.
+The paper's digits come from mmcv's counter on one image of height 1280 and width 800. In a two-stage detector, each box
+head reads 1,000 boxes and each mask head 100, independent of the proposals. No counter counts the proposal filter, the
+cropping or the suppression. So the heads here read zero maps of the right shape, and no boxes are needed.
 
-Beside the rules of ``moganet.paper.complexity``, mmcv's counter has 1 per output of a ReLU and nothing for SyncBN, and
-fvcore's 1 per pixel that the FPN's enlarging makes. fvcore's takes a forward pass on the CPU, up to a minute.
+Two rules differ from ``moganet.paper.complexity``. mmcv's counter has 1 per output of a ReLU and nothing for SyncBN.
+fvcore's counter has 1 per output pixel of the FPN's upsampling; it needs a forward pass on the CPU, up to a minute.
 """
+
+from typing import Any
 
 from mmcv.cnn import get_model_complexity_info
 from mmengine.config import Config
@@ -17,25 +19,27 @@ from moganet.paper.complexity import COUNTERS, Complexity, count_images
 __all__ = ['COUNTERS', 'PAPER_COUNTER', 'count', 'default_shape']
 
 PAPER_COUNTER = 'mmcv'
-# Height and width of the paper's counts. Configs are tested at the size of each photograph.
+# Height and width of the paper's counts, for all configs: test images have different sizes.
 DEFAULT_SHAPE = (1280, 800)
 NUM_BOXES, NUM_MASKS = 1000, 100
 
 
 class Counted(nn.Module):
-    """A detector from the image to the raw outputs of all its heads.
+    """A detector that maps an image to the raw outputs of all its heads, for counting.
 
     Args:
-        detector: One with ``bbox_head`` that reads maps, or with ``rpn_head`` and ``roi_head``.
+        detector: A detector with a ``bbox_head`` that reads maps, or with ``rpn_head`` and ``roi_head``.
 
     Raises:
-        ValueError: a detector of another kind.
+        ValueError: the detector is of another type.
     """
+
+    detector: Any
 
     def __init__(self, detector: nn.Module) -> None:
         super().__init__()
-        kinds = ('rpn_head', 'roi_head') if hasattr(detector, 'roi_head') else ('bbox_head',)
-        if not all(hasattr(detector, kind) for kind in kinds) or hasattr(detector, 'encoder'):
+        heads = ('rpn_head', 'roi_head') if hasattr(detector, 'roi_head') else ('bbox_head',)
+        if not all(hasattr(detector, head) for head in heads) or hasattr(detector, 'encoder'):
             raise ValueError(
                 f'{type(detector).__name__} cannot be counted: expected a detector with rpn_head and roi_head, or with '
                 'a bbox_head that reads the maps of the neck'
@@ -43,6 +47,7 @@ class Counted(nn.Module):
         self.detector = detector
 
     def forward(self, image: Tensor) -> list:
+        """Return the raw outputs of the heads for an image (1, 3, H, W)."""
         maps = self.detector.extract_feat(image)
         if not hasattr(self.detector, 'roi_head'):
             return [self.detector.bbox_head(maps)]
@@ -55,18 +60,17 @@ class Counted(nn.Module):
 
     @staticmethod
     def _outputs(heads: nn.Module, extractors: nn.Module, number: int, image: Tensor) -> list:
-        """What the head of each stage says of ``number`` boxes."""
-        if not isinstance(heads, nn.ModuleList):
-            heads, extractors = [heads], [extractors]
+        """Return the outputs of the head of each stage for ``number`` boxes."""
+        stages = zip(heads, extractors, strict=True) if isinstance(heads, nn.ModuleList) else [(heads, extractors)]
         outputs = []
-        for head, extractor in zip(heads, extractors, strict=True):
+        for head, extractor in stages:
             height, width = extractor.roi_layers[0].output_size
             outputs.append(head(image.new_zeros(number, extractor.out_channels, height, width)))
         return outputs
 
 
 def default_shape(cfg: Config) -> tuple[int, int]:
-    """The (H, W) of the paper's counts, for any config."""
+    """Return the (H, W) of the paper's counts, the same for all configs."""
     return DEFAULT_SHAPE
 
 
@@ -79,7 +83,7 @@ def count(cfg: Config, shape: tuple[int, int] | None = None, counter: str = PAPE
         counter: 'mmcv' or 'fvcore', see ``moganet.paper.complexity.COUNTERS``.
 
     Raises:
-        ValueError: no such counter, or a detector of a kind that cannot be counted.
+        ValueError: unknown counter, or a detector that cannot be counted.
     """
-    shape = tuple(shape or default_shape(cfg))
-    return count_images(cfg.model, shape, counter, 'mmdet', get_model_complexity_info, Counted)
+    height, width = shape or default_shape(cfg)
+    return count_images(cfg.model, (height, width), counter, 'mmdet', get_model_complexity_info, Counted)

@@ -1,4 +1,4 @@
-"""The demo of detection: train on photographs with scanned digits, then show what was learnt."""
+"""Demo of detection: train on photographs with scanned digits, then show detections."""
 
 from pathlib import Path
 
@@ -17,7 +17,7 @@ NUM_SHOWN = 12
 
 
 def run(cfg: Config) -> dict[str, float]:
-    """Write the mini data, train ``cfg`` on them, draw, and print what there is to see. Returns COCO's metrics."""
+    """Write the mini data, train ``cfg`` on them, draw detections, print the results, return COCO's metrics."""
     print(mini.make(cfg.train_dataloader.dataset.data_root), flush=True)
     runner, metrics = train(cfg, 'coco/bbox_mAP_50', lines_per_epoch=2)
     work_dir = Path(cfg.work_dir)
@@ -30,19 +30,19 @@ def run(cfg: Config) -> dict[str, float]:
 
 
 def table(metrics: dict[str, float]) -> str:
-    """COCO's average precisions in percent, a row for boxes and one for masks."""
+    """Return COCO's average precisions in percent as text: a row for boxes and a row for masks."""
     columns = dict(AP='mAP', AP50='mAP_50', AP75='mAP_75', small='mAP_s', medium='mAP_m', large='mAP_l')
     lines = [' ' * 6 + ''.join(f'{name:>8}' for name in columns)]
     for title, kind in (('boxes', 'bbox'), ('masks', 'segm')):
         values = [100 * metrics[f'coco/{kind}_{key}'] for key in columns.values()]
-        # COCO's -1 says that there was nothing of that size.
+        # COCO reports -1 if there are no objects of that size.
         lines.append(f'{title:6}' + ''.join(f'{value:8.1f}' if value >= 0 else f'{"-":>8}' for value in values))
     return '\n'.join(lines)
 
 
 @torch.no_grad()
 def _draw(runner: Runner) -> tuple[list, str]:
-    """Pictures of the first validation images with what the model finds, and the path of the first one."""
+    """Return the first validation images with their detections drawn, and the path of the first image."""
     runner.model.eval()
     classes = runner.val_dataloader.dataset.metainfo['classes']
     pictures, paths = [], []

@@ -1,4 +1,4 @@
-"""Pictures for people: boxes, masks, classes and scores on images."""
+"""Figures of detection: boxes, masks, classes and scores on images."""
 
 import warnings
 from collections.abc import Sequence
@@ -20,29 +20,33 @@ def draw_instances(
     classes: Sequence[str],
     min_score: float = MIN_SCORE,
 ) -> np.ndarray:
-    """An RGB image with the instances on it; small images are enlarged.
+    """Draw instances on an image. Small images are enlarged.
 
     Args:
-        image: RGB, (H, W, 3) uint8.
-        instances: ``bboxes`` (N, 4) in pixels and ``labels`` (N,); ``scores`` (N,) and ``masks`` (N, H, W) if any.
+        image: RGB image, (H, W, 3) uint8.
+        instances: ``bboxes`` (N, 4) as x1, y1, x2, y2 in pixels and ``labels`` (N,); optional ``scores`` (N,) and
+            ``masks`` (N, H, W).
         classes: Names of the labels.
-        min_score: Instances of a lower score are left out.
+        min_score: Instances of a lower score are not drawn.
+
+    Returns:
+        RGB image, (zoom * H, zoom * W, 3) uint8.
     """
-    kept = instances.cpu()
-    if 'scores' in kept:
-        kept = kept[kept.scores >= min_score]
+    visible = instances.cpu()
+    if 'scores' in visible:
+        visible = visible[visible.scores >= min_score]
     large, zoom = enlarge(image)
-    shown = InstanceData(bboxes=kept.bboxes * zoom, labels=kept.labels)
-    if 'scores' in kept:
-        shown.scores = kept.scores
-    if 'masks' in kept:
+    shown = InstanceData(bboxes=visible.bboxes * zoom, labels=visible.labels)
+    if 'scores' in visible:
+        shown.scores = visible.scores
+    if 'masks' in visible:
         height, width = large.shape[:2]
-        masks = [cv2.resize(np.asarray(mask, np.uint8), (width, height)) for mask in kept.masks]
+        masks = [cv2.resize(np.asarray(mask, np.uint8), (width, height)) for mask in visible.masks]
         shown.masks = np.array(masks, bool).reshape(-1, height, width)
     visualizer = DetLocalVisualizer(line_width=2, alpha=0.5)
     visualizer.dataset_meta = dict(classes=tuple(classes))
     with warnings.catch_warnings():
-        # Outlines end half a pixel beyond the image, which is worth a warning to MMEngine.
+        # The contours drawn end half a pixel beyond the image, so MMEngine warns.
         warnings.filterwarnings('ignore', message='.*out of bounds', category=UserWarning)
         visualizer.add_datasample('', large, DetDataSample(pred_instances=shown), draw_gt=False, pred_score_thr=0.0)
     return visualizer.get_image()

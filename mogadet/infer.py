@@ -1,4 +1,4 @@
-"""Predictions for single images, without a data set."""
+"""Prediction of single images, without a data set."""
 
 from collections import Counter
 from pathlib import Path
@@ -26,7 +26,8 @@ class Predictor:
         checkpoint: A file, an address or moganet://NAME.
 
     Raises:
-        ValueError, FileNotFoundError: the checkpoint cannot be loaded whole.
+        FileNotFoundError: the checkpoint does not exist.
+        ValueError: the checkpoint does not match the whole model.
     """
 
     def __init__(self, cfg: Config, checkpoint: str) -> None:
@@ -39,14 +40,23 @@ class Predictor:
 
     @torch.no_grad()
     def __call__(self, image: str | Path) -> InstanceData:
-        """Boxes, labels, scores and masks, as mmdet gives them, for an image file. ValueError if it cannot be read."""
+        """Detect the objects in an image file.
+
+        Returns:
+            mmdet's instances: ``bboxes`` (N, 4) as x1, y1, x2, y2 in pixels, ``labels`` (N,), ``scores`` (N,) and,
+            with a mask head, ``masks`` (N, H, W).
+
+        Raises:
+            FileNotFoundError: the file does not exist.
+            ValueError: the file cannot be read as an image.
+        """
         read_image(image)
         data = self.pipeline(dict(img_path=str(image), img_id=0))
         sample: DetDataSample = self.model.test_step(pseudo_collate([data]))[0]
         return sample.pred_instances.cpu()
 
     def draw(self, image: str | Path, path: str | Path) -> str:
-        """Write the picture of a prediction and return it in words: how many of what."""
+        """Write the detections of ``image`` to ``path`` and return the number of objects per class as text."""
         instances = self(image)
         write_image(draw_instances(read_image(image), instances, self.classes), path)
         certain = instances.labels[instances.scores >= MIN_SCORE].tolist()
@@ -55,8 +65,8 @@ class Predictor:
 
 
 def _classes(cfg: Config) -> list[str]:
-    """The classes that the config names, else those of its data set's type."""
+    """Return the classes in the config, else the classes of its data set's type."""
     dataset = cfg.test_dataloader.dataset
-    named = (dataset.get('metainfo') or {}).get('classes')
+    configured = (dataset.get('metainfo') or {}).get('classes')
     with DefaultScope.overwrite_default_scope('mmdet'):
-        return named or DATASETS.get(dataset['type']).METAINFO['classes']
+        return configured or DATASETS.get(dataset['type']).METAINFO['classes']

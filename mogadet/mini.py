@@ -1,4 +1,4 @@
-"""Mini data for detection: photographs with real scanned digits on them, as COCO lies on a disk."""
+"""Mini data for detection: photographs with real scanned digits, in the folder layout of COCO."""
 
 import json
 from pathlib import Path
@@ -17,15 +17,15 @@ from .polygons import polygons, run_lengths
 ROOT = 'data/mini/det'
 NUM_IMAGES = dict(train=200, val=50)
 CLASSES = tuple('0123456789')
-# Of the long edges that the recipes resize to, so that a smoke run takes seconds.
+# Factor on the sizes that the recipes resize to, so that a smoke run takes seconds.
 SMOKE_SCALE = 1 / 5
 
 
 def make(root: str | Path = ROOT) -> str:
-    """Write the images and annotations under ``root``, nothing if they are there. Returns a summary.
+    """Write images and annotations under ``root`` unless they exist, and return a summary.
 
-    Everything comes from a fixed seed. Digits and parts of photographs of val are not in train. The boxes, polygons
-    and RLEs are those of what is seen of each digit. The folder appears whole or not at all.
+    Everything comes from a fixed seed. Val has other digits and other parts of photographs than train. Boxes, polygons
+    and RLEs cover the visible part of each digit. The folder is written atomically.
     """
     root = Path(root)
     counts = ' and '.join(f'{number} {split}' for split, number in NUM_IMAGES.items())
@@ -43,7 +43,9 @@ def _annotations(root: Path, split: str) -> Path:
 
 
 def _write_split(root: Path, split: str) -> None:
-    images, annotations = [], []
+    """Write the images of a split and its COCO json."""
+    images: list[dict] = []
+    annotations: list[dict] = []
     folder = root / f'{split}2017'
     folder.mkdir(parents=True)
     for image_id, pixels, scene in generate(split, NUM_IMAGES[split]):
@@ -60,14 +62,14 @@ def _write_split(root: Path, split: str) -> None:
 
 
 def _describe(scene: Scene, image_id: int, first_id: int) -> list[dict]:
-    """COCO's annotations of a scene."""
-    found = []
+    """Return the COCO annotations of a scene, numbered from ``first_id``."""
+    annotations: list[dict] = []
     for thing in scene.things:
         rows, columns = np.nonzero(thing.mask)
         left, top = int(columns.min()), int(rows.min())
-        found.append(
+        annotations.append(
             dict(
-                id=first_id + len(found),
+                id=first_id + len(annotations),
                 image_id=image_id,
                 category_id=thing.label + 1,
                 iscrowd=int(thing.crowd),
@@ -76,14 +78,11 @@ def _describe(scene: Scene, image_id: int, first_id: int) -> list[dict]:
                 segmentation=run_lengths(thing.mask) if thing.crowd else polygons(thing.mask),
             )
         )
-    return found
+    return annotations
 
 
 def use(cfg: Config, root: str = ROOT) -> None:
-    """Point a detection config at the mini data, writing them if they are not there, and let it resize to small images.
-
-    Changes ``cfg`` in place.
-    """
+    """Change a detection config in place to read the mini data at small sizes, and write the data if there are none."""
     make(root)
     for name in DATALOADERS:
         split = 'train' if name == 'train_dataloader' else 'val'
@@ -98,11 +97,12 @@ def use(cfg: Config, root: str = ROOT) -> None:
 
 
 def _use_dataset(node: dict, root: str, split: str) -> None:
+    """Replace a data set by the mini data, and scale the sizes of a transform."""
     if 'ann_file' in node:
-        kept = {key: node[key] for key in ('pipeline', 'filter_cfg', 'test_mode') if key in node}
+        common = {key: node[key] for key in ('pipeline', 'filter_cfg', 'test_mode') if key in node}
         node.clear()
         node.update(
-            kept,
+            common,
             type='CocoDataset',
             data_root=root,
             ann_file=f'annotations/instances_{split}2017.json',
@@ -115,7 +115,8 @@ def _use_dataset(node: dict, root: str, split: str) -> None:
 
 
 def _use_metric(node: dict, root: str) -> None:
+    """Replace COCO's and VOC's metrics by COCO's on the mini data."""
     if node.get('type') in ('CocoMetric', 'VOCMetric'):
-        kept = {key: node[key] for key in ('metric', 'format_only') if key in node and node['type'] == 'CocoMetric'}
+        common = {key: node[key] for key in ('metric', 'format_only') if key in node and node['type'] == 'CocoMetric'}
         node.clear()
-        node.update(dict(metric='bbox') | kept, type='CocoMetric', ann_file=str(_annotations(Path(root), 'val')))
+        node.update(dict(metric='bbox') | common, type='CocoMetric', ann_file=str(_annotations(Path(root), 'val')))

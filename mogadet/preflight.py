@@ -1,4 +1,4 @@
-"""Checks of detection data before anything is built. What needs an annotation file read is in ``mogadet/coco.py``."""
+"""Checks of detection data before anything is built. ``mogadet/coco.py`` checks while it reads an annotation file."""
 
 from collections.abc import Iterator, Sequence
 from itertools import islice
@@ -17,18 +17,22 @@ COCO_TYPES = ('CocoDataset', 'mmdet.CocoDataset', CheckedCoco.__name__)
 XML_TYPES = ('XMLDataset', 'mmdet.XMLDataset', 'VOCDataset', 'mmdet.VOCDataset')
 COCO_LAYOUT = 'annotations/*.json (COCO format) and the folders of images that data_prefix names'
 VOC_LAYOUT = 'Annotations/*.xml, JPEGImages/*.jpg and lists of names such as ImageSets/Main/train.txt'
-# How many files of a VOC folder are read for a look at their classes.
+# Number of files of a VOC folder that are read to compare their classes.
 XML_SAMPLE = 50
 
 
 def check_detection(cfg: Config, dataloaders: Sequence[str]) -> None:
-    """Look for annotation files, compare classes with heads, and let COCO's files be checked as they are read.
+    """Check that annotation files exist and that classes fit the heads; have COCO files checked while they are read.
 
-    A COCO json is parsed once, by the data set: mmdet's CocoDataset becomes ``CheckedCoco``, in place.
+    A COCO json is parsed once, by the data set. So mmdet's CocoDataset is replaced by ``CheckedCoco`` in ``cfg``.
+
+    Args:
+        cfg: The config of a run, changed in place.
+        dataloaders: Keys of the loaders to check.
 
     Raises:
-        FileNotFoundError: no such annotation file.
-        ValueError: another number of classes than the heads have, or none of them in a VOC folder.
+        FileNotFoundError: an annotation file does not exist.
+        ValueError: the number of classes differs from a head's, or a VOC folder has none of the classes.
     """
     for name in dataloaders:
         for dataset in dicts(cfg.get(name)):
@@ -47,38 +51,44 @@ def check_detection(cfg: Config, dataloaders: Sequence[str]) -> None:
 
 
 def _classes(dataset: dict) -> Sequence[str]:
-    own = (dataset.get('metainfo') or {}).get('classes')
-    if isinstance(own, str):
+    """Return the classes in the config of a data set, else the classes of its type."""
+    configured = (dataset.get('metainfo') or {}).get('classes')
+    if isinstance(configured, str):
         raise ValueError(
-            f'metainfo.classes={own!r} is one string: expected names, as in metainfo=dict(classes=({own!r},))'
+            f'metainfo.classes={configured!r} is one string: '
+            f'expected names, as in metainfo=dict(classes=({configured!r},))'
         )
-    return own or DATASETS.get(dataset['type']).METAINFO.get('classes', ())
+    return configured or DATASETS.get(dataset['type']).METAINFO.get('classes', ())
 
 
 def _heads(node: object, path: tuple = ()) -> Iterator[tuple[str, int]]:
-    """(dotted path, number of classes) of every box and mask head."""
+    """Yield dotted path and number of classes of every box and mask head."""
     for key, value in node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ():
-        here = (*path, key)
+        key_path = (*path, key)
         if key == 'num_classes' and any(part in ('bbox_head', 'mask_head') for part in path):
-            yield '.'.join(map(str, here)), value
-        yield from _heads(value, here)
+            yield '.'.join(map(str, key_path)), value
+        yield from _heads(value, key_path)
 
 
-def _check_heads(cfg: Config, name: str, classes: Sequence[str], own: bool) -> None:
+def _check_heads(cfg: Config, name: str, classes: Sequence[str], configured: bool) -> None:
+    """Compare the number of classes with the heads. ``configured``: the config names the classes itself."""
     wrong = [(path, number) for path, number in _heads(cfg.model, ('model',)) if number != len(classes)]
     if not wrong:
         return
-    told = f'{len(classes)} classes' if own else f'the {len(classes)} classes of the original data, since it sets none'
-    options = ' '.join(f'{path}={len(classes)}' for path, _ in wrong)
-    hint = f'set --cfg-options {options}' if own else 'set metainfo=dict(classes=(...)) in each dataset'
-    raise ValueError(f'{name}.dataset has {told}, and {wrong[0][0]} is {wrong[0][1]}: {hint}')
+    if configured:
+        found = f'{len(classes)} classes'
+        hint = 'set --cfg-options ' + ' '.join(f'{path}={len(classes)}' for path, _ in wrong)
+    else:
+        found = f'the {len(classes)} classes of the original data, since it sets none'
+        hint = 'set metainfo=dict(classes=(...)) in each dataset'
+    raise ValueError(f'{name}.dataset has {found}, and {wrong[0][0]} is {wrong[0][1]}: {hint}')
 
 
 def _check_xml(dataset: dict, path: Path, classes: Sequence[str]) -> None:
-    """A folder in which no object is of a known class would fail later, and without a word of why."""
+    """Check that the first files of a VOC folder have an object of a known class. Training would fail later."""
     root = Path(dataset.get('data_root') or '', (dataset.get('data_prefix') or {}).get('sub_data_root', ''))
     files = (root / dataset.get('ann_subdir', 'Annotations') / f'{line.strip()}.xml' for line in path.open())
-    names = set()
+    names: set[str | None] = set()
     for file in islice(files, XML_SAMPLE):
         if not file.is_file():
             raise FileNotFoundError(f'{file} does not exist, and {path} names it; expected {VOC_LAYOUT}')

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from helpers.tool_runs import ROOT, call, run_tool
-from mogacls.benchmark import BareLoopByTurns, ImagesInMemory
+from mogacls.benchmark import InterleavedBareLoop, ImagesInMemory
 from moganet import benchmark
 from moganet.benchmark import compare, cpu, growth, interleave, report
 
@@ -201,4 +201,4 @@ def test_the_bare_loop_trains_on_the_same_images():
     item = data[3]
     assert torch.equal(item['inputs'], data.images[3])
     assert item['data_samples'].gt_label.item() == data.labels[3]
-    assert BareLoopByTurns.priority == 'LOWEST'
+    assert InterleavedBareLoop.priority == 'LOWEST'
