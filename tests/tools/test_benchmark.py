@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from helpers.tool_runs import ROOT, call, run_tool
-from mogacls.benchmark import InterleavedBareLoop, ImagesInMemory
+from mogacls.benchmark import ImagesInMemory, InterleavedBareLoop
 from moganet import benchmark
 from moganet.benchmark import compare, cpu, growth, interleave, report
 
