@@ -1,4 +1,4 @@
-"""Semantic segmentation: what MogaNet's recipes need beside mmseg. Importing it registers it."""
+"""Semantic segmentation: additions of MogaNet's recipes to mmseg. Importing registers them."""
 
 import contextlib
 import io

@@ -1,11 +1,13 @@
 """Parameters and multiply-adds of a segmentor, counted as the paper's tables count them.
 
 The paper's digits come from mmcv's counter on one image of height 512 and width 2048 (XL: 640 and 2560). The auxiliary
-head, which only trains, is among the parameters and not among the multiply-adds. Of the decoding head everything is
-counted by the rules of ``moganet.paper.complexity``, with three additions: mmcv's counter has 1 per output of a ReLU
-and nothing for SyncBN, which the recipes' heads have; enlarging maps costs nothing there, and 4 per pixel made in
-fvcore's. That takes a forward pass on the CPU, up to a minute.
+head is used in training only: its parameters are counted, its multiply-adds are not. The decoding head is counted by
+the rules of ``moganet.paper.complexity``, with three additions. mmcv's counter has 1 per output of a ReLU and nothing
+for SyncBN, the norm of the recipes' heads. Upsampling is free in mmcv's counter and costs 4 per output pixel in
+fvcore's. fvcore's counter needs a forward pass on the CPU, up to a minute.
 """
+
+from typing import Any
 
 from mmcv.cnn import get_model_complexity_info
 from mmengine.config import Config
@@ -16,19 +18,21 @@ from moganet.paper.complexity import COUNTERS, Complexity, count_images
 __all__ = ['COUNTERS', 'PAPER_COUNTER', 'count', 'default_shape']
 
 PAPER_COUNTER = 'mmcv'
-# Height and width where a config's test pipeline does not say.
+# Height and width if the test pipeline of a config has no size.
 DEFAULT_SHAPE = (512, 2048)
 
 
 class Counted(nn.Module):
-    """A segmentor from the image to the scores of all classes at the size of the image.
+    """A segmentor that maps an image to the scores of all classes at the size of the image, for counting.
 
     Args:
         segmentor: One of mmseg's encoder-decoders.
 
     Raises:
-        ValueError: a model of another kind.
+        ValueError: the model is of another type.
     """
+
+    segmentor: Any
 
     def __init__(self, segmentor: nn.Module) -> None:
         super().__init__()
@@ -37,12 +41,13 @@ class Counted(nn.Module):
         self.segmentor = segmentor
 
     def forward(self, image: Tensor) -> Tensor:
+        """Return the scores (1, classes, H, W) for an image (1, 3, H, W)."""
         size = tuple(map(int, image.shape[2:]))
         return self.segmentor.encode_decode(image, [dict(ori_shape=size, img_shape=size, pad_shape=size)])
 
 
 def default_shape(cfg: Config) -> tuple[int, int]:
-    """The (H, W) of the largest image that the test pipeline makes, its short edge as height: the paper's counts."""
+    """Return the (H, W) of the largest image of the test pipeline, as the paper counts: the short edge is the height."""
     for step in cfg.get('test_dataloader', {}).get('dataset', {}).get('pipeline', ()):
         if step['type'] == 'Resize' and isinstance(step.get('scale'), list | tuple):
             return min(step['scale']), max(step['scale'])
@@ -58,7 +63,7 @@ def count(cfg: Config, shape: tuple[int, int] | None = None, counter: str = PAPE
         counter: 'mmcv' or 'fvcore', see ``moganet.paper.complexity.COUNTERS``.
 
     Raises:
-        ValueError: no such counter, or a model of a kind that cannot be counted.
+        ValueError: unknown counter, or a model that cannot be counted.
     """
-    shape = tuple(shape or default_shape(cfg))
-    return count_images(cfg.model, shape, counter, 'mmseg', get_model_complexity_info, Counted)
+    height, width = shape or default_shape(cfg)
+    return count_images(cfg.model, (height, width), counter, 'mmseg', get_model_complexity_info, Counted)

@@ -1,4 +1,4 @@
-"""The demo of segmentation: train on photographs with scanned digits, then show what was learnt."""
+"""Demo of segmentation: train on photographs with scanned digits, then show predicted labels."""
 
 import warnings
 from collections.abc import Sequence
@@ -14,14 +14,14 @@ from moganet.io.images import read_image
 from moganet.mini.demo import next_commands, train
 
 from . import mini
-from .draw import draw_comparison
+from .draw import Triple, draw_comparison
 
 CONFIG = 'configs/seg/fpn_moganet_xt_mini.py'
 NUM_SHOWN = 12
 
 
 def run(cfg: Config) -> dict[str, float]:
-    """Write the mini data, train ``cfg`` on them, draw, and print what there is to see. Returns mmseg's metrics."""
+    """Write the mini data, train ``cfg`` on them, draw predictions, print the results, return mmseg's metrics."""
     print(mini.make(cfg.train_dataloader.dataset.data_root), flush=True)
     with warnings.catch_warnings():
         warnings.simplefilter('ignore')  # mmseg warns about its own defaults
@@ -38,7 +38,12 @@ def run(cfg: Config) -> dict[str, float]:
 
 
 def table(areas: np.ndarray, classes: Sequence[str]) -> str:
-    """IoU and accuracy of each class in percent, and their means. ``areas``: as ``_predict`` gives them."""
+    """Return IoU and accuracy of each class in percent, and their means, as text.
+
+    Args:
+        areas: Pixels per class, (4, classes): intersection, union, predicted, true.
+        classes: Names of the classes.
+    """
     intersection, union, _, truth = areas
     with np.errstate(invalid='ignore'):  # a class that never occurs has no IoU
         columns = [100 * intersection / union, 100 * intersection / truth]
@@ -51,16 +56,18 @@ def table(areas: np.ndarray, classes: Sequence[str]) -> str:
 
 
 @torch.no_grad()
-def _predict(runner: Runner) -> tuple[np.ndarray, list, str]:
-    """What the model makes of the validation images.
+def _predict(runner: Runner) -> tuple[np.ndarray, list[Triple], str]:
+    """Predict the labels of the validation images.
 
     Returns:
-        Pixels of each class, (4, classes): in both, in either, predicted, true. The first images with their true and
-        predicted labels. The path of the first one.
+        Pixels per class, (4, classes): intersection, union, predicted, true. The first images with true and predicted
+        labels. The path of the first image.
     """
     runner.model.eval()
     classes = len(runner.val_dataloader.dataset.metainfo['classes'])
-    areas, triples, paths = np.zeros((4, classes)), [], []
+    areas = np.zeros((4, classes))
+    triples: list[Triple] = []
+    paths: list[str] = []
     for batch in runner.val_dataloader:
         for sample in runner.model.test_step(batch):
             predicted, truth = sample.pred_sem_seg.data[0].cpu(), sample.gt_sem_seg.data[0].cpu()

@@ -1,4 +1,4 @@
-"""Pictures for people: label maps laid over images, with a legend of names and colours."""
+"""Figures of segmentation: label maps over images, with a legend of names and colours."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,19 +9,23 @@ from matplotlib.patches import Patch
 
 from moganet.io.figures import new_figure, save_figure
 
-Colours = Sequence[Sequence[int]]
+Colours = Sequence[Sequence[int]]  # RGB, 0 to 255, per class
+Triple = tuple[np.ndarray, np.ndarray, np.ndarray]  # image (H, W, 3) uint8, true and predicted labels (H, W)
 OPACITY = 0.8
-# Longer legends are hard to read: the largest classes are named.
+# Longer legends are hard to read: only the largest classes are named.
 MAX_NAMED = 16
 
 
 def overlay(image: np.ndarray, labels: np.ndarray, palette: Colours) -> np.ndarray:
-    """An RGB image in the colours of its labels, (H, W, 3) uint8. Labels beyond the palette leave it as it is.
+    """Colour an image by its labels. Pixels of labels outside the palette do not change.
 
     Args:
-        image: RGB, (H, W, 3) uint8.
-        labels: (H, W), class of each pixel.
+        image: RGB image, (H, W, 3) uint8.
+        labels: Class of each pixel, (H, W).
         palette: RGB, 0 to 255, of each class.
+
+    Returns:
+        RGB image, (H, W, 3) uint8.
     """
     known = labels < len(palette)
     picture = image.astype(np.float32)
@@ -29,8 +33,8 @@ def overlay(image: np.ndarray, labels: np.ndarray, palette: Colours) -> np.ndarr
     return picture.round().astype(np.uint8)
 
 
-def shares(labels: np.ndarray, classes: Sequence[str]) -> list[tuple[int, float]]:
-    """(class, share of the pixels) of the classes that occur, largest first."""
+def fractions(labels: np.ndarray, classes: Sequence[str]) -> list[tuple[int, float]]:
+    """Return (class, fraction of the pixels) of the classes that occur in labels (H, W), largest first."""
     counts = np.bincount(labels.ravel(), minlength=len(classes))[: len(classes)]
     return [(int(i), counts[i] / labels.size) for i in np.argsort(-counts, kind='stable') if counts[i]]
 
@@ -38,30 +42,44 @@ def shares(labels: np.ndarray, classes: Sequence[str]) -> list[tuple[int, float]
 def draw_labels(
     image: np.ndarray, labels: np.ndarray, classes: Sequence[str], palette: Colours, path: str | Path
 ) -> Path:
-    """Write an image and, beside it, its labels with the names and shares of the classes in it."""
-    found = shares(labels, classes)[:MAX_NAMED]
+    """Write an image and, beside it, its labels with names and fractions of the classes.
+
+    Args:
+        image: RGB image, (H, W, 3) uint8.
+        labels: Class of each pixel, (H, W).
+        classes: Names of the labels.
+        palette: RGB, 0 to 255, of each class.
+        path: File to write.
+
+    Returns:
+        The path written.
+    """
+    largest = fractions(labels, classes)[:MAX_NAMED]
     height = max(3.0, 5 * image.shape[0] / image.shape[1])
     figure = new_figure(13, height)
     for axes, picture in zip(figure.subplots(1, 2), (image, overlay(image, labels, palette)), strict=True):
         _show(axes, picture)
-    names = [(f'{classes[label]}  {_percent(share)}', palette[label]) for label, share in found]
+    names = [(f'{classes[label]}  {_percent(fraction)}', palette[label]) for label, fraction in largest]
     figure.legend(handles=_patches(names), loc='outside right center', frameon=False, fontsize=11)
     return save_figure(figure, path)
 
 
 def draw_comparison(
-    triples: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray]],
+    triples: Sequence[Triple],
     classes: Sequence[str],
     palette: Colours,
     path: str | Path,
 ) -> Path:
-    """Write rows of two images each: the image, its true labels and the predicted ones, under one legend.
+    """Write rows of two images, each with its true and its predicted labels, under one legend.
 
     Args:
         triples: Images (H, W, 3) uint8 with true and predicted labels (H, W).
         classes: Names of the labels.
         palette: RGB, 0 to 255, of each class.
-        path: Where the picture goes.
+        path: File to write.
+
+    Returns:
+        The path written.
     """
     rows = -(-len(triples) // 2)
     figure = new_figure(15, 2.6 * rows + 0.8)
@@ -88,19 +106,21 @@ def draw_comparison(
     return save_figure(figure, path)
 
 
-def in_words(labels: np.ndarray, classes: Sequence[str]) -> str:
-    """What an image shows, such as 'background 81 %, seven 6 %'."""
-    return ', '.join(f'{classes[label]} {_percent(share)}' for label, share in shares(labels, classes)[:MAX_NAMED])
+def describe(labels: np.ndarray, classes: Sequence[str]) -> str:
+    """Return the classes of labels (H, W) with their fractions as text, such as 'background 81 %, seven 6 %'."""
+    largest = fractions(labels, classes)[:MAX_NAMED]
+    return ', '.join(f'{classes[label]} {_percent(fraction)}' for label, fraction in largest)
 
 
-def _percent(share: float) -> str:
-    return f'{100 * share:.0f} %' if share >= 0.01 else '< 1 %'
+def _percent(fraction: float) -> str:
+    return f'{100 * fraction:.0f} %' if fraction >= 0.01 else '< 1 %'
 
 
 def _patches(entries: Sequence[tuple[str, Sequence[int]]]) -> list[Patch]:
+    """Return the patches of a legend for (name, colour)."""
     return [
-        Patch(facecolor=np.asarray(colour) / 255, edgecolor='black', linewidth=0.5, label=name)
-        for name, colour in entries
+        Patch(facecolor=(red / 255, green / 255, blue / 255), edgecolor='black', linewidth=0.5, label=name)
+        for name, (red, green, blue) in entries
     ]
 
 

@@ -1,4 +1,4 @@
-"""Predictions for single images, without a data set."""
+"""Prediction of single images, without a data set."""
 
 import copy
 from pathlib import Path
@@ -16,7 +16,7 @@ from moganet.checkpoint import load_with_meta
 from moganet.io.images import read_image
 from moganet.run.engine import adapt_to_hardware
 
-from .draw import draw_labels, in_words
+from .draw import Colours, describe, draw_labels
 from .preflight import MAP_TYPES
 
 
@@ -28,7 +28,8 @@ class Predictor:
         checkpoint: A file, an address or moganet://NAME.
 
     Raises:
-        ValueError, FileNotFoundError: the checkpoint cannot be loaded whole.
+        FileNotFoundError: the checkpoint does not exist.
+        ValueError: the checkpoint does not match the whole model.
     """
 
     def __init__(self, cfg: Config, checkpoint: str) -> None:
@@ -44,25 +45,33 @@ class Predictor:
         meta = load_with_meta(self.model, checkpoint)
         self.classes = [str(name) for name in meta.get('classes') or configured['classes']]
         palette = meta.get('palette')
-        known = palette is not None and len(palette) == len(self.classes)
-        self.palette = palette if known else configured['palette']
+        fits = palette is not None and len(palette) == len(self.classes)
+        self.palette: Colours = palette if fits else configured['palette']
 
     @torch.no_grad()
     def __call__(self, image: str | Path) -> np.ndarray:
-        """The class of each pixel of an image file, (H, W). ValueError if it cannot be read."""
+        """Predict the class of each pixel of an image file.
+
+        Returns:
+            Labels, (H, W) at the size of the file's image.
+
+        Raises:
+            FileNotFoundError: the file does not exist.
+            ValueError: the file cannot be read as an image.
+        """
         read_image(image)
         data = self.pipeline(dict(img_path=str(image)))
         return self.model.test_step(pseudo_collate([data]))[0].pred_sem_seg.data[0].cpu().numpy()
 
     def draw(self, image: str | Path, path: str | Path) -> str:
-        """Write the picture of a prediction and return it in words: how much of what."""
+        """Write the predicted labels of ``image`` to ``path`` and return the fraction of each class as text."""
         labels = self(image)
         draw_labels(read_image(image), labels, self.classes, self.palette, path)
-        return in_words(labels, self.classes)
+        return describe(labels, self.classes)
 
 
 def _meta(dataset: dict) -> dict:
-    """Classes and palette that the config names, else those of its data set's type; colours are made up if need be."""
+    """Return classes and palette in the config, else of its data set's type; mmseg makes up a palette if none fits."""
     meta = {**DATASETS.get(dataset['type']).METAINFO, **(dataset.get('metainfo') or {})}
     if len(meta.get('palette') or ()) != len(meta['classes']):
         meta.pop('palette', None)

@@ -1,6 +1,7 @@
-"""Images and label maps as people write them: what cannot be used is named, by the process that reads it."""
+"""Checked loading of users' images and label maps: the reading process names a file that cannot be used."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from mmcv.transforms import LoadImageFromFile
@@ -10,15 +11,21 @@ from PIL import Image
 
 from moganet.io.readable import require_readable
 
-# One channel of 8 bits or less. A palette is no fault: Pillow reads the numbers that point into it.
+# Pillow's modes of one channel of at most 8 bits. Images with a palette (P) are valid: Pillow reads their indices.
 MODES = ('L', 'P', '1')
 
 
 @TRANSFORMS.register_module()
 class CheckedImage(LoadImageFromFile):
-    """MMCV's LoadImageFromFile, which names an image that cannot be read. It costs nothing while all can be."""
+    """LoadImageFromFile of mmcv that names an image that cannot be read. Readable images cost no extra time."""
 
     def transform(self, results: dict) -> dict | None:
+        """Read the image at ``img_path``.
+
+        Raises:
+            FileNotFoundError: the image does not exist.
+            ValueError: the image cannot be read.
+        """
         try:
             return super().transform(results)
         except Exception:
@@ -29,24 +36,25 @@ class CheckedImage(LoadImageFromFile):
 
 @TRANSFORMS.register_module()
 class CheckedMap(LoadAnnotations):
-    """mmseg's LoadAnnotations, which takes any picture for labels, with a look at what it has read.
+    """LoadAnnotations of mmseg that checks the labels (the original accepts any image).
 
     Args:
-        num_classes: Labels are 0 to ``num_classes`` - 1, as the model sees them.
-        ignore_index: The label of pixels that do not count.
-        **kwargs: As for LoadAnnotations.
+        num_classes: Number of classes; the model reads labels from 0 to ``num_classes`` - 1.
+        ignore_index: Label of pixels without loss.
+        **kwargs: Arguments of LoadAnnotations.
 
     Raises:
-        FileNotFoundError: no such map.
-        ValueError: it is no map of numbers of 8 bits, of another size than its image, or has labels of no class.
+        FileNotFoundError: the map does not exist.
+        ValueError: the map has no 8-bit labels, has another size than its image, or has labels outside the classes.
     """
 
-    def __init__(self, num_classes: int, ignore_index: int = 255, **kwargs) -> None:
+    def __init__(self, num_classes: int, ignore_index: int = 255, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.num_classes = num_classes
         self.ignore_index = ignore_index
 
     def _load_seg_map(self, results: dict) -> None:
+        """Read and check the map at ``seg_map_path``. mmseg's ``transform`` calls this."""
         path = results['seg_map_path']
         if not self.backend_args:
             check_header(path, self.imdecode_backend)
@@ -61,32 +69,36 @@ class CheckedMap(LoadAnnotations):
         check_size(path, labels.shape, results['img_path'], results['ori_shape'])
         if ((labels >= self.num_classes) & (labels != self.ignore_index)).any():
             wrong = np.unique(labels[(labels >= self.num_classes) & (labels != self.ignore_index)])
-            raise ValueError(self._stray(path, wrong.tolist(), results))
+            raise ValueError(self._describe_wrong(path, wrong.tolist(), results))
 
-    def _stray(self, path: str, labels: list[int], results: dict) -> str:
-        """What to say of labels that no class has, in the numbers of the file."""
+    def _describe_wrong(self, path: str, labels: list[int], results: dict) -> str:
+        """Return the error for labels outside the classes, in the numbering of the file."""
         shift = int(bool(self.reduce_zero_label))
-        found = ', '.join(str(label + shift) for label in labels[:5]) + (', ...' if len(labels) > 5 else '')
+        listed = ', '.join(str(label + shift) for label in labels[:5]) + (', ...' if len(labels) > 5 else '')
         meaning = f'reduce_zero_label={bool(self.reduce_zero_label)}'
         if shift:
             meaning += ': 0 is unlabelled and classes count from 1'
-        known = results.get('label_map')
-        top = (max(known) + 1 if known else self.num_classes) - 1 + shift
+        label_map = results.get('label_map')
+        last = (max(label_map) + 1 if label_map else self.num_classes) - 1 + shift
         hint = 'number the classes so, or name them all in metainfo.classes'
         if not shift and labels == [self.num_classes]:
             hint = 'if 0 is unlabelled and classes count from 1, set reduce_zero_label=True in each dataset'
         return (
-            f'{path} has the label {found}, and the {self.num_classes} classes of the data set have {shift} to '
-            f'{top} ({meaning}); {self.ignore_index} is ignored: {hint}'
+            f'{path} has the label {listed}, and the {self.num_classes} classes of the data set have {shift} to '
+            f'{last} ({meaning}); {self.ignore_index} is ignored: {hint}'
         )
 
 
 def check_header(path: str | Path, backend: str = 'pillow') -> None:
-    """Look at the kind of a map's pixels without decoding them.
+    """Check the pixel format of a map without decoding its pixels.
+
+    Args:
+        path: File of the map.
+        backend: The decoder, 'pillow' or 'cv2' as in ``imdecode_backend``.
 
     Raises:
-        FileNotFoundError: no such file.
-        ValueError: it is no image, or not of one channel of 8 bits, or ``backend`` would read a palette's colours.
+        FileNotFoundError: the file does not exist.
+        ValueError: the file is no image, has no single 8-bit channel, or ``backend`` would read a palette's colours.
     """
     if not Path(path).is_file():
         raise FileNotFoundError(f'segmentation map {path} does not exist')
@@ -114,12 +126,22 @@ def check_header(path: str | Path, backend: str = 'pillow') -> None:
 
 
 def check_size(path: str | Path, shape: tuple[int, ...], image: str | Path, image_shape: tuple[int, ...]) -> None:
-    """Raise ValueError if a map and its image, both (H, W), are of different sizes."""
+    """Check that a map and its image have the same size.
+
+    Args:
+        path: File of the map, for the message.
+        shape: (H, W, ...) of the map.
+        image: File of the image, for the message.
+        image_shape: (H, W, ...) of the image.
+
+    Raises:
+        ValueError: the sizes differ.
+    """
     if tuple(shape[:2]) == tuple(image_shape[:2]):
         return
-    turned = tuple(shape[:2]) == tuple(image_shape[1::-1])
-    hint = ': the image is turned as its EXIF orientation says, and its map is not' if turned else ''
+    transposed = tuple(shape[:2]) == tuple(image_shape[1::-1])
+    hint = ': the image is turned as its EXIF orientation says, and its map is not' if transposed else ''
     raise ValueError(
         f'{path} has {shape[1]}x{shape[0]} pixels (width x height) and its image {image} '
-        f'{image_shape[1]}x{image_shape[0]}: expected one label per pixel{hint or ""}'
+        f'{image_shape[1]}x{image_shape[0]}: expected one label per pixel{hint}'
     )

@@ -1,4 +1,4 @@
-"""Mini data for segmentation: photographs with real scanned digits on them, as ADE20K lies on a disk."""
+"""Mini data for segmentation: photographs with real scanned digits, in the folder layout of ADE20K."""
 
 from pathlib import Path
 
@@ -13,8 +13,8 @@ from moganet.run.config import DATALOADERS, dicts
 from moganet.run.smoke import smaller
 
 ROOT = 'data/mini/seg'
-# The first ones are the scenes of mini COCO, pixel by pixel. More are needed to tell pixels than boxes: with 200, the
-# colours of the digits are learnt by heart.
+# The first images equal those of mini COCO, pixel by pixel. Segmentation needs more images than detection: with 200
+# images, a model memorises the colours of the digits.
 NUM_IMAGES = dict(training=1000, validation=50)
 CLASSES = ('background', 'zero', 'one', 'two', 'three', 'four', 'five', 'six', 'seven', 'eight', 'nine')
 PALETTE = (
@@ -30,17 +30,17 @@ PALETTE = (
     [188, 189, 34],
     [23, 190, 207],
 )
-# As ADE20K has it: label 0 is what nobody labelled, and classes count from 1.
+# As in ADE20K: label 0 is unlabelled, and classes count from 1.
 UNLABELLED, BACKGROUND = 0, 1
-# Of the edges that the recipes resize and crop to, so that a smoke run takes seconds.
+# Factor on the sizes that the recipes resize and crop to, so that a smoke run takes seconds.
 SMOKE_SCALE = 1 / 4
 
 
 def make(root: str | Path = ROOT) -> str:
-    """Write the images and label maps under ``root``, nothing if they are there. Returns a summary.
+    """Write images and label maps under ``root`` unless they exist, and return a summary.
 
-    Everything comes from a fixed seed. Digits and parts of photographs of validation are not in training. The folder
-    appears whole or not at all.
+    Everything comes from a fixed seed. Validation has other digits and other parts of photographs than training. The
+    folder is written atomically.
     """
     root = Path(root)
     counts = ' and '.join(f'{number} {split}' for split, number in NUM_IMAGES.items())
@@ -54,8 +54,9 @@ def make(root: str | Path = ROOT) -> str:
 
 
 def _write_split(root: Path, split: str, number: int) -> None:
-    for kind in ('images', 'annotations'):
-        (root / kind / split).mkdir(parents=True)
+    """Write the images and label maps of a split."""
+    for folder in ('images', 'annotations'):
+        (root / folder / split).mkdir(parents=True)
     side = dict(training='train', validation='val')[split]
     for image_id, pixels, scene in generate(side, number):
         name = f'ADE_{side}_{image_id:08d}'
@@ -64,22 +65,19 @@ def _write_split(root: Path, split: str, number: int) -> None:
 
 
 def label_map(scene: Scene) -> np.ndarray:
-    """The labels of a scene's pixels, (H, W) uint8: heaps and a rim of two pixels between classes are unlabelled."""
+    """Return the labels of a scene, (H, W) uint8. Crowds and a rim of two pixels between classes are unlabelled."""
     labels = np.full(scene.image.shape[:2], BACKGROUND, np.uint8)
-    outlines = np.zeros(labels.shape, bool)
+    rims = np.zeros(labels.shape, bool)
     cross = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
     for thing in scene.things:
         labels[thing.mask] = UNLABELLED if thing.crowd else BACKGROUND + 1 + thing.label
-        outlines |= cv2.morphologyEx(thing.mask.astype(np.uint8), cv2.MORPH_GRADIENT, cross).astype(bool)
-    labels[outlines] = UNLABELLED
+        rims |= cv2.morphologyEx(thing.mask.astype(np.uint8), cv2.MORPH_GRADIENT, cross).astype(bool)
+    labels[rims] = UNLABELLED
     return labels
 
 
 def use(cfg: Config, root: str = ROOT) -> None:
-    """Point a segmentation config at the mini data, writing them if they are not there, and let it use small images.
-
-    Changes ``cfg`` in place.
-    """
+    """Change a segmentation config in place to read the mini data at small sizes, and write them if there are none."""
     make(root)
     for name in DATALOADERS:
         split = 'training' if name == 'train_dataloader' else 'validation'
@@ -87,17 +85,18 @@ def use(cfg: Config, root: str = ROOT) -> None:
             _use_dataset(node, root, split)
     for node in dicts(cfg.get('tta_pipeline')):
         _use_transform(node)
-    before = max(node['num_classes'] for node in dicts(cfg.model) if 'num_classes' in node)
+    num_classes = max(node['num_classes'] for node in dicts(cfg.model) if 'num_classes' in node)
     for node in dicts(cfg.model):
-        _use_part(node, before)
+        _use_module(node, num_classes)
 
 
 def _use_dataset(node: dict, root: str, split: str) -> None:
+    """Replace a data set by the mini data, and change a transform."""
     if 'data_prefix' in node:
-        kept = {key: node[key] for key in ('pipeline', 'test_mode') if key in node}
+        common = {key: node[key] for key in ('pipeline', 'test_mode') if key in node}
         node.clear()
         node.update(
-            kept,
+            common,
             type='BaseSegDataset',
             data_root=root,
             reduce_zero_label=True,
@@ -108,19 +107,20 @@ def _use_dataset(node: dict, root: str, split: str) -> None:
 
 
 def _use_transform(node: dict) -> None:
+    """Scale the sizes of a transform, and leave ``reduce_zero_label`` to the data set."""
     if node.get('type') == 'LoadAnnotations':
-        node.pop('reduce_zero_label', None)  # the data set says so
+        node.pop('reduce_zero_label', None)
     for key in ('scale', 'scales', 'crop_size', 'max_size'):
         if key in node:
             node[key] = smaller(node[key], SMOKE_SCALE)
 
 
-def _use_part(node: dict, before: int) -> None:
-    """Classes and sizes of any part of a model that had ``before`` classes."""
+def _use_module(node: dict, num_classes: int) -> None:
+    """Change classes and sizes of any module of a model that had ``num_classes`` classes."""
     if 'num_classes' in node:
         node['num_classes'] = len(CLASSES)
-    if isinstance(node.get('class_weight'), list):  # a last one beyond the classes is that of no object
-        node['class_weight'] = node['class_weight'][:1] * len(CLASSES) + node['class_weight'][before:]
+    if isinstance(node.get('class_weight'), list):  # a weight beyond the classes is for 'no object'
+        node['class_weight'] = node['class_weight'][:1] * len(CLASSES) + node['class_weight'][num_classes:]
     if node.get('type') == 'SegDataPreProcessor' and node.get('size'):
         node['size'] = smaller(node['size'], SMOKE_SCALE)
     if node.get('mode') == 'slide':

@@ -1,7 +1,7 @@
 """Test-time augmentation of the released runs: the mean probability over six sizes of an image and their mirror images.
 
-mmseg's own ``tta_pipeline`` scales the photograph itself. The released runs scaled the size they test at: at 0.5, an
-image has 256 pixels on its short edge and 1024 at most on the long one.
+The ``tta_pipeline`` of mmseg scales the size of the photograph. The released runs scaled the test size: at 0.5, the
+short edge of an image has 256 pixels and the long edge at most 1024.
 """
 
 from mmengine.config import Config
@@ -12,13 +12,16 @@ RATIOS = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75)
 
 
 def set_default(cfg: Config) -> None:
-    """Make ``tta_model`` and ``tta_pipeline`` of the test pipeline, in place.
+    """Add ``tta_model`` and ``tta_pipeline`` to ``cfg`` in place, derived from the test pipeline.
 
-    Its first ``Resize`` is done once for each of ``RATIOS``, the steps after it (rounding to 32) for each result.
-    Labels are loaded last, so that they stay as they are.
+    The first ``Resize`` runs once per ratio in ``RATIOS``; the steps after it (rounding to 32) run on each result.
+    Labels are loaded last, so no step changes them.
+
+    Args:
+        cfg: A segmentation config.
 
     Raises:
-        ValueError: no step of the test pipeline resizes to a size.
+        ValueError: the test pipeline has no ``Resize`` with a scale.
     """
     *steps, pack = cfg.test_dataloader.dataset.pipeline
     labels = [step for step in steps if step['type'] in MAP_TYPES]

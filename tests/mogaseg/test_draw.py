@@ -43,12 +43,12 @@ def test_overlay_mixes_colours_and_leaves_the_unlabelled_as_it_is(image, labels)
 
 
 def test_shares_are_of_all_pixels_largest_first(labels):
-    assert draw.shares(labels, NAMES) == [(0, 1728 / 2400), (1, 600 / 2400), (2, 12 / 2400)]
-    assert draw.shares(np.full((2, 2), 2), NAMES) == [(2, 1.0)]
+    assert draw.fractions(labels, NAMES) == [(0, 1728 / 2400), (1, 600 / 2400), (2, 12 / 2400)]
+    assert draw.fractions(np.full((2, 2), 2), NAMES) == [(2, 1.0)]
 
 
 def test_words_say_how_much_of_what(labels):
-    assert draw.in_words(labels, NAMES) == 'ground 72 %, cat 25 %, dog < 1 %'
+    assert draw.describe(labels, NAMES) == 'ground 72 %, cat 25 %, dog < 1 %'
 
 
 def colours_of(path):
