@@ -4,7 +4,7 @@ import contextlib
 import io
 import warnings
 
-import moganet  # noqa: F401  registers the backbone
+import moganet
 
 # mmdet prints and warns about packages that it can do without.
 with contextlib.redirect_stderr(io.StringIO()), contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():

@@ -59,7 +59,7 @@ class Counted(nn.Module):
         return outputs
 
     @staticmethod
-    def _outputs(heads: nn.Module, extractors: nn.Module, number: int, image: Tensor) -> list:
+    def _outputs(heads: Any, extractors: Any, number: int, image: Tensor) -> list:
         """Return the outputs of the head of each stage for ``number`` boxes."""
         stages = zip(heads, extractors, strict=True) if isinstance(heads, nn.ModuleList) else [(heads, extractors)]
         outputs = []

@@ -47,7 +47,7 @@ class Counted(nn.Module):
 
 
 def default_shape(cfg: Config) -> tuple[int, int]:
-    """Return the (H, W) of the largest image of the test pipeline, as the paper counts: the short edge is the height."""
+    """Return the (H, W) of the largest test image, with the short edge as height, as the paper counts."""
     for step in cfg.get('test_dataloader', {}).get('dataset', {}).get('pipeline', ()):
         if step['type'] == 'Resize' and isinstance(step.get('scale'), list | tuple):
             return min(step['scale']), max(step['scale'])

@@ -45,8 +45,9 @@ class Predictor:
         meta = load_with_meta(self.model, checkpoint)
         self.classes = [str(name) for name in meta.get('classes') or configured['classes']]
         palette = meta.get('palette')
-        fits = palette is not None and len(palette) == len(self.classes)
-        self.palette: Colours = palette if fits else configured['palette']
+        if palette is None or len(palette) != len(self.classes):
+            palette = configured['palette']
+        self.palette: Colours = palette
 
     @torch.no_grad()
     def __call__(self, image: str | Path) -> np.ndarray:
