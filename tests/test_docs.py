@@ -211,7 +211,7 @@ def test_table_of_tasks_says_the_best_of_each_metafile():
         config = re.search(r'\((configs/[\w/]+\.py)\)', line)[1]
         rows = {row.config: row for row in metafile.rows(task, ROOT)}
         row, cells = rows[config], [cell.strip() for cell in line.split('|')]
-        assert cells[4] == (f'`moganet://{row.weights_name}`' if row.weights_name else 'not published')
+        assert cells[4] == (f'[download]({row.weights})' if row.weights else 'not published')
         for number, name in re.findall(r'([\d.]+) (?:%|mm)? ?([\w -]+)', cells[2]):
             field = METRICS.get(name, name)
             assert row.numbers[field].text == number
