@@ -6,7 +6,7 @@ from mmengine.config import Config
 from PIL import Image
 
 from moganet.io.files import atomic_directory
-from moganet.mini.digits import NUM_CLASSES, NUM_TRAIN, NUM_VAL, load_scans
+from moganet.mini.digits import NUM_CLASSES, NUM_TRAIN, NUM_VAL, load_digit_splits
 from moganet.run.config import DATALOADERS, dicts
 
 ROOT = 'data/mini/cls'
@@ -22,7 +22,7 @@ def make(root: str | Path = ROOT) -> str:
     if len(list(root.glob('*/*/*.png'))) == NUM_TRAIN + NUM_VAL:
         return summary
     with atomic_directory(root) as partial:
-        for split, scans in load_scans().items():
+        for split, scans in load_digit_splits().items():
             for pixels, label, index in zip(*scans, strict=True):
                 folder = partial / split / str(label)
                 folder.mkdir(parents=True, exist_ok=True)

@@ -64,18 +64,18 @@ def _write_split(root: Path, split: str) -> None:
 def _describe(scene: Scene, image_id: int, first_id: int) -> list[dict]:
     """Return the COCO annotations of a scene, numbered from ``first_id``."""
     annotations: list[dict] = []
-    for thing in scene.things:
-        rows, columns = np.nonzero(thing.mask)
+    for digit in scene.objects:
+        rows, columns = np.nonzero(digit.mask)
         left, top = int(columns.min()), int(rows.min())
         annotations.append(
             dict(
                 id=first_id + len(annotations),
                 image_id=image_id,
-                category_id=thing.label + 1,
-                iscrowd=int(thing.crowd),
+                category_id=digit.label + 1,
+                iscrowd=int(digit.crowd),
                 bbox=[left, top, int(columns.max()) + 1 - left, int(rows.max()) + 1 - top],
-                area=int(thing.mask.sum()),
-                segmentation=run_lengths(thing.mask) if thing.crowd else polygons(thing.mask),
+                area=int(digit.mask.sum()),
+                segmentation=run_lengths(digit.mask) if digit.crowd else polygons(digit.mask),
             )
         )
     return annotations

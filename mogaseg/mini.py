@@ -69,7 +69,7 @@ def label_map(scene: Scene) -> np.ndarray:
     labels = np.full(scene.image.shape[:2], BACKGROUND, np.uint8)
     rims = np.zeros(labels.shape, bool)
     cross = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
-    for thing in scene.things:
+    for thing in scene.objects:
         labels[thing.mask] = UNLABELLED if thing.crowd else BACKGROUND + 1 + thing.label
         rims |= cv2.morphologyEx(thing.mask.astype(np.uint8), cv2.MORPH_GRADIENT, cross).astype(bool)
     labels[rims] = UNLABELLED

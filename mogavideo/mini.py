@@ -8,7 +8,7 @@ from mmengine.config import Config
 from PIL import Image
 
 from moganet.io.files import atomic_directory
-from moganet.mini.digits import NUM_TRAIN, load_scans
+from moganet.mini.digits import NUM_TRAIN, load_digit_splits
 from moganet.run.config import DATALOADERS, dicts
 
 from .clips import moving
@@ -31,7 +31,7 @@ def make(root: str | Path = ROOT) -> str:
     if all((root / name).is_file() for name in (IMAGES_FILE, CLIPS_FILE)):
         return summary
     with atomic_directory(root) as partial:
-        scans = load_scans()
+        scans = load_digit_splits()
         write_images(np.stack([enlarged(scan) for scan in scans['train'].images]), partial / IMAGES_FILE)
         images = np.stack([enlarged(scan) for scan in scans['val'].images])
         generators = np.random.default_rng(SEED).spawn(NUM_CLIPS)

@@ -67,12 +67,16 @@ def test_maps_are_one_channel_of_8_bits(mini_seg):
 def thing(label, rows, columns, crowd=False):
     mask = np.zeros((40, 60), bool)
     mask[slice(*rows), slice(*columns)] = True
-    return scenes.Thing(label, mask, crowd)
+    return scenes.SceneObject(label, mask, crowd)
 
 
 def test_labels_are_those_of_ade20k_with_a_rim_that_is_unlabelled():
     scene = scenes.Scene(np.zeros((40, 60, 3), np.float32), np.random.RandomState(0))
-    scene.things = [thing(7, (10, 20), (10, 30)), thing(0, (25, 35), (40, 55)), thing(3, (25, 35), (5, 15), crowd=True)]
+    scene.objects = [
+        thing(7, (10, 20), (10, 30)),
+        thing(0, (25, 35), (40, 55)),
+        thing(3, (25, 35), (5, 15), crowd=True),
+    ]
     labels = mini.label_map(scene)
     assert labels.dtype == np.uint8
     assert labels[0, 0] == 1

@@ -6,7 +6,7 @@ import numpy as np
 from mmengine.config import Config
 from mmengine.registry import DATASETS, DefaultScope
 
-from moganet.mini.digits import load_scans
+from moganet.mini.digits import load_digit_splits
 from mogavideo import mini
 from mogavideo.datasets import open_clips, read_images
 
@@ -23,7 +23,7 @@ def test_files_have_the_standard_names_formats_and_sizes(mini_video):
 
 def test_images_are_the_scans_of_train_as_large_as_mnists_digits(mini_video):
     images = read_images(mini_video / 'train-images-idx3-ubyte.gz')
-    scans = load_scans()['train'].images
+    scans = load_digit_splits()['train'].images
     assert len(images) == len(scans)
     assert images[:, :4].max() == images[:, -4:].max() == images[:, :, :4].max() == images[:, :, -4:].max() == 0
     # Averaged over the same parts as the scans' pixels, the enlarged ones have nearly the same values.
@@ -36,12 +36,12 @@ def test_clips_show_scans_of_val_and_none_of_train(mini_video):
     # Two of each clip's frames show the digits apart; the mass of ink of a frame is then that of its two scans.
     clips = open_clips(mini_video / 'mnist_test_seq.npy')
     ink = clips.sum((2, 3), dtype=np.int64).max(0)
-    val = np.array([mini.enlarged(scan).sum(dtype=np.int64) for scan in load_scans()['val'].images])
+    val = np.array([mini.enlarged(scan).sum(dtype=np.int64) for scan in load_digit_splits()['val'].images])
     pairs = (val[:, None] + val).ravel()
     apart = [value for value in ink if value in pairs]
     assert len(apart) >= 4
     train = {image.tobytes() for image in read_images(mini_video / 'train-images-idx3-ubyte.gz')}
-    assert train.isdisjoint(mini.enlarged(scan).tobytes() for scan in load_scans()['val'].images)
+    assert train.isdisjoint(mini.enlarged(scan).tobytes() for scan in load_digit_splits()['val'].images)
 
 
 def test_clips_are_all_different_and_not_those_of_training(mini_video):
