@@ -1,5 +1,6 @@
-"""Mini data for ExPose: synthetic hands and faces before photographs, as HumanData files with their true parameters."""
+"""Mini data for ExPose: synthetic hands and faces in front of photographs, as HumanData files with true parameters."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -27,17 +28,26 @@ NUM_IMAGES = dict(hand=dict(train=4800, val=200), face=dict(train=2400, val=60))
 SCANS = 'face_scans.npz'
 SIDE = 96  # of the pictures, in pixels
 SEED = 0
-# What a scanner sees of a face: a point every so many millimetres, in a window around the nose: right, left, low, high.
+# Distance of a scan's points, and the scanned window around the nose (right, left, low, high), in millimetres.
 SCAN_STEP, SCAN_WINDOW = 2.5, (-90, 90, -85, 100)
-NOSE = 21  # of FLAME's joints, the landmark below it
+NOSE = 21  # the landmark below the nose among FLAME's joints
 CONVENTIONS = dict(mano='hand', flame='face')
 
 
 def make(root: str | Path = ROOT) -> str:
-    """Write body models, pictures and annotations under ``root``, nothing if they are there. Returns a summary.
+    """Write body models, pictures and annotations, unless they exist.
 
-    Everything comes from a fixed seed. Poses and parts of photographs of val are not in train. Faces of val have scans.
-    The folder appears whole or not at all.
+    All of it is computed from a fixed seed. The poses and the parts of photographs of the validation set are not in the
+    training set. Faces of the validation set have scans. The folder appears whole or not at all.
+
+    Args:
+        root: Folder of the data.
+
+    Returns:
+        A summary of one line.
+
+    Raises:
+        ValueError: The folder exists and holds other files.
     """
     root = Path(root)
     counts = ', '.join(f'{sum(numbers.values())} {part}s' for part, numbers in NUM_IMAGES.items())
@@ -49,58 +59,74 @@ def make(root: str | Path = ROOT) -> str:
         write_body_models(models)
         photos = load_photos()
         for split in ('train', 'val'):
-            _write_part(partial, 'hand', split, MANO(models / FILES['mano']), photos)
-            _write_part(partial, 'face', split, FLAME(models / FILES['flame']), photos)
+            _write_set(partial, 'hand', split, MANO(models / FILES['mano']), photos)
+            _write_set(partial, 'face', split, FLAME(models / FILES['flame']), photos)
     return summary
 
 
 def _seeds(part: str, split: str) -> list[tuple[int, ...]]:
-    kind = 2 * list(NUM_IMAGES).index(part) + ('train', 'val').index(split)
-    return [(SEED, kind, i) for i in range(NUM_IMAGES[part][split])]
+    """Return a seed for each image of a set."""
+    set_number = 2 * list(NUM_IMAGES).index(part) + ('train', 'val').index(split)
+    return [(SEED, set_number, i) for i in range(NUM_IMAGES[part][split])]
 
 
-def _write_part(root: Path, part: str, split: str, model: BodyModel, photos: list[np.ndarray]) -> None:
-    """The pictures of a part and their annotations."""
-    take, slots = dict(hand=(rendered_crops.hands, HAND_SLOTS), face=(rendered_crops.faces, FLAME_SLOTS))[part]
+def _write_set(root: Path, part: str, split: str, model: MANO | FLAME, photos: list[np.ndarray]) -> None:
+    """Write the pictures and the annotations of a set of hands or faces."""
+    crops: Iterator[RenderedCrop]
+    slots: tuple[int, ...]
+    if isinstance(model, MANO):
+        crops, slots = rendered_crops.hands(model, photos, split, SIDE, _seeds(part, split)), HAND_SLOTS
+    else:
+        crops, slots = rendered_crops.faces(model, photos, split, SIDE, _seeds(part, split)), FLAME_SLOTS
     images = f'images/{part}/{split}'
     (root / images).mkdir(parents=True)
-    paths, keypoints, joints, parameters, truth = [], [], [], [], []
-    for number, crop in enumerate(take(model, photos, split, SIDE, _seeds(part, split))):
+    paths, keypoints, joints, parameters, vertices = [], [], [], [], []
+    scans: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+    for number, crop in enumerate(crops):
         paths.append(f'{images}/{number:06d}.jpg')
         Image.fromarray(crop.image).save(root / paths[-1], quality=92)
         keypoints.append(crop.keypoints)
         joints.append(crop.joints)
         parameters.append(crop.parameters)
-        if split == 'val':
-            truth.append(crop.vertices if part == 'hand' else scan(model, crop))
-    extra = {}
-    if split == 'val' and part == 'hand':
-        extra = dict(gt_vertices=np.array(truth, np.float32))
-    elif split == 'val':
-        subjects = [f'{number:06d}' for number in range(len(truth))]
-        write_scans(root / SCANS, dict(zip(subjects, truth, strict=True)))
-        extra = dict(subject=np.array(subjects), scan_file=SCANS)
-    seen = np.ones((len(paths), len(slots), 1))
+        if split == 'val' and part == 'hand':
+            vertices.append(crop.vertices)
+        elif split == 'val':
+            scans[f'{number:06d}'] = scan(model, crop)
+    truth: dict[str, np.ndarray | str] = {}
+    if vertices:
+        truth['gt_vertices'] = np.array(vertices, np.float32)
+    if scans:
+        write_scans(root / SCANS, scans)
+        truth.update(subject=np.array(list(scans)), scan_file=SCANS)
+    confidence = np.ones((len(paths), len(slots), 1))
     write_human_data(
         root / f'{part}_{split}.npz',
         image_path=paths,
         bbox_xywh=np.tile((0, 0, SIDE, SIDE), (len(paths), 1)),
         slots=slots,
-        keypoints2d=np.concatenate((keypoints, seen), 2),
-        # Of faces with a scan these would be taken for the scan's landmarks.
-        keypoints3d=None if part == 'face' else np.concatenate((joints, seen), 2),
-        smplx={name: np.array([p[name] for p in parameters]) for name in parameters[0]},
-        **extra,
+        keypoints2d=np.concatenate((keypoints, confidence), 2),
+        # In a file with scans, 3D key points are the landmarks of the scans.
+        keypoints3d=None if part == 'face' else np.concatenate((joints, confidence), 2),
+        smplx={name: np.array([values[name] for values in parameters]) for name in parameters[0]},
+        **truth,
     )
 
 
-def scan(model: FLAME, crop: RenderedCrop) -> tuple[np.ndarray, np.ndarray]:
-    """What a scanner before the face sees: points (N, 3), other ones than the vertices; landmarks (7, 3); mm."""
-    turn = axis_angle_to_matrix(torch.from_numpy(crop.parameters['global_orient']))[0].numpy()
+def scan(model: BodyModel, crop: RenderedCrop) -> tuple[np.ndarray, np.ndarray]:
+    """Scan a face from the front, in its own frame with the origin below the nose.
+
+    Args:
+        model: FLAME, whose triangles are scanned.
+        crop: The rendered face.
+
+    Returns:
+        Points (N, 3) of the surface, which differ from the vertices, and landmarks (7, 3), in millimetres.
+    """
+    orient = axis_angle_to_matrix(torch.from_numpy(crop.parameters['global_orient']))[0].numpy()
     origin = crop.joints[NOSE]
-    vertices, landmarks = (1000 * (points - origin) @ turn for points in (crop.vertices, crop.joints))
+    vertices, landmarks = (1000 * (points - origin) @ orient for points in (crop.vertices, crop.joints))
     right, left, low, high = SCAN_WINDOW
-    # As a picture: y down, depth away from the scanner.
+    # In the scanner's image y is down, and depth grows away from the scanner.
     points = np.stack(((vertices[:, 0] - right) / SCAN_STEP, (high - vertices[:, 1]) / SCAN_STEP, -vertices[:, 2]), 1)
     triangles = model.faces.numpy()
     raster = rasterise(points, triangles, (round((left - right) / SCAN_STEP), round((high - low) / SCAN_STEP)))
@@ -110,12 +136,14 @@ def scan(model: FLAME, crop: RenderedCrop) -> tuple[np.ndarray, np.ndarray]:
 
 
 def use(cfg: Config, root: str = ROOT) -> None:
-    """Point an ExPose config at the mini data and the synthetic body models, writing them if they are not there.
+    """Point an ExPose config at the mini data and the synthetic body models, which are written if they do not exist.
 
-    Changes ``cfg`` in place.
+    Args:
+        cfg: The config, which is changed in place.
+        root: Folder of the data.
 
     Raises:
-        ValueError: the config is of whole bodies, of which there are no mini data.
+        ValueError: The config is one of whole bodies, for which there are no mini data.
     """
     make(root)
     for name in DATALOADERS:
@@ -139,6 +167,6 @@ def _use_body_model(node: dict, models: Path) -> None:
     for key in ('body_model', 'body_model_train', 'body_model_test'):
         body_model = node.get(key)
         if body_model:
-            kind = body_model['type'].split('.')[-1].lower().removesuffix('layer')
+            convention = body_model['type'].split('.')[-1].lower().removesuffix('layer')
             body_model.pop('model_path', None)
-            body_model['path'] = str(models / FILES[kind])
+            body_model['path'] = str(models / FILES[convention])

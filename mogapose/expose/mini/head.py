@@ -1,36 +1,32 @@
-"""What moves and marks the synthetic head: skinning weights, shape and expression, landmarks. See synthetic_head.py."""
+"""A synthetic head with the sizes and arrays of FLAME: skinning weights, shape, expression and landmarks."""
 
 import numpy as np
 
-from .hand import pose_blend_shapes
-from .head_surface import COLUMNS, EYE, MOUTH_HALF, MOUTH_ROW, MOUTH_Y, ROWS, build, bump, column_angles
-from .meshes import smoothed, smoothstep
+from .head_surface import COLUMNS, EYE, MOUTH_HALF, MOUTH_ROW, MOUTH_Y, ROWS, build_head, bump, column_angles
+from .meshes import cross_2d, pose_blend_shapes, smoothed, smoothstep
 
 NUM_SHAPE, NUM_EXPRESSION = 300, 100
-# Beyond these the columns are zero: nobody uses them, and the file stays small.
+# Further columns are zero: no recipe uses them, and the file stays small.
 USED_SHAPE, USED_EXPRESSION = 100, 50
 
 
 class Head:
-    """The synthetic head with everything that a FLAME file holds.
+    """The synthetic head.
 
     Args:
-        rng: Of the shapes and expressions beyond the named ones, and of the corrections of poses.
+        rng: Source of the unnamed shapes and expressions, and of the pose corrections.
     """
 
     def __init__(self, rng: np.random.Generator) -> None:
-        parts = build()
-        self.grid, self.rim, self.pocket, self.end = parts['grid'], parts['rim'], parts['pocket'], parts['end']
-        self.upper, self.crown, self.eyes = parts['upper'], parts['crown'], parts['eyes']
-        self.faces = parts['surface'].faces
-        raw = parts['surface'].vertices
-        stay = [*self.rim, *self.eyes[0], *self.eyes[1], *self.grid[0]]
-        self.vertices = smoothed(raw, self.faces, 1, fixed=stay)
-        self.skin = np.array([*self.grid.ravel(), *self.upper, self.crown])
+        surface = build_head()
+        self.surface, self.faces = surface, surface.mesh.faces
+        fixed = [*surface.rim, *surface.eyes[0], *surface.eyes[1], *surface.grid[0]]
+        self.vertices = smoothed(surface.mesh.vertices, self.faces, 1, fixed=fixed)
+        self.skin = np.array([*surface.grid.ravel(), *surface.upper, surface.crown])
         self.rng = rng
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """The arrays of a FLAME file, landmarks included."""
+        """Return the arrays of a FLAME file, landmarks included."""
         weights = self._weights()
         parents = np.array((0, 0, 1, 1, 1))
         shapedirs = np.zeros((len(self.vertices), 3, NUM_SHAPE + NUM_EXPRESSION))
@@ -53,60 +49,67 @@ class Head:
         )
 
     def _weights(self) -> np.ndarray:
-        """(V, 5) skinning weights."""
-        jaw = np.zeros(len(self.vertices))
+        """Return the skinning weights (V, 5)."""
+        jaw: np.ndarray = np.zeros(len(self.vertices))
         rows, columns = np.mgrid[:ROWS, :COLUMNS]
         angle = np.abs(column_angles())[None]
-        points = self.vertices[self.grid]
+        grid = self.surface.grid
+        points = self.vertices[grid]
         corner = COLUMNS // 2 + MOUTH_HALF
         below = points[MOUTH_ROW, :, 1][None] - points[..., 1]
         beside = np.clip(np.abs(points[..., 0]) - points[MOUTH_ROW, corner, 0], 0, None)
-        # A hard edge between the lips, softer and softer towards the ears.
+        # The edge is hard between the lips and becomes softer towards the ears.
         band = 0.004 + 0.45 * beside
         opened = np.where(
             np.abs(columns - COLUMNS // 2) < MOUTH_HALF, rows <= MOUTH_ROW, smoothstep(below / band / 2 + 0.5)
         )
-        opened = opened * smoothstep((rows - 8) / 7) * (1 - smoothstep((angle - 0.75) / 0.85))
-        jaw[self.grid] = opened
-        jaw[self.upper] = 0
-        jaw = smoothed(jaw[:, None], self.faces, 2, fixed=self.rim)[:, 0]
+        jaw[grid] = opened * smoothstep((rows - 8) / 7) * (1 - smoothstep((angle - 0.75) / 0.85))
+        jaw[self.surface.upper] = 0
+        jaw = smoothed(jaw[:, None], self.faces, 2, fixed=self.surface.rim)[:, 0]
         self._follow_rim(jaw[:, None], 0.5)
-        jaw[self.end] = 0.5
+        jaw[self.surface.pocket_end] = 0.5
         above = np.ones(len(self.vertices))
-        above[self.grid] = smoothstep((rows - 2) / 10)
+        above[grid] = smoothstep((rows - 2) / 10)
         weights = np.stack((1 - above, above * (1 - jaw), above * jaw, np.zeros_like(jaw), np.zeros_like(jaw)), 1)
-        for joint, eye in zip((3, 4), self.eyes, strict=True):
+        for joint, eye in zip((3, 4), self.surface.eyes, strict=True):
             weights[eye] = np.eye(5)[joint]
         return weights
 
     def _regressor(self) -> np.ndarray:
-        """(5, V): root and neck are the middles of rings, the jaw lies between the ears, the eyes in the balls."""
+        """Return the joint regressor (5, V).
+
+        Root and neck are the middles of rings, the jaw lies between the ears, each eye in the middle of its ball.
+        """
+        grid = self.surface.grid
         regressor = np.zeros((5, len(self.vertices)))
-        regressor[0, self.grid[3]] = regressor[1, self.grid[9]] = 1
+        regressor[0, grid[3]] = regressor[1, grid[9]] = 1
         ears = [int(np.abs(column_angles() - side * 1.25).argmin()) for side in (-1, 1)]
-        regressor[2, self.grid[28:33][:, ears]] = 1
-        for joint, eye in zip((3, 4), self.eyes, strict=True):
+        regressor[2, grid[28:33][:, ears]] = 1
+        for joint, eye in zip((3, 4), self.surface.eyes, strict=True):
             regressor[joint, eye] = 1
         return regressor / regressor.sum(1, keepdims=True)
 
     def _follow_rim(self, values: np.ndarray, at_end: float | np.ndarray = 0.0) -> None:
-        """Inside the mouth, per-vertex values (V, C) go over from those of the lips to ``at_end``. In place."""
-        for step, ring in enumerate(self.pocket, start=1):
-            depth = step / (len(self.pocket) + 1)
-            values[ring] = (1 - depth) * values[self.rim] + depth * at_end
+        """Interpolate values (V, C) inside the mouth between those of the lips and ``at_end``, in place."""
+        for step, ring in enumerate(self.surface.pocket, start=1):
+            depth = step / (len(self.surface.pocket) + 1)
+            values[ring] = (1 - depth) * values[self.surface.rim] + depth * at_end
 
-    def _field(self, displacement: np.ndarray, rigid_eyes: bool) -> np.ndarray:
-        """A displacement (V, 3) that moves the eyes as wholes or not at all, and the mouth's inside with the lips."""
+    def _with_eyes_and_mouth(self, displacement: np.ndarray, move_eyes: bool) -> np.ndarray:
+        """Return a displacement (V, 3) in which the eyes are rigid and the inside of the mouth follows the lips."""
         result = displacement.copy()
-        for eye in self.eyes:
-            result[eye] = displacement[eye].mean(0) if rigid_eyes else 0
-        middle = result[self.rim].mean(0)
+        for eye in self.surface.eyes:
+            result[eye] = displacement[eye].mean(0) if move_eyes else 0
+        middle = result[self.surface.rim].mean(0)
         self._follow_rim(result, middle)
-        result[self.end] = middle
+        result[self.surface.pocket_end] = middle
         return result
 
     def _shapes(self) -> list[np.ndarray]:
-        """Shape, per standard deviation: size, proportions, then features, then unnamed ripples that get smaller."""
+        """Return the displacements (V, 3) of each shape coefficient per standard deviation.
+
+        Size and proportions come first, then features, then unnamed ripples of decreasing size.
+        """
         p = self.vertices
         lower = smoothstep((0.02 - p[:, 1]) / 0.12)
         neck = smoothstep((p[:, 1] + 0.15) / 0.05)
@@ -129,18 +132,22 @@ class Head:
             0.0030 * np.outer(bump(p, 0, -0.04, 0.02, 0.016), -y),
         ]
         ripples = [self._ripple(0.0020 * 4 / (4 + k)) for k in range(USED_SHAPE - len(named))]
-        return [self._field(field, rigid_eyes=True) for field in named + ripples]
+        return [self._with_eyes_and_mouth(field, move_eyes=True) for field in named + ripples]
 
     def _expressions(self) -> list[np.ndarray]:
-        """Expressions, per standard deviation: lips, corners of the mouth, brows, cheeks, nose, then ripples."""
+        """Return the displacements (V, 3) of each expression coefficient per standard deviation.
+
+        They move lips, corners of the mouth, brows, cheeks and nose; unnamed ripples follow.
+        """
         p = self.vertices
         x, y, z = np.eye(3)
         side = np.clip(p[:, 0] / 0.012, -1, 1)
         lower = np.zeros(len(p))
-        lower[self.grid[: MOUTH_ROW + 1]] = 1
+        lower[self.surface.grid[: MOUTH_ROW + 1]] = 1
         upper = 1 - lower
         # The corners belong to both lips.
-        lower[[self.rim[0], self.rim[2 * MOUTH_HALF]]] = upper[[self.rim[0], self.rim[2 * MOUTH_HALF]]] = 0
+        mouth_corners = [self.surface.rim[0], self.surface.rim[2 * MOUTH_HALF]]
+        lower[mouth_corners] = upper[mouth_corners] = 0
         lips, corners = bump(p, 0, MOUTH_Y, 0.022, 0.018), bump(p, 0.024, MOUTH_Y, 0.014, 0.014)
         left = bump(p, 0.024, MOUTH_Y, 0.014, 0.014, both=False)
         brows, inner = bump(p, 0.03, 0.026, 0.026, 0.014), bump(p, 0.014, 0.024, 0.012, 0.012)
@@ -163,80 +170,74 @@ class Head:
         ]
         face = smoothstep(p[:, 2] / 0.05) * smoothstep((p[:, 1] + 0.115) / 0.03)
         ripples = [face[:, None] * self._ripple(0.0016 * 4 / (4 + k)) for k in range(USED_EXPRESSION - len(named))]
-        return [self._field(field, rigid_eyes=False) for field in named + ripples]
+        return [self._with_eyes_and_mouth(field, move_eyes=False) for field in named + ripples]
 
     def _ripple(self, amplitude: float) -> np.ndarray:
-        """A smooth random displacement (V, 3): a wave of 12 to 25 cm over the head."""
+        """Draw a smooth displacement (V, 3), a wave over the head with a length of 12 to 25 cm."""
         direction, wave = self.rng.normal(size=3), self.rng.normal(size=3)
         wave *= 2 * np.pi / self.rng.uniform(0.12, 0.25) / np.linalg.norm(wave)
         phase = self.rng.uniform(0, 2 * np.pi)
         return np.outer(np.sin(self.vertices @ wave + phase), amplitude * direction / np.linalg.norm(direction))
 
     def _locate(self, x: float, y: float) -> tuple[int, np.ndarray]:
-        """The foremost triangle of the skin at (x, y) and the point's barycentric coordinates in it."""
+        """Return the foremost triangle of the skin at (x, y) and the point's barycentric coordinates (3,) in it."""
         corners = self.vertices[self.faces]
         skin = np.isin(self.faces, self.skin).all(1)
         a, b, c = corners[:, 0, :2], corners[:, 1, :2], corners[:, 2, :2]
-        area = _cross(b - a, c - a)
+        area = cross_2d(b - a, c - a)
         point = np.array((x, y))
         with np.errstate(divide='ignore', invalid='ignore'):
-            bary = np.stack(
-                (_cross(b - point, c - point), _cross(c - point, a - point), _cross(a - point, b - point)), 1
-            )
-            bary = bary / area[:, None]
+            areas = (cross_2d(b - point, c - point), cross_2d(c - point, a - point), cross_2d(a - point, b - point))
+            bary = np.stack(areas, 1) / area[:, None]
         inside = np.flatnonzero((bary >= -1e-9).all(1) & skin)
         face = inside[(corners[inside, :, 2] * bary[inside]).sum(1).argmax()]
         return int(face), bary[face]
 
     def _vertex(self, vertex: int) -> tuple[int, np.ndarray]:
+        """Return a triangle of a vertex and the vertex's barycentric coordinates (3,) in it."""
         face, corner = np.argwhere(self.faces == vertex)[0]
         return int(face), np.eye(3)[corner]
 
     def _landmarks(self) -> tuple[np.ndarray, np.ndarray]:
-        """Faces (51,) and barycentric coordinates (51, 3), in the order of the usual 68 from the 18th on."""
+        """Return triangles (51,) and barycentric coordinates (51, 3) of the last 51 of the usual 68 landmarks."""
+        surface = self.surface
         brow = [(0.050, 0.018), (0.042, 0.025), (0.033, 0.028), (0.023, 0.027), (0.013, 0.023)]
         eye = [(0.047, 0), (0.038, 0.007), (0.027, 0.007), (0.0165, 0), (0.027, -0.007), (0.038, -0.007)]
         places = [(-x, y) for x, y in brow] + brow[::-1]
         places += [(0, y) for y in (0.008, -0.008, -0.024, -0.040)]
         places += [(x, -0.050 - 0.02 * abs(x)) for x in (-0.014, -0.007, 0, 0.007, 0.014)]
         places += [(-x, y) for x, y in eye] + [eye[k] for k in (3, 2, 1, 0, 5, 4)]
-        found = [self._locate(x, y) for x, y in places]
-        lower, upper = self.rim[: 2 * MOUTH_HALF + 1], [self.rim[0], *self.upper, self.rim[2 * MOUTH_HALF]]
+        points = [self._locate(x, y) for x, y in places]
+        lower = surface.rim[: 2 * MOUTH_HALF + 1]
+        upper = [lower[0], *surface.upper, lower[-1]]
         right, left = self._vertex(lower[0]), self._vertex(lower[-1])
+        # Outer edge of the lips: x, and the distance above or below the line between the lips.
         outer = 0.010
-        found += [
-            right,
-            *(
-                self._locate(x, MOUTH_Y + h)
-                for x, h in ((-0.012, 0.8 * outer), (-0.005, outer), (0, outer), (0.005, outer), (0.012, 0.8 * outer))
-            ),
-            left,
-        ]
-        found += [
-            self._locate(x, MOUTH_Y - h)
-            for x, h in ((0.012, outer), (0.006, 1.3 * outer), (0, 1.4 * outer), (-0.006, 1.3 * outer), (-0.012, outer))
-        ]
+        above = ((-0.012, 0.8 * outer), (-0.005, outer), (0, outer), (0.005, outer), (0.012, 0.8 * outer))
+        below = ((0.012, outer), (0.006, 1.3 * outer), (0, 1.4 * outer), (-0.006, 1.3 * outer), (-0.012, outer))
+        points += [right, *(self._locate(x, MOUTH_Y + height) for x, height in above), left]
+        points += [self._locate(x, MOUTH_Y - depth) for x, depth in below]
         steps = (MOUTH_HALF - 4, MOUTH_HALF, MOUTH_HALF + 4)
-        found += [right, *(self._vertex(upper[k]) for k in steps), left, *(self._vertex(lower[k]) for k in steps[::-1])]
-        return np.array([face for face, _ in found]), np.array([bary for _, bary in found])
+        points += [right, *(self._vertex(upper[k]) for k in steps)]
+        points += [left, *(self._vertex(lower[k]) for k in steps[::-1])]
+        return np.array([face for face, _ in points]), np.array([bary for _, bary in points])
 
     def _contour(self) -> tuple[np.ndarray, np.ndarray]:
-        """Faces (79, 17) and barycentric coordinates from the right ear over the chin to the left, per turn."""
+        """Return triangles (79, 17) and barycentric coordinates (79, 17, 3) of the contour for each turn of the head.
+
+        The contour runs from the right ear over the chin to the left ear.
+        """
         half = np.deg2rad((80, 72, 64, 55, 45, 34, 22, 11))
         angles = np.concatenate((-half, (0,), half[::-1]))
         rows = np.array((33, 30, 27, 24, 21, 19, 18, 17, 17, 17, 18, 19, 21, 24, 27, 30, 33))
         table = np.arange(79)
-        # Rows 1 to 39 are turns towards -y, that is to the right, and the rest to the left.
+        # Rows 1 to 39 are turns towards -y, which is to the right; further rows are turns to the left.
         turns = np.deg2rad(np.where(table <= 39, -table, table - 39))
         columns = column_angles()
         shifted = angles[None] - turns[:, None] * np.abs(angles)[None] / half[0]
         place = np.interp(shifted, columns, np.arange(COLUMNS))
         column = np.floor(place).astype(int)
         share = place - column
-        # Rings of the skin are joined first, two triangles per column.
+        # The first triangles of the mesh are those between the rings of the skin, two per column.
         faces = rows[None] * 2 * COLUMNS + 2 * column
         return faces, np.stack((1 - share, share, np.zeros_like(share)), -1)
-
-
-def _cross(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    return a[..., 0] * b[..., 1] - a[..., 1] * b[..., 0]

@@ -1,22 +1,25 @@
-"""A head with FLAME's sizes: rings from the neck to the crown with the features of a face pushed out and in.
+"""The surface of the synthetic head, which has the sizes of FLAME.
 
-The mouth is a slit between two rows of vertices with a pocket behind it, the eyes are two balls in their sockets. Its
-frame is FLAME's: x to the person's left, y up, z out of the face; metres, the middle between the eyes near the origin.
+It consists of rings from the neck to the crown, from which the features of a face are raised. The mouth is a slit
+between two rows of vertices with a pocket behind it. The eyes are two balls in their sockets. The frame is FLAME's, in
+metres: x to the person's left, y up, z out of the face, the middle between the eyes near the origin.
 """
+
+from typing import NamedTuple
 
 import numpy as np
 
 from .meshes import MeshBuilder, smoothstep
 
 COLUMNS, ROWS = 60, 70
-MOUTH_ROW, MOUTH_HALF = 24, 7  # the row of the lips' line; columns to each side of the middle
+MOUTH_ROW, MOUTH_HALF = 24, 7  # the row of the line between the lips; columns on each side of the middle
 POCKET_ROWS = 3
 EYE_RINGS, EYE_COLUMNS = 15, 24
 EYE = np.array((0.0315, 0.0, 0.0525))
 EYE_RADIUS = 0.0135
 MOUTH_Y = -0.072
 
-# Outline of the head: row, then y and z in front, x and y at the side, y and z behind.
+# Profile of the head: row, then y and z in front, x and y at the side, y and z behind.
 PROFILE = np.array(
     (
         (0, -0.185, 0.040, 0.064, -0.185, -0.185, -0.075),
@@ -38,17 +41,45 @@ PROFILE = np.array(
         (70, 0.114, -0.008, 0.000, 0.114, 0.114, -0.008),
     )
 )
+# Row and z of the middle of a ring.
 MIDDLE_Z = np.array(((0, -0.020), (10, -0.018), (24, -0.010), (44, -0.012), (70, -0.008)))
 
 
+class HeadSurface(NamedTuple):
+    """The mesh of the head and the vertex numbers of its pieces.
+
+    Attributes:
+        mesh: The mesh.
+        grid: (70, 60), the skin; row ``MOUTH_ROW`` is the lower lip.
+        upper: The upper lip between the corners of the mouth.
+        rim: The ring of both lips.
+        pocket: (3, 28), the rings of the inside of the mouth, behind the rim.
+        pocket_end: The vertex at the end of the pocket.
+        crown: The topmost vertex.
+        eyes: Left and right eye.
+    """
+
+    mesh: MeshBuilder
+    grid: np.ndarray
+    upper: list[int]
+    rim: list[int]
+    pocket: np.ndarray
+    pocket_end: int
+    crown: int
+    eyes: tuple[list[int], list[int]]
+
+
 def column_angles() -> np.ndarray:
-    """Angles (60,) of the columns, 0 in front and positive to the person's left, closer in front than behind."""
+    """Return the angles (60,) of the columns in radians, closer in front than behind.
+
+    They are 0 in front and positive on the person's left.
+    """
     turn = np.linspace(-np.pi, np.pi, COLUMNS, endpoint=False)
     return turn - 0.62 * np.sin(turn)
 
 
 def _smooth_table(rows: np.ndarray, table: np.ndarray) -> np.ndarray:
-    """Columns of a table of rows at other rows, without corners."""
+    """Interpolate a table, whose first column is the row, at other rows (N,), and smooth it; (N, C - 1)."""
     fine = np.linspace(rows[0] - 2, rows[-1] + 2, 60 * 8)
     values = np.stack([np.interp(fine, table[:, 0], column) for column in table[:, 1:].T], 1)
     kernel = np.hanning(23)
@@ -59,7 +90,7 @@ def _smooth_table(rows: np.ndarray, table: np.ndarray) -> np.ndarray:
 
 
 def _skin(rows: np.ndarray) -> np.ndarray:
-    """Vertices (rows, 60, 3) of the bare skull."""
+    """Return the vertices (rows, 60, 3) of the head without features."""
     front_y, front_z, side_x, side_y, back_y, back_z = _smooth_table(rows, PROFILE).T[:, :, None]
     middle = np.interp(rows, MIDDLE_Z[:, 0], MIDDLE_Z[:, 1])[:, None]
     angle = column_angles()[None]
@@ -76,18 +107,30 @@ def _skin(rows: np.ndarray) -> np.ndarray:
 
 
 def bump(points: np.ndarray, x: float, y: float, wide: float, high: float, both: bool = True) -> np.ndarray:
-    """A smooth hill over the front of the face, on both sides of the middle."""
+    """Return the height (...) of a smooth hill on the front of the face.
+
+    Args:
+        points: (..., 3) in metres.
+        x: Place of the hill's top.
+        y: Place of the hill's top.
+        wide: Width of the hill in x.
+        high: Width of the hill in y.
+        both: Mirror the hill to the other side of the face.
+
+    Returns:
+        0 to 1.
+    """
     across = np.abs(points[..., 0]) if both else points[..., 0]
     hill = np.exp(-(((across - x) / wide) ** 2) - ((points[..., 1] - y) / high) ** 2)
     return hill * smoothstep(points[..., 2] / 0.04)
 
 
 def _features(points: np.ndarray) -> np.ndarray:
-    """The same vertices with nose, brows, sockets, cheeks, lips, chin and ears."""
+    """Return vertices (..., 3) with nose, brows, sockets, cheeks, lips, chin and ears."""
     out = np.zeros_like(points)
     x, y, z = points[..., 0], points[..., 1], points[..., 2]
     front = smoothstep(z / 0.04)
-    # The nose: a ridge that rises from between the eyes to its tip and ends at once below it.
+    # The nose is a ridge that rises from between the eyes to its tip and ends abruptly below it.
     along = (0.010 - y) / 0.055
     height = 0.027 * np.clip(along, 0, 1) ** 1.1 * (1 - smoothstep((along - 0.88) / 0.30))
     width = 0.0060 + 0.0055 * np.clip(along, 0, 1)
@@ -107,70 +150,57 @@ def _features(points: np.ndarray) -> np.ndarray:
     return points + out
 
 
-def _ball(surface: MeshBuilder, centre: np.ndarray) -> list[int]:
-    """An eye: a ball whose poles lie in front and behind."""
+def _ball(mesh: MeshBuilder, centre: np.ndarray) -> list[int]:
+    """Add an eye, a ball whose poles lie in front and behind. Return its vertices."""
     polar = np.linspace(0, np.pi, EYE_RINGS + 2)[1:-1]
     around = np.linspace(0, 2 * np.pi, EYE_COLUMNS, endpoint=False)
-    first, ring = surface.size, None
+    first = mesh.size
+    ring: list[int] = []
     for angle in polar[::-1]:
         flat = np.stack((np.cos(around), np.sin(around), np.zeros(EYE_COLUMNS)), 1) * np.sin(angle)
-        new = surface.add(centre + EYE_RADIUS * (flat + (0, 0, np.cos(angle))))
-        if ring is None:
-            back = surface.add(centre - (0, 0, EYE_RADIUS))[0]
-            surface.close(new[::-1], back)
+        new = mesh.add(centre + EYE_RADIUS * (flat + np.array((0, 0, np.cos(angle)))))
+        if ring:
+            mesh.bridge(ring, new)
         else:
-            surface.bridge(ring, new)
+            back = mesh.add(centre - np.array((0, 0, EYE_RADIUS)))[0]
+            mesh.close(new[::-1], back)
         ring = new
-    surface.close(ring, surface.add(centre + (0, 0, EYE_RADIUS))[0])
-    return list(range(first, surface.size))
+    mesh.close(ring, mesh.add(centre + np.array((0, 0, EYE_RADIUS)))[0])
+    return list(range(first, mesh.size))
 
 
-def build() -> dict:
-    """The surface with what its numbering is known by.
-
-    Returns:
-        ``surface``; ``grid`` (70, 60) vertex numbers of the skin, row ``MOUTH_ROW`` being the lower lip; ``upper``, the
-        upper lip between the corners; ``rim``, both lips; ``pocket`` (3, 28), the inside of the mouth behind the rim,
-        and ``end`` of it; ``crown``; ``eyes``, left and right.
-    """
-    surface = MeshBuilder()
+def build_head() -> HeadSurface:
+    """Build the surface of the head."""
+    mesh = MeshBuilder()
     points = _features(_skin(np.arange(ROWS)))
-    grid = [surface.add(row) for row in points]
+    grid = [mesh.add(row) for row in points]
     middle = COLUMNS // 2
     slit = range(middle - MOUTH_HALF, middle + MOUTH_HALF + 1)
     upper_row = list(grid[MOUTH_ROW])
     for column in slit[1:-1]:
-        upper_row[column] = surface.add(points[MOUTH_ROW, column])[0]
+        upper_row[column] = mesh.add(points[MOUTH_ROW, column])[0]
     for row in range(ROWS - 1):
-        surface.bridge(upper_row if row == MOUTH_ROW else grid[row], grid[row + 1])
-    crown = surface.add(_skin(np.array([ROWS]))[0, 0])[0]
-    surface.close(grid[-1], crown)
+        mesh.bridge(upper_row if row == MOUTH_ROW else grid[row], grid[row + 1])
+    crown = mesh.add(_skin(np.array([ROWS]))[0, 0])[0]
+    mesh.close(grid[-1], crown)
     upper = [upper_row[column] for column in slit[1:-1]]
     rim = [*(grid[MOUTH_ROW][column] for column in slit), *upper[::-1]]
-    pocket, end = _pocket(surface, rim, upper)
-    return dict(
-        surface=surface,
-        grid=np.array(grid),
-        upper=upper,
-        rim=rim,
-        pocket=np.array(pocket),
-        end=end,
-        crown=crown,
-        eyes=[_ball(surface, EYE), _ball(surface, EYE * (-1, 1, 1))],
-    )
+    pocket, pocket_end = _pocket(mesh, rim, upper)
+    eyes = (_ball(mesh, EYE), _ball(mesh, EYE * (-1, 1, 1)))
+    return HeadSurface(mesh, np.array(grid), upper, rim, np.array(pocket), pocket_end, crown, eyes)
 
 
-def _pocket(surface: MeshBuilder, rim: list[int], upper: list[int]) -> tuple[list[list[int]], int]:
-    """The inside of the mouth: rings from the lips backwards, wider than the closed lips, and its end."""
-    pocket, ring, lips = [], rim, surface.vertices[rim]
+def _pocket(mesh: MeshBuilder, rim: list[int], upper: list[int]) -> tuple[list[list[int]], int]:
+    """Add the inside of the mouth, wider than the closed lips. Return its rings, front to back, and its end."""
+    lips = mesh.vertices[rim]
     side = np.where(np.isin(rim, upper), 1, -1) * (1 - (lips[:, 0] / np.abs(lips[:, 0]).max()) ** 2)
+    rings = [rim]
     for step in range(1, POCKET_ROWS + 1):
         depth = step / (POCKET_ROWS + 1)
-        new = lips * (1 - 0.3 * depth, 1, 1) + (0, 0, -0.045 * depth)
-        new[:, 1] += 0.012 * np.sin(np.pi * depth) * side
-        new = surface.add(new)
-        surface.bridge(ring, new)
-        pocket, ring = [*pocket, new], new
-    end = surface.add(lips.mean(0) - (0, 0, 0.045))[0]
-    surface.close(ring, end)
-    return pocket, end
+        points = lips * (1 - 0.3 * depth, 1, 1) + (0, 0, -0.045 * depth)
+        points[:, 1] += 0.012 * np.sin(np.pi * depth) * side
+        rings.append(mesh.add(points))
+        mesh.bridge(rings[-2], rings[-1])
+    end = mesh.add(lips.mean(0) - (0, 0, 0.045))[0]
+    mesh.close(rings[-1], end)
+    return rings[1:], end

@@ -1,13 +1,16 @@
-"""Closed triangle surfaces put together from rings of vertices, for the synthetic body models."""
+"""Triangle meshes for the synthetic body models: building from rings, smoothing, renumbering, pose corrections."""
 
 import numpy as np
 
 
 class MeshBuilder:
-    """Vertices and triangles, added ring by ring.
+    """Builds a mesh ring by ring.
 
-    Rings are lists of vertex numbers; ``bridge`` and ``close`` join them so that the triangles face outwards where
-    rings run counter-clockwise as seen from the side towards which the surface grows.
+    A ring is a list of vertex numbers. ``bridge`` and ``close`` join rings with triangles. The triangles face outwards
+    if the rings run counter-clockwise, seen from the side towards which the mesh grows.
+
+    Attributes:
+        size: Number of vertices.
     """
 
     def __init__(self) -> None:
@@ -16,7 +19,7 @@ class MeshBuilder:
         self.size = 0
 
     def add(self, points: np.ndarray) -> list[int]:
-        """New vertices (N, 3); returns their numbers."""
+        """Add vertices (N, 3) and return their numbers."""
         points = np.atleast_2d(np.asarray(points, float))
         self._points.append(points)
         self.size += len(points)
@@ -24,19 +27,27 @@ class MeshBuilder:
 
     @property
     def vertices(self) -> np.ndarray:
+        """The vertices (V, 3)."""
         return np.concatenate(self._points)
 
     @property
     def faces(self) -> np.ndarray:
+        """The triangles (F, 3) of vertex numbers."""
         return np.array(self._triangles)
 
     def bridge(self, lower: list[int], upper: list[int], skip: tuple[int, ...] = ()) -> None:
-        """Join two closed rings of any sizes. Of rings of equal sizes the quads numbered in ``skip`` are left out."""
+        """Join two closed rings of any sizes with triangles.
+
+        Args:
+            lower: The first ring.
+            upper: The next ring, towards which the mesh grows.
+            skip: Numbers of quads to leave open, for rings of equal size.
+        """
         m, n = len(lower), len(upper)
         i = j = 0
         while i < m or j < n:
             a, b = lower[i % m], upper[j % n]
-            # The diagonal goes where the ring that lags behind gets on.
+            # The next triangle advances the ring that is behind.
             if i * n <= j * m and i < m:
                 triangle = (a, lower[(i + 1) % m], b)
                 quad, i = i, i + 1
@@ -47,12 +58,22 @@ class MeshBuilder:
                 self._triangles.append(triangle)
 
     def close(self, ring: list[int], pole: int) -> None:
-        """Triangles from a ring to one vertex beyond it."""
+        """Join a ring to one vertex beyond it, ``pole``, with triangles."""
         self._triangles.extend((a, b, pole) for a, b in zip(ring, ring[1:] + ring[:1], strict=True))
 
 
 def smoothed(values: np.ndarray, faces: np.ndarray, rounds: int, fixed: list[int] | tuple = ()) -> np.ndarray:
-    """Per-vertex values (V, C) moved half-way to their neighbours' mean, several times; ``fixed`` ones stay."""
+    """Move values of vertices half-way to the mean of their neighbours, several times.
+
+    Args:
+        values: (V, C), such as positions or weights.
+        faces: (F, 3) vertex numbers.
+        rounds: Number of repetitions.
+        fixed: Vertices whose values do not change.
+
+    Returns:
+        (V, C) float64.
+    """
     edges = np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]])
     edges = np.unique(np.concatenate([edges, edges[:, ::-1]]), axis=0)
     counts = np.bincount(edges[:, 0], minlength=len(values)).clip(min=1)[:, None]
@@ -67,19 +88,46 @@ def smoothed(values: np.ndarray, faces: np.ndarray, rounds: int, fixed: list[int
 
 
 def smoothstep(x: np.ndarray) -> np.ndarray:
-    """0 up to 0, 1 from 1 on, smooth between."""
+    """Return a smooth step of each value: 0 below 0, 1 above 1, cubic between."""
     x = np.clip(x, 0, 1)
     return x * x * (3 - 2 * x)
 
 
-def with_tips_at(numbers: dict[int, int], count: int) -> np.ndarray:
-    """A permutation ``order`` with ``order[wanted] == present`` for each pair; other vertices stay if they can.
+def cross_2d(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Return the cross products (...) of vectors (..., 2)."""
+    return a[..., 0] * b[..., 1] - a[..., 1] * b[..., 0]
+
+
+def reordered(numbers: dict[int, int], count: int) -> np.ndarray:
+    """Return a permutation that gives some vertices new numbers; other vertices keep theirs if possible.
 
     Args:
-        numbers: Wanted number of each vertex by its present number.
+        numbers: New number of each vertex by its old number.
+        count: Number of vertices.
+
+    Returns:
+        ``order`` (count,) with ``order[new] == old``.
     """
     order = np.arange(count)
-    for present, wanted in numbers.items():
-        at = int(np.flatnonzero(order == present)[0])
-        order[[at, wanted]] = order[[wanted, at]]
+    for old, new in numbers.items():
+        place = int(np.flatnonzero(order == old)[0])
+        order[[place, new]] = order[[new, place]]
     return order
+
+
+def pose_blend_shapes(weights: np.ndarray, parents: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Draw pose corrections of up to 2 mm per unit of rotation. They act around each joint and nowhere else.
+
+    Args:
+        weights: (V, J) skinning weights.
+        parents: (J,) parent of each joint.
+        rng: Source of the directions.
+
+    Returns:
+        (V, 3, 9 (J - 1)) in metres.
+    """
+    joints = weights.shape[1]
+    around = 4 * weights[:, 1:] * weights[:, parents[1:]]
+    directions = rng.normal(size=(joints - 1, 9, 3))
+    directions *= 0.002 / np.linalg.norm(directions, axis=-1, keepdims=True)
+    return np.einsum('vj,jkc->vcjk', around, directions).reshape(len(weights), 3, -1)

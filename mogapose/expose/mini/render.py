@@ -1,26 +1,29 @@
-"""A small z-buffer renderer: triangles to pixels, with light from one side, in numpy.
+"""A small z-buffer renderer in numpy, with light from one side.
 
-Pixel centres have whole numbers as coordinates, x to the right and y down, as OpenCV and the key points have them;
-depth grows away from the viewer.
+Pixel centres have integer coordinates, x to the right and y down, as in OpenCV and in key points. Depth grows away from
+the viewer.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import cv2
 import numpy as np
 
-AMBIENT = 0.4  # share of the light that comes from everywhere
-EDGE = 1e-9  # of a triangle's size, by which its edges are wider
-NEAR = 1e-6  # metres in front of a perspective camera where things end
+from .meshes import cross_2d
+
+AMBIENT = 0.4  # share of ambient light
+EDGE = 1e-9  # margin of a triangle's edges, as a share of its size
+NEAR = 1e-6  # smallest depth in front of a perspective camera, in metres
 
 
 class Raster(NamedTuple):
-    """What is seen at each pixel.
+    """The foremost triangle at each pixel.
 
     Attributes:
-        triangle: (H, W) int, the number of the foremost triangle; -1 where there is none.
-        weights: (H, W, 3) float, that place's barycentric coordinates in it; zeros where there is none.
-        depth: (H, W) float; infinite where there is nothing.
+        triangle: (H, W) int, the number of the triangle; -1 where there is none.
+        weights: (H, W, 3) float, the barycentric coordinates of the pixel in it; zeros where there is none.
+        depth: (H, W) float; infinite where there is none.
     """
 
     triangle: np.ndarray
@@ -28,11 +31,19 @@ class Raster(NamedTuple):
     depth: np.ndarray
 
 
-def perspective(points: np.ndarray, focal: float, centre: tuple[float, float]) -> np.ndarray:
-    """Pixels x, y and depth (N, 3) of points (N, 3) in a camera's frame: x to the right, y down, z forward; metres.
+def perspective(points: np.ndarray, focal: float, centre: tuple[float, float] | np.ndarray) -> np.ndarray:
+    """Project points by a perspective camera.
+
+    Args:
+        points: (N, 3) in the camera's frame, in metres: x to the right, y down, z forwards.
+        focal: Focal length in pixels.
+        centre: The image's principal point x, y in pixels.
+
+    Returns:
+        (N, 3), x and y in pixels and depth in metres.
 
     Raises:
-        ValueError: a point lies behind the camera.
+        ValueError: A point lies behind the camera.
     """
     points = np.asarray(points, float)
     if points[:, 2].min() <= NEAR:
@@ -45,11 +56,11 @@ def perspective(points: np.ndarray, focal: float, centre: tuple[float, float]) -
 def rasterise(points: np.ndarray, faces: np.ndarray, size: tuple[int, int]) -> Raster:
     """Find the foremost triangle at each pixel centre.
 
-    Both sides of a triangle are seen. Depth and weights are linear in the image: exact for a weak perspective camera,
-    near enough for the small triangles of body models under any other.
+    Triangles are visible from both sides. Depth and weights are interpolated linearly in the image. That is exact for
+    a weak perspective camera, and accurate for the small triangles of body models under other cameras.
 
     Args:
-        points: (V, 3) pixels x, y and depth.
+        points: (V, 3), x and y in pixels and depth.
         faces: (F, 3) vertex numbers.
         size: Width and height in pixels.
     """
@@ -70,13 +81,13 @@ def rasterise(points: np.ndarray, faces: np.ndarray, size: tuple[int, int]) -> R
     row, column = np.divmod(place, span[owner, 0])
     x, y = first[owner, 0] + column, first[owner, 1] + row
     slopes, offset = _planes(corners)
-    weights = [slopes[owner, k, 0] * x + slopes[owner, k, 1] * y + offset[owner, k] for k in range(3)]
-    # A centre on the edge of two triangles belongs to both: rounding must not leave it to neither.
-    inside = (weights[0] >= -EDGE) & (weights[1] >= -EDGE) & (weights[2] >= -EDGE)
+    planes = [slopes[owner, k, 0] * x + slopes[owner, k, 1] * y + offset[owner, k] for k in range(3)]
+    # A centre on the edge between two triangles counts for both, so that rounding cannot exclude it from both.
+    inside = (planes[0] >= -EDGE) & (planes[1] >= -EDGE) & (planes[2] >= -EDGE)
     owner, x, y = owner[inside], x[inside], y[inside]
-    weights = np.stack([weight[inside] for weight in weights], 1)
+    weights = np.stack([plane[inside] for plane in planes], 1)
     depth = (weights * corners[owner, :, 2]).sum(1)
-    # Of several values for one pixel numpy keeps the last: the nearest one.
+    # If several values are assigned to one pixel, the last one wins in numpy: the nearest.
     order = np.argsort(-depth, kind='stable')
     winner = np.full((height, width), -1)
     winner[y[order], x[order]] = order
@@ -88,27 +99,28 @@ def rasterise(points: np.ndarray, faces: np.ndarray, size: tuple[int, int]) -> R
 
 
 def _planes(corners: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Slopes (F, 3, 2) and offsets (F, 3) of the barycentric coordinates, which are linear in x and y.
+    """Return slopes (F, 3, 2) and offsets (F, 3) of the barycentric coordinates, which are linear in x and y.
 
-    Those of triangles without an area are negative everywhere, so that they are never seen.
+    The coordinates of triangles without an area are negative everywhere, so that such triangles are invisible.
     """
     a, b, c = corners[:, 0, :2], corners[:, 1, :2], corners[:, 2, :2]
-    area = _cross(b - a, c - a)
+    area = cross_2d(b - a, c - a)
     flat = np.abs(area) < 1e-12
     inverse = 1 / np.where(flat, 1, area)
     edges = np.stack((c - b, a - c, b - a), 1) * inverse[:, None, None]
     slopes = np.stack((-edges[..., 1], edges[..., 0]), -1)
-    offset = np.stack((_cross(b, c), _cross(c, a), _cross(a, b)), 1) * inverse[:, None]
+    offset = np.stack((cross_2d(b, c), cross_2d(c, a), cross_2d(a, b)), 1) * inverse[:, None]
     slopes[flat], offset[flat] = 0, -1
     return slopes, offset
 
 
-def _cross(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    return a[..., 0] * b[..., 1] - a[..., 1] * b[..., 0]
-
-
 def vertex_normals(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
-    """Unit normals (V, 3): the mean of the triangles around each vertex, larger ones weighing more."""
+    """Return unit normals (V, 3), the area-weighted means of the triangles around each vertex.
+
+    Args:
+        vertices: (V, 3).
+        faces: (F, 3) vertex numbers, counter-clockwise seen from outside.
+    """
     corners = vertices[faces]
     normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
     total = np.zeros((len(vertices), 3))
@@ -122,28 +134,28 @@ def render(
     points: np.ndarray,
     faces: np.ndarray,
     colours: np.ndarray,
-    light: np.ndarray,
+    light: Sequence[float] | np.ndarray,
     size: tuple[int, int],
     oversampling: int = 2,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """A matt surface in the light of one lamp far away (Lambert), its edges smooth.
+    """Render a matt surface in the light of one distant lamp (Lambert), with smooth edges.
 
     Args:
-        vertices: (V, 3) in the camera's frame, z away from the viewer; they say how the surface is turned.
-        points: (V, 3) pixels x, y and depth, where it is seen.
+        vertices: (V, 3) in the camera's frame, z away from the viewer, from which the normals are computed.
+        points: (V, 3), the projected vertices: x and y in pixels and depth.
         faces: (F, 3) vertex numbers, counter-clockwise seen from outside.
         colours: (V, 3) or (3,), 0 to 255.
-        light: (3,) the direction towards the lamp, of any length.
+        light: (3,), the direction towards the lamp, of any length.
         size: Width and height in pixels.
-        oversampling: Each pixel is the mean of so many squared.
+        oversampling: Each pixel is the mean of ``oversampling`` x ``oversampling`` samples.
 
     Returns:
-        Colours (H, W, 3) and opacity (H, W), 0 to 1, both float32; colours are already multiplied with the opacity.
+        Colours (H, W, 3), 0 to 255, and opacity (H, W), 0 to 1, both float32. Colours are premultiplied by the opacity.
     """
     width, height = size
     n = oversampling
     fine = np.array(points, float)
-    # The centres of the parts of a pixel lie evenly around its own.
+    # The samples of a pixel lie evenly around its centre.
     fine[:, :2] = (fine[:, :2] + 0.5) * n - 0.5
     raster = rasterise(fine, faces, (width * n, height * n))
     seen = raster.triangle >= 0
@@ -163,10 +175,16 @@ def render(
 
 
 def composite(background: np.ndarray, colours: np.ndarray, opacity: np.ndarray, strength: float = 1.0) -> np.ndarray:
-    """What ``render`` returned laid over an image (H, W, 3) of the same size; (H, W, 3) uint8.
+    """Draw a rendered surface over an image.
 
     Args:
-        strength: 1 hides what is behind, 0 shows nothing of the surface.
+        background: (H, W, 3), 0 to 255.
+        colours: (H, W, 3) of ``render``.
+        opacity: (H, W) of ``render``.
+        strength: Opacity of the surface: 1 hides the background, 0 leaves it unchanged.
+
+    Returns:
+        (H, W, 3) uint8.
     """
     mixed = background * (1 - strength * opacity[..., None]) + strength * colours
     return np.rint(mixed).clip(0, 255).astype(np.uint8)
