@@ -1,4 +1,7 @@
-"""3D hands, faces and bodies (ExPose, ECCV 2020) on MMEngine alone. Importing it registers what its configs name."""
+"""3D hands, faces and bodies (ExPose, ECCV 2020) on MMEngine alone.
+
+Importing the package registers the models, data sets, transforms and metrics that its configs name.
+"""
 
 from moganet.run.tasks import Task
 

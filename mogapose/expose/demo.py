@@ -1,4 +1,4 @@
-"""The demo of ExPose: train on rendered hands, then on rendered faces, and show what was learnt."""
+"""The demo of ExPose, which trains on rendered hands and then on rendered faces, and draws the predictions."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -20,15 +20,19 @@ from .models.rotation import axis_angle_to_matrix
 
 CONFIG = 'configs/expose/hand_moganet_xt_mini.py'
 FACE_CONFIG = 'configs/expose/face_moganet_xt_mini.py'
-# What counts, by the convention of the data.
+# The main metric of each convention.
 METRICS = dict(mano='hand/PA-MPJPE', flame='face/3DRMSE')
 NUM_SHOWN = 6
 
 
 def run(cfg: Config) -> dict[str, float]:
-    """Write the mini data, train ``cfg`` and then the face's config on them, draw, and print what there is to see.
+    """Write the mini data, train the hands and then the faces, draw predictions, and print a summary.
 
-    Returns the metrics of both.
+    Args:
+        cfg: The config of the hands. ``FACE_CONFIG`` is the config of the faces.
+
+    Returns:
+        The metrics of both.
     """
     root = cfg.train_dataloader.dataset.data_root
     print(mini.make(root), flush=True)
@@ -39,7 +43,16 @@ def run(cfg: Config) -> dict[str, float]:
 
 
 def learn(cfg: Config, root: str, config: str) -> dict[str, float]:
-    """Train one config, named ``config``, on the mini data under ``root``, draw and print. Returns its metrics."""
+    """Train a config on the mini data, draw predictions, and print a summary.
+
+    Args:
+        cfg: The config, which is changed in place.
+        root: Folder of the mini data.
+        config: Path of the config's file, for the output.
+
+    Returns:
+        The metrics.
+    """
     mini.use(cfg, root)
     metric = METRICS[cfg.val_dataloader.dataset.convention]
     print(f'\n{config}', flush=True)
@@ -58,7 +71,15 @@ def learn(cfg: Config, root: str, config: str) -> dict[str, float]:
 
 
 def table(metrics: dict[str, float], before: dict[str, float]) -> str:
-    """Metrics, a column each: of the network and of always answering with the mean of the training labels."""
+    """Format metrics as a table with a column for each metric.
+
+    Args:
+        metrics: Metrics of the network.
+        before: Metrics of the baseline, which always predicts the mean of the training labels.
+
+    Returns:
+        Three lines: names, network and baseline.
+    """
     names = list(before)
     lines = [' ' * 10 + ''.join(f'{name.split("/")[-1]:>12}' for name in names)]
     for title, values in (('network', metrics), ('the mean', before)):
@@ -68,14 +89,18 @@ def table(metrics: dict[str, float], before: dict[str, float]) -> str:
 
 @torch.no_grad()
 def baseline(runner: Runner) -> dict[str, float]:
-    """The metrics of answering each validation image with the mean of the training labels."""
+    """Return the metrics of a baseline that predicts the mean of the training labels for each validation image.
+
+    Args:
+        runner: A runner with data loaders, model and evaluator.
+    """
     dataset, model = runner.train_dataloader.dataset, runner.model
     samples = [dataset.get_data_info(i) for i in range(len(dataset))]
     inputs = {}
     for name in FIELDS[dataset.convention]:
         mean = torch.from_numpy(np.mean([sample[name] for sample in samples], 0)).float()[None]
         inputs[name] = mean if name in ('betas', 'expression') else axis_angle_to_matrix(mean)
-    # How the mean is turned does not count, and turns have no mean.
+    # Orientations have no useful mean, and the main metrics do not depend on them.
     inputs['global_orient'] = torch.eye(3)[None, None]
     device = next(model.parameters()).device
     body = model.body_model(**{name: value.to(device) for name, value in inputs.items()})
@@ -91,13 +116,13 @@ def baseline(runner: Runner) -> dict[str, float]:
 
 @torch.no_grad()
 def _draw(runner: Runner) -> tuple[list[np.ndarray], str]:
-    """Pictures of the first validation images with what the model finds, and the path of the first one."""
+    """Return pictures of the predictions for the first validation images, and the path of the first image."""
     runner.model.eval()
     faces = runner.model.body_model.faces.cpu().numpy()
     pictures, paths = [], []
     for crop, sample in _predictions(runner):
-        values = (sample.get(f'pred_{name}').cpu().numpy() for name in ('vertices', 'joints', 'cam'))
-        pictures.append(draw_body(crop, *values, faces, runner.model.convention))
+        vertices, joints, camera = (sample.get(f'pred_{name}').cpu().numpy() for name in ('vertices', 'joints', 'cam'))
+        pictures.append(draw_body(crop, vertices, joints, camera, faces, runner.model.convention))
         paths.append(sample.img_path)
         if len(paths) == NUM_SHOWN:
             break
@@ -105,7 +130,7 @@ def _draw(runner: Runner) -> tuple[list[np.ndarray], str]:
 
 
 def _predictions(runner: Runner) -> Iterable[tuple[np.ndarray, BaseDataElement]]:
-    """Crops (R, R, 3), RGB, with their predictions."""
+    """Yield crops (R, R, 3), RGB, with their predictions."""
     for batch in runner.val_dataloader:
         crops = [image.numpy()[::-1].transpose(1, 2, 0) for image in batch['inputs']]
         yield from zip(map(np.ascontiguousarray, crops), runner.model.test_step(batch), strict=True)

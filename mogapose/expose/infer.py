@@ -19,12 +19,19 @@ from .draw import draw_body, project
 from .models.conventions import FINGERS
 from .registry import MODELS, TRANSFORMS
 
-# What there is in a box.
+# The subject in a box for each convention.
 SUBJECTS = dict(mano='hand', flame='face', smplx=PERSON)
 
 
 def subject(cfg: Config) -> str:
-    """What is to be in a box: the class that is taken of a detector or a file of boxes."""
+    """Return the subject in a box: the class to use of a detector or a file of boxes.
+
+    Args:
+        cfg: An ExPose config.
+
+    Returns:
+        'hand', 'face' or 'person'.
+    """
     return SUBJECTS[cfg.test_dataloader.dataset.convention]
 
 
@@ -36,7 +43,8 @@ class Predictor:
         checkpoint: A file, an address or moganet://NAME.
 
     Raises:
-        ValueError, FileNotFoundError: the checkpoint cannot be loaded whole, or the body model's file is not there.
+        FileNotFoundError: The checkpoint or the body model's file does not exist.
+        ValueError: The checkpoint cannot be read or lacks tensors, or the body model's file does not fit.
     """
 
     def __init__(self, cfg: Config, checkpoint: str) -> None:
@@ -50,52 +58,66 @@ class Predictor:
 
     @torch.no_grad()
     def __call__(self, image: str | Path, boxes: np.ndarray | Sequence | None = None) -> dict[str, np.ndarray]:
-        """What the network says of the hands, faces or bodies on an image file.
+        """Estimate the hands, faces or bodies on an image.
 
         Args:
             image: The file.
-            boxes: (N, 4), one in each, as x1, y1, x2, y2 in pixels; None is one box, the whole image.
+            boxes: (N, 4) as x1, y1, x2, y2 in pixels, one subject in each. By default one box, the whole image.
 
         Returns:
-            ``vertices`` (N, V, 3) and ``joints`` (N, K, 3) in metres, ``faces`` (N, F, 3); ``cam`` (N, 3), scale and
-            translation of the weak perspective in the crop; ``keypoints`` (N, K, 2) in pixels of the image; ``crops``
-            (N, R, R, 3) uint8, RGB; the parameters by their names, rotations as matrices.
+            A dict of ``vertices`` (N, V, 3) and ``joints`` (N, K, 3) in metres, ``faces`` (N, F, 3); ``cam`` (N, 3),
+            scale and translation of the weak perspective in the crop; ``keypoints`` (N, K, 2) in pixels of the image;
+            ``crops`` (N, R, R, 3) uint8, RGB; the parameters by their names, rotations as matrices.
 
         Raises:
-            ValueError: the image cannot be read, there is no box, or one has no pixel of the image.
+            ValueError: The image cannot be read, there is no box, or a box has no pixel of the image.
         """
         samples, crops = self._predict(image, boxes)
-        found = {name.removeprefix('pred_'): [] for name in samples[0].keys() if name.startswith('pred_')}
-        for name, values in found.items():
-            values += [sample.get(f'pred_{name}').cpu().numpy() for sample in samples]
-        keypoints = [self._to_image(*args) for args in zip(found['joints'], found['cam'], samples, crops, strict=True)]
-        return {name: np.stack(values) for name, values in dict(found, keypoints=keypoints, crops=crops).items()}
+        names = [name.removeprefix('pred_') for name in samples[0].all_keys() if name.startswith('pred_')]
+        values = {name: [sample.get(f'pred_{name}').cpu().numpy() for sample in samples] for name in names}
+        values['keypoints'] = [
+            self._to_image(*args) for args in zip(values['joints'], values['cam'], samples, crops, strict=True)
+        ]
+        values['crops'] = crops
+        return {name: np.stack(arrays) for name, arrays in values.items()}
 
     def draw(self, image: str | Path, path: str | Path, boxes: np.ndarray | Sequence | None = None) -> str:
-        """Write the picture of a prediction, a row for each box, and return it in words.
+        """Write the picture of a prediction, with a row for each box.
 
         Args:
-            image, boxes: As in ``__call__``.
-            path: The picture's file.
+            image: The file of the image.
+            path: The file of the picture.
+            boxes: As in ``__call__``.
+
+        Returns:
+            The prediction in words.
+
+        Raises:
+            ValueError: The image cannot be read, or a box has no pixel of the image.
         """
         if boxes is not None and not len(boxes):
             write_image(read_image(image), path)
             return f'no {SUBJECTS[self.convention]}: no boxes'
-        found = self(image, boxes)
-        values = zip(*(found[name] for name in ('crops', 'vertices', 'joints', 'cam')), strict=True)
-        rows = [draw_body(*part, self.faces, self.convention) for part in values]
+        prediction = self(image, boxes)
+        crops, vertices, joints, cameras = (prediction[name] for name in ('crops', 'vertices', 'joints', 'cam'))
+        rows = [
+            draw_body(crop, vertices[i], joints[i], cameras[i], self.faces, self.convention)
+            for i, crop in enumerate(crops)
+        ]
         write_image(np.concatenate(rows), path)
-        return '; '.join(
-            describe(found['joints'][i], found['global_orient'][i, 0], self.convention) for i in range(len(rows))
-        )
+        orients = prediction['global_orient'][:, 0]
+        return '; '.join(describe(*body, self.convention) for body in zip(joints, orients, strict=True))
 
-    def _predict(self, image: str | Path, boxes: object) -> tuple[list[BaseDataElement], list[np.ndarray]]:
+    def _predict(
+        self, image: str | Path, boxes: np.ndarray | Sequence | None
+    ) -> tuple[list[BaseDataElement], list[np.ndarray]]:
+        """Return the predictions of the boxes and their crops (R, R, 3), RGB."""
         height, width = read_image(image).shape[:2]
         boxes = np.array([[0, 0, width, height]] if boxes is None else boxes, float).reshape(-1, 4)
         if not len(boxes):
             raise ValueError(f'{image}: no boxes, where one or more are expected')
         try:
-            inside(boxes, width, height)  # a crop may reach beyond the image, but not lie there
+            inside(boxes, width, height)  # a crop may reach beyond the image, but must not lie outside
         except ValueError as error:
             raise ValueError(f'{image}: {error}') from None
         sizes = boxes[:, 2:] - boxes[:, :2]
@@ -117,25 +139,29 @@ class Predictor:
 
     @staticmethod
     def _to_image(joints: np.ndarray, camera: np.ndarray, sample: BaseDataElement, crop: np.ndarray) -> np.ndarray:
+        """Project joints (K, 3) to pixels (K, 2) of the image."""
         matrix = np.asarray(sample.crop_transform, float)
         return (project(joints, camera, len(crop)) - matrix[:, 2]) @ np.linalg.inv(matrix[:, :2]).T
 
 
 def describe(joints: np.ndarray, orient: np.ndarray, convention: str) -> str:
-    """A prediction in words: how far fingers are bent, or a face or body is turned away, in degrees.
+    """Describe a prediction in words: the bend of each finger, or the turn of a face or body away from the camera.
 
     Args:
         joints: (K, 3).
-        orient: (3, 3) global orientation.
+        orient: (3, 3), the rotation matrix of the global orientation.
         convention: 'mano', 'flame' or 'smplx'.
+
+    Returns:
+        A phrase with angles in whole degrees.
     """
     if convention == 'mano':
         bends = []
         for first in range(1, 21, 4):
-            near, far = joints[first + 1] - joints[first], joints[first + 3] - joints[first + 2]
-            bends.append(_degrees(near @ far / np.linalg.norm(near) / np.linalg.norm(far)))
+            lower, upper = joints[first + 1] - joints[first], joints[first + 3] - joints[first + 2]
+            bends.append(_degrees(lower @ upper / np.linalg.norm(lower) / np.linalg.norm(upper)))
         return 'right hand, bent: ' + ', '.join(f'{name} {bend}' for name, bend in zip(FINGERS, bends, strict=True))
-    # Who faces the camera is turned by half a turn about x: the direction of the face, z, is then -z.
+    # A person who faces the camera is turned by half a turn about x: the direction of the face is then -z.
     return f'{"face" if convention == "flame" else "body"} turned away by {_degrees(-orient[2, 2])} degrees'
 
 

@@ -1,4 +1,4 @@
-"""Registries of ExPose: children of MMEngine's, so that names such as L1Loss do not meet those of other packages."""
+"""Registries of ExPose, children of MMEngine's, so that names such as L1Loss do not collide with other packages."""
 
 from mmengine.registry import DATASETS as ROOT_DATASETS
 from mmengine.registry import METRICS as ROOT_METRICS
