@@ -1,4 +1,7 @@
-"""2D pose and, below ``expose``, 3D hands and faces. What 2D pose needs with mmpose is in ``mogapose.topdown``."""
+"""2D pose, and below ``expose`` 3D hands, faces and bodies.
+
+Importing the package loads no mmpose. ``mogapose.topdown`` registers the parts of 2D pose with mmpose.
+"""
 
 import moganet  # noqa: F401  registers the backbone
 from moganet.run.tasks import Task

@@ -1,7 +1,7 @@
-"""How the released runs moved, resized and turned the boxes of persons: mmpose 0's laws, which mmpose 1 changed.
+"""Random shifts, scales and rotations of persons' boxes as in mmpose 0, which the released runs used.
 
-mmpose 1 draws all three in one step, ``RandomBBoxTransform``, from normals that are cut off at the ends of the same
-ranges. What that would change (distance: Kolmogorov's, the largest difference of the two distribution functions):
+mmpose 1 draws all three in one step, ``RandomBBoxTransform``, from normal distributions that are truncated to the same
+ranges. The table compares them. The distance is Kolmogorov's, the largest difference of the distribution functions.
 
 =========  =======================================  ==============================  ============
            here, as mmpose 0                        RandomBBoxTransform             distance
@@ -11,8 +11,8 @@ rotation   deviation 38.4 deg; 2.3 % at either end  deviation 43.2 deg; none the
 shift      uniform, deviation 0.092                 deviation 0.086                 0.031
 =========  =======================================  ==============================  ============
 
-mmpose 1 also shifts last, in parts of the box as annotated; mmpose 0 shifted first, in parts of the box after it was
-given the input's aspect ratio, and a half body is centred on its joints, so that its box lost the shift again.
+The order differs too. mmpose 1 shifts last, by a share of the annotated box. mmpose 0 shifted first, by a share of the
+box with the input's aspect ratio. The half-body transform then centred the box on its joints and undid the shift.
 """
 
 import numpy as np
@@ -23,18 +23,19 @@ from mmpose.registry import TRANSFORMS
 
 @TRANSFORMS.register_module()
 class ShiftBBox(BaseTransform):
-    """Shifts a box by a uniform part of its width and height, to be used after ``GetBBoxCenterScale``.
+    """Shifts a box by a uniform share of its width and height. Use it after ``GetBBoxCenterScale``.
 
     Args:
-        input_size: (width, height) of the network's input in pixels; the box is given its aspect ratio first.
-        factor: Largest shift, a part of the box with its padding.
-        prob: How often a box is shifted.
+        input_size: (width, height) of the network's input in pixels. Shares refer to the box with this aspect ratio.
+        factor: Largest shift, as a share of the box with its padding.
+        prob: Probability of a shift.
     """
 
     def __init__(self, input_size: tuple[int, int], factor: float = 0.16, prob: float = 0.3) -> None:
         self.input_size, self.factor, self.prob = input_size, factor, prob
 
     def transform(self, results: dict) -> dict:
+        """Change ``bbox_center`` (N, 2) and return the sample."""
         width, height = self.input_size
         size = TopdownAffine._fix_aspect_ratio(results['bbox_scale'], aspect_ratio=width / height)
         shift = np.random.uniform(-self.factor, self.factor, size.shape) * size
@@ -45,18 +46,19 @@ class ShiftBBox(BaseTransform):
 
 @TRANSFORMS.register_module()
 class ScaleRotateBBox(BaseTransform):
-    """Resizes and turns a box by clipped normal factors; the ends of both ranges have a probability of their own.
+    """Resizes and rotates a box by clipped normal factors, so that the ends of both ranges are drawn often.
 
     Args:
-        scale: Deviation of the factor around 1, which is clipped at ``1 - scale`` and ``1 + scale``.
-        rotation: Deviation of the angle in degrees, which is clipped at twice that.
-        rotate_prob: How often a box is turned. It is always resized.
+        scale: Standard deviation of the factor around 1. It is clipped at ``1 - scale`` and ``1 + scale``.
+        rotation: Standard deviation of the angle in degrees. It is clipped at twice that.
+        rotate_prob: Probability of a rotation. The box is always resized.
     """
 
     def __init__(self, scale: float = 0.5, rotation: float = 40.0, rotate_prob: float = 0.6) -> None:
         self.scale, self.rotation, self.rotate_prob = scale, rotation, rotate_prob
 
     def transform(self, results: dict) -> dict:
+        """Change ``bbox_scale`` (N, 2), set ``bbox_rotation`` (N,) in degrees, and return the sample."""
         number = len(results['bbox_scale'])
         factor = 1 + self.scale * np.clip(np.random.randn(number, 1), -1, 1)
         angle = self.rotation * np.clip(np.random.randn(number), -2, 2)

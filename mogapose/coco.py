@@ -1,4 +1,4 @@
-"""COCO's keypoint files as people write them: what does not fit is named, or left out with a count."""
+"""A data set for COCO keypoint files that names errors of a file and counts the annotations that it skips."""
 
 import json
 import os
@@ -14,8 +14,8 @@ from mmpose.registry import DATASETS
 
 from moganet.io.readable import NamesBrokenImages, require_files
 
-# Below data_root: persons that a detector of 56.4 AP found in val2017, with which the tables are measured.
-DETECTIONS = 'person_detection_results/COCO_val2017_detections_AP_H_56_person.json'
+from .boxes import is_standard
+
 KEYS = ('image_id', 'category_id', 'bbox', 'keypoints', 'num_keypoints')
 METAINFO_KEYS = ('dataset_name', 'keypoint_info', 'skeleton_info', 'joint_weights', 'sigmas')
 HINTS = dict(
@@ -24,37 +24,41 @@ HINTS = dict(
 )
 
 
-def is_standard(bbox_file: str, data_root: str | None) -> bool:
-    """Whether a recipe rather than a user named this file of boxes: the tables' own, where it lies below ``data_root``.
-
-    It is the one that may be missing; annotated boxes are then taken.
-    """
-    return Path(bbox_file) == Path(data_root or '', DETECTIONS)
-
-
 @DATASETS.register_module()
 class CheckedCoco(NamesBrokenImages, CocoDataset):
-    """mmpose's CocoDataset, which leaves out without a word what it cannot use, with the words.
+    """mmpose's CocoDataset with checks of its files, and a log of the annotations that it skips.
+
+    If the standard file of detected boxes is missing, the annotated boxes are used.
 
     Raises:
-        FileNotFoundError: images that the file names are missing.
-        ValueError: the file is no COCO json of these joints, or has no person to use; the same of a file of boxes.
+        FileNotFoundError: Images that the file names do not exist.
+        ValueError: The file is no COCO json of these joints or has no usable person, or the file of boxes does not fit.
     """
+
+    bbox_file: str | None
+    _skipped: dict[str, Counter[str]]  # for each reason: image and annotation, how often
 
     @classmethod
     def _load_metainfo(cls, metainfo: dict | None = None) -> dict:
         with warnings.catch_warnings():
-            warnings.filterwarnings('ignore', message='The metainfo config file')  # mmpose finds its own elsewhere
+            # mmpose finds its own metainfo files in another folder than the one that configs name, and warns.
+            warnings.filterwarnings('ignore', message='The metainfo config file')
             try:
                 return super()._load_metainfo(metainfo)
             except AssertionError as error:
                 raise ValueError(
-                    f'a dataset has metainfo with the keys {", ".join(metainfo)}: expected from_file=PATH, or all of '
-                    f'{", ".join(METAINFO_KEYS)}'
+                    f'a dataset has metainfo with the keys {", ".join(metainfo or ())}: expected from_file=PATH, or '
+                    f'all of {", ".join(METAINFO_KEYS)}'
                 ) from error
 
     def load_data_list(self) -> list[dict]:
-        self._left_out: dict[str, Counter] = defaultdict(Counter)  # per fault: where, how often
+        """Read and check the file, and return a dict for each person.
+
+        Raises:
+            FileNotFoundError: Images that the file names do not exist.
+            ValueError: The file or the file of boxes does not fit, or there is no usable person.
+        """
+        self._skipped = defaultdict(Counter)
         if self.bbox_file and is_standard(self.bbox_file, self.data_root) and not os.path.exists(self.bbox_file):
             print_log(
                 f'{self.bbox_file} does not exist: persons are taken in their annotated boxes. AP with these cannot be '
@@ -65,7 +69,7 @@ class CheckedCoco(NamesBrokenImages, CocoDataset):
         data_list = super().load_data_list()
         where = self.bbox_file or self.ann_file
         faults = [
-            f'{sum(found.values())} {fault}, first in {next(iter(found))}' for fault, found in self._left_out.items()
+            f'{sum(places.values())} {fault}, first in {next(iter(places))}' for fault, places in self._skipped.items()
         ]
         if not data_list:
             nothing = 'it has no boxes of category_id 1' if self.bbox_file else 'it has no annotations of its images'
@@ -73,21 +77,21 @@ class CheckedCoco(NamesBrokenImages, CocoDataset):
         require_files(list(dict.fromkeys(data['img_path'] for data in data_list)), where)
         if faults and self.data_mode == 'topdown':
             print_log(f'{where}: {len(data_list)} persons; left out: {"; ".join(faults)}', 'current')
-        del self._left_out
+        del self._skipped
         return data_list
 
     def _load_annotations(self) -> tuple[list[dict], list[dict]]:
         try:
-            found = super()._load_annotations()
+            annotations = super()._load_annotations()
         except KeyError as error:
             raise ValueError(f'{self.ann_file}: an entry of it has no {error}') from error
         except (json.JSONDecodeError, UnicodeDecodeError, AssertionError, TypeError) as error:
             raise ValueError(f'{self.ann_file} cannot be read as COCO json: {error}') from error
         self._check_tables()
-        return found
+        return annotations
 
     def _check_tables(self) -> None:
-        """Compare the lists of the file that was read with each other."""
+        """Check that the file has its lists and that annotations refer to listed images and categories."""
         coco = self.coco
         missing = [name for name in ('images', 'annotations', 'categories') if not coco.dataset.get(name)]
         if missing:
@@ -104,11 +108,22 @@ class CheckedCoco(NamesBrokenImages, CocoDataset):
                     )
 
     def parse_data_info(self, raw_data_info: dict) -> dict:
+        """Check an annotation, and count it if it is skipped.
+
+        Args:
+            raw_data_info: ``raw_ann_info`` and ``raw_img_info``, the file's entries.
+
+        Returns:
+            The dict that mmpose's CocoDataset makes of them.
+
+        Raises:
+            ValueError: The annotation lacks a key or has other joints.
+        """
         annotation, image = raw_data_info['raw_ann_info'], raw_data_info['raw_img_info']
         self._check_annotation(annotation)
         data = super().parse_data_info(raw_data_info)
         if not self._is_valid_instance(data):
-            self._left_out[_fault(annotation)][f'{image["file_name"]} (annotation {annotation["id"]})'] += 1
+            self._skipped[_fault(annotation)][f'{image["file_name"]} (annotation {annotation["id"]})'] += 1
         return data
 
     def _check_annotation(self, annotation: dict) -> None:
@@ -116,11 +131,11 @@ class CheckedCoco(NamesBrokenImages, CocoDataset):
         for key in KEYS + ('area',) * self.test_mode:  # area: evaluation needs it
             if key not in annotation:
                 raise ValueError(f'{where} has no {key!r}{HINTS.get(key, "")}')
-        joints, known = annotation['keypoints'], self._metainfo['num_keypoints']
-        if len(joints) != 3 * known:
+        joints, count = annotation['keypoints'], self._metainfo['num_keypoints']
+        if len(joints) != 3 * count:
             raise ValueError(
-                f'{where} has {len(joints)} numbers in keypoints, expected {3 * known}: x, y and visibility of the '
-                f"{known} joints of {self._metainfo['dataset_name']!r}. Other joints are told by the dataset's metainfo"
+                f'{where} has {len(joints)} numbers in keypoints, expected {3 * count}: x, y and visibility of the '
+                f"{count} joints of {self._metainfo['dataset_name']!r}. Other joints are told by the dataset's metainfo"
             )
         if len(annotation['bbox']) != 4 or not _finite(annotation['bbox']):
             raise ValueError(f'{where} has the bbox {annotation["bbox"]}, expected x, y, width and height in pixels')
@@ -132,22 +147,22 @@ class CheckedCoco(NamesBrokenImages, CocoDataset):
             data_list = super()._load_detection_results()
         except (KeyError, TypeError, ValueError, IndexError, AssertionError) as error:
             raise ValueError(self._explain(error)) from error
-        kept = []
+        usable = []
         for data in data_list:
             x1, y1, x2, y2 = data['bbox'][0]
             if x2 > x1 and y2 > y1 and np.isfinite(data['bbox']).all():
-                kept.append(data)
+                usable.append(data)
             else:
-                self._left_out['without a box of any size'][data['img_path']] += 1
-        return kept
+                self._skipped['without a box of any size'][data['img_path']] += 1
+        return usable
 
     def _explain(self, error: Exception) -> str:
-        """What is wrong with the file of boxes, read once more: that it is wrong is known."""
+        """Read the file of boxes once more and name its first error; ``error`` is that of mmpose."""
         expected = 'a list of dicts with image_id, category_id (1 is a person), bbox (x, y, width, height) and score'
         try:
-            boxes = json.loads(Path(self.bbox_file).read_text())
-        except ValueError as error:
-            return f'{self.bbox_file} cannot be read as json: {error}'
+            boxes = json.loads(Path(str(self.bbox_file)).read_text())
+        except ValueError as broken:
+            return f'{self.bbox_file} cannot be read as json: {broken}'
         for i, box in enumerate(boxes if isinstance(boxes, list) else ()):
             if not isinstance(box, dict) or {'image_id', 'category_id', 'bbox', 'score'} - box.keys():
                 return f'{self.bbox_file}: entry {i} is {str(box)[:80]}; expected {expected}'
@@ -166,7 +181,7 @@ def _finite(numbers: Sequence) -> bool:
 
 
 def _fault(annotation: dict) -> str:
-    """Why an annotation is not trained on or tested, of those that COCO's own files have too."""
+    """Name the reason why an annotation is skipped. COCO's own files have such annotations too."""
     if annotation.get('iscrowd'):
         return 'crowds'
     joints = annotation['keypoints']

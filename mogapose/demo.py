@@ -1,4 +1,4 @@
-"""The demo of 2D pose: train on photographs with articulated figures, then show what was learnt."""
+"""The demo of 2D pose, which trains on photographs with articulated figures and draws the predictions."""
 
 from pathlib import Path
 
@@ -18,7 +18,14 @@ NUM_SHOWN = 6
 
 
 def run(cfg: Config) -> dict[str, float]:
-    """Write the mini data, train ``cfg`` on them, draw, and print what there is to see. Returns the metrics."""
+    """Write the mini data, train, draw predictions, and print a summary.
+
+    Args:
+        cfg: The config to train.
+
+    Returns:
+        The metrics.
+    """
     print(mini.make(cfg.train_dataloader.dataset.data_root), flush=True)
     runner, metrics = train(cfg, 'coco/PCK', lines_per_epoch=2)
     work_dir = Path(cfg.work_dir)
@@ -33,7 +40,14 @@ def run(cfg: Config) -> dict[str, float]:
 
 
 def table(metrics: dict[str, float]) -> str:
-    """COCO's average precision and recall of keypoints, and the share of correct ones, in percent."""
+    """Format COCO's average precision and recall of keypoints and the share of correct keypoints, in percent.
+
+    Args:
+        metrics: The metrics by the evaluators' names.
+
+    Returns:
+        Two lines: names and values, '-' where the data have no persons of that size.
+    """
     columns = {
         'AP': 'AP',
         'AP50': 'AP .5',
@@ -44,25 +58,25 @@ def table(metrics: dict[str, float]) -> str:
         'PCK@0.05': 'PCK',
     }
     values = [100 * metrics[f'coco/{key}'] for key in columns.values()]
-    # COCO's -1 says that there was nothing of that size.
+    # COCO's metrics are -1 if there are no persons of that size.
     row = ''.join(f'{value:10.1f}' if value >= 0 else f'{"-":>10}' for value in values)
     return ''.join(f'{name:>10}' for name in columns) + '\n' + row
 
 
 @torch.no_grad()
 def _draw(runner: Runner) -> tuple[list, str]:
-    """Pictures of the first validation images, each with the truth and then the prediction; the path of the first."""
+    """Return pictures of the first validation images, truth and prediction of each, and the path of the first image."""
     runner.model.eval()
     samples: dict[str, list] = {}
     for batch in runner.val_dataloader:
         for sample in runner.model.test_step(batch):
             samples.setdefault(sample.img_path, []).append(sample)
-        if len(samples) > NUM_SHOWN:  # then the last of those shown is whole
+        if len(samples) > NUM_SHOWN:  # then all persons of the images to draw have been predicted
             break
     meta = runner.val_dataloader.dataset.metainfo
     pictures = []
-    for path, found in list(samples.items())[:NUM_SHOWN]:
+    for path, persons in list(samples.items())[:NUM_SHOWN]:
         image = read_image(path)
-        for kind in ('gt_instances', 'pred_instances'):
-            pictures.append(draw_skeletons(image, InstanceData.cat([sample.get(kind) for sample in found]), meta))
+        for field in ('gt_instances', 'pred_instances'):
+            pictures.append(draw_skeletons(image, InstanceData.cat([sample.get(field) for sample in persons]), meta))
     return pictures, next(iter(samples))

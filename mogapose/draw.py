@@ -1,4 +1,4 @@
-"""Pictures for people: skeletons and boxes on images."""
+"""Pictures of predictions: skeletons and boxes on images."""
 
 from collections.abc import Mapping
 
@@ -19,19 +19,22 @@ def draw_skeletons(
     min_score: float = MIN_SCORE,
     boxes: bool = True,
 ) -> np.ndarray:
-    """An RGB image with the skeletons on it; small images are enlarged.
+    """Draw skeletons on an image. Small images are enlarged.
 
     Args:
-        image: RGB, (H, W, 3) uint8.
-        instances: ``keypoints`` (N, K, 2) in pixels and ``keypoints_visible`` (N, K), their scores or 0 and 1;
-            ``bboxes`` (N, 4) if any.
-        meta: What mmpose knows of the keypoints: ``skeleton_links``, ``skeleton_link_colors``, ``keypoint_colors``.
-        min_score: Keypoints of a lower score are left out, with what they are linked to.
+        image: (H, W, 3) uint8, RGB.
+        instances: ``keypoints`` (N, K, 2) in pixels and ``keypoints_visible`` (N, K), scores or 0 and 1; optionally
+            ``bboxes`` (N, 4).
+        meta: mmpose's description of the keypoints: ``skeleton_links``, ``skeleton_link_colors``, ``keypoint_colors``.
+        min_score: Keypoints of a lower score are not drawn, nor are their links.
         boxes: Draw the boxes too.
+
+    Returns:
+        The picture (H', W', 3) uint8, RGB.
     """
     large, zoom = enlarge(image)
     visible = np.asarray(instances.keypoints_visible).reshape(instances.keypoints.shape[:2])
-    # A pixel's coordinates are those of its centre.
+    # Integer coordinates are those of a pixel's centre.
     shown = InstanceData(keypoints=(instances.keypoints + 0.5) * zoom - 0.5, keypoints_visible=visible)
     if 'bboxes' in instances:
         shown.bboxes = instances.bboxes * zoom

@@ -20,13 +20,17 @@ from moganet.io.images import read_image, write_image
 from .boxes import PERSON, inside
 from .draw import MIN_SCORE, draw_skeletons
 
-# What a pipeline and a model read of the data set beside the image.
+# The keys of a data set's metainfo that pipelines and models read.
 META_KEYS = ('dataset_name', 'flip_indices', 'flip_pairs', 'skeleton_links')
 BATCH_SIZE = 32
 
 
 def subject(cfg: Config) -> str:
-    """What is to be in a box: the class that is taken of a detector or a file of boxes."""
+    """Return the subject in a box: the class to use of a detector or a file of boxes.
+
+    Args:
+        cfg: A config; not used.
+    """
     return PERSON
 
 
@@ -38,7 +42,8 @@ class Predictor:
         checkpoint: A file, an address or moganet://NAME.
 
     Raises:
-        ValueError, FileNotFoundError: the config is another, or the checkpoint cannot be loaded whole.
+        FileNotFoundError: The checkpoint does not exist.
+        ValueError: The config is of another model, or the checkpoint cannot be read or lacks tensors.
     """
 
     def __init__(self, cfg: Config, checkpoint: str) -> None:
@@ -56,26 +61,29 @@ class Predictor:
 
     @torch.no_grad()
     def __call__(self, image: str | Path, boxes: np.ndarray | Sequence | None = None) -> InstanceData:
-        """``keypoints`` (N, K, 2), ``keypoint_scores`` (N, K) and ``bboxes`` (N, 4), as mmpose gives them, of an image.
+        """Estimate the poses of the persons on an image.
 
         Args:
             image: The file.
-            boxes: (N, 4), a person in each, as x1, y1, x2, y2 in pixels; None is one box, the whole image.
+            boxes: (N, 4) as x1, y1, x2, y2 in pixels, a person in each. By default one box, the whole image.
+
+        Returns:
+            mmpose's ``keypoints`` (N, K, 2) in pixels, ``keypoint_scores`` (N, K) and ``bboxes`` (N, 4).
 
         Raises:
-            ValueError: the image cannot be read, or a box is none or lies outside of it.
+            ValueError: The image cannot be read, or a box is malformed or lies outside the image.
         """
         height, width = read_image(image).shape[:2]
         try:
             boxes = inside([[0, 0, width, height]] if boxes is None else np.reshape(boxes, (-1, 4)), width, height)
         except ValueError as error:
             raise ValueError(f'{image}: {error}') from None
-        found = []
+        instances: list[InstanceData] = []
         for start in range(0, len(boxes), BATCH_SIZE):
             batch = pseudo_collate([self._load(image, box) for box in boxes[start : start + BATCH_SIZE]])
-            found += [sample.pred_instances for sample in self.model.test_step(batch)]
-        if found:
-            return InstanceData.cat(found)
+            instances += [sample.pred_instances for sample in self.model.test_step(batch)]
+        if instances:
+            return InstanceData.cat(instances)
         count = len(self.meta['keypoint_id2name'])
         none = np.zeros((0, count), np.float32)
         return InstanceData(
@@ -83,16 +91,24 @@ class Predictor:
         )
 
     def _load(self, image: str | Path, box: np.ndarray) -> dict:
-        known = {key: self.meta[key] for key in META_KEYS}
+        """Run the pipeline on a box of an image."""
+        meta = {key: self.meta[key] for key in META_KEYS}
         score = np.ones(1, np.float32)
-        return self.pipeline(dict(known, img_path=str(image), img_id=0, id=0, bbox=box[None], bbox_score=score))
+        return self.pipeline(dict(meta, img_path=str(image), img_id=0, id=0, bbox=box[None], bbox_score=score))
 
     def draw(self, image: str | Path, path: str | Path, boxes: np.ndarray | Sequence | None = None) -> str:
-        """Write the picture of a prediction and return it in words: how many people and how many of their joints.
+        """Write the picture of a prediction.
 
         Args:
-            image, boxes: As in ``__call__``.
-            path: The picture's file.
+            image: The file of the image.
+            path: The file of the picture.
+            boxes: As in ``__call__``.
+
+        Returns:
+            The prediction in words: the number of persons, and of joints with a score of at least ``MIN_SCORE``.
+
+        Raises:
+            ValueError: The image cannot be read, or a box is malformed or lies outside the image.
         """
         instances = self(image, boxes)
         picture = draw_skeletons(read_image(image), instances, self.meta, boxes=boxes is not None)

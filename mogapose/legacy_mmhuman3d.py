@@ -1,4 +1,6 @@
-"""MogaNet in MMHuman3D, which stayed with mmcv 1. Importing this registers the backbone there:
+"""Registers MogaNet with MMHuman3D, which still uses mmcv 1.
+
+A config of MMHuman3D uses the backbone like this:
 
     custom_imports = dict(imports=['mogapose.legacy_mmhuman3d'], allow_failed_imports=False)
     model = dict(
@@ -7,9 +9,9 @@
         head=dict(input_feat_dim=256))
 
 ``input_feat_dim`` is the width of the last stage: 192, 256, 512, 512, 640 or 960, from xtiny to xlarge. Configs of
-hands and faces need no more; that of bodies wants pooled features, which MMHuman3D has no neck for.
+hands and faces need no other change. The config of bodies needs pooled features, for which MMHuman3D has no neck.
 
-Install with ``pip install --no-deps`` so that nothing touches mmcv 1. MMEngine is needed and gets along with it.
+Install with ``pip install --no-deps``, so that mmcv 1 stays installed. MMEngine is needed and works beside mmcv 1.
 """
 
 from mmhuman3d.models.backbones.builder import BACKBONES

@@ -1,4 +1,4 @@
-"""Checks of keypoint data before anything is built. What needs an annotation file read is in ``mogapose/coco.py``."""
+"""Checks of keypoint data before models and data sets are built. Those of an annotation file are in ``coco.py``."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,7 +8,8 @@ from mmengine.config import Config
 from moganet.run.config import EVALUATORS, dicts
 from moganet.run.preflight import register_check, register_layout
 
-from .coco import CheckedCoco, is_standard
+from .boxes import is_standard
+from .coco import CheckedCoco
 
 COCO_TYPES = ('CocoDataset', 'mmpose.CocoDataset', CheckedCoco.__name__)
 LAYOUT = 'annotations/*.json (COCO keypoint format) and the folders of images that data_prefix names'
@@ -17,16 +18,20 @@ HEADS = ('HeatmapHead', 'SimCCHead', 'RTMCCHead', 'ViPNASHead')
 
 
 def check_pose(cfg: Config, dataloaders: Sequence[str]) -> None:
-    """Look for files, compare joints with the head, and let COCO's files be checked as they are read.
+    """Check that files exist, compare joints with the head, and have COCO's files checked when they are read.
 
-    A COCO json is parsed once, by the data set: mmpose's CocoDataset becomes ``CheckedCoco``, in place.
+    A COCO json is parsed only once, by the data set. mmpose's CocoDataset is therefore replaced by ``CheckedCoco``.
+
+    Args:
+        cfg: The config, whose data sets are changed in place; other scopes than 'mmpose' are ignored.
+        dataloaders: Names of the loaders to check.
 
     Raises:
-        FileNotFoundError: no such annotation file, or no such file of boxes, save the tables' own, whose place
-            annotated boxes take.
-        ValueError: another number of joints than the head has.
+        FileNotFoundError: An annotation file or a file of boxes does not exist. The standard file of boxes may be
+            missing, since annotated boxes replace it.
+        ValueError: The head has another number of joints.
     """
-    if cfg.get('default_scope') != 'mmpose':  # of another task, whose data sets may have the same names
+    if cfg.get('default_scope') != 'mmpose':  # data sets of another task may have the same names
         return
     for name in dataloaders:
         for dataset in dicts(cfg.get(name)):

@@ -1,4 +1,7 @@
-"""Where MMEngine looks for the registries of the scope 'mogapose': those of ExPose. 2D pose registers with mmpose."""
+"""The registries of the scope 'mogapose', those of ExPose, at the place where MMEngine looks for them.
+
+2D pose registers with mmpose instead.
+"""
 
 from .expose.registry import DATASETS, METRICS, MODELS, TRANSFORMS
 

@@ -1,4 +1,4 @@
-"""Mini data for 2D pose: articulated figures on photographs, as COCO's keypoints lie on a disk."""
+"""Mini data for 2D pose: articulated figures on photographs, in the folder layout of COCO's keypoints."""
 
 import json
 from pathlib import Path
@@ -14,6 +14,7 @@ from moganet.io.files import atomic_directory
 from moganet.mini.scenes import background, load_photos
 from moganet.run.config import DATALOADERS, EVALUATORS, dicts
 
+from ..boxes import DETECTIONS
 from .articulated_figures import JOINTS, draw_figure
 
 ROOT = 'data/mini/pose'
@@ -21,21 +22,26 @@ NUM_IMAGES = dict(train=600, val=80)
 SEED = 0
 FIGURES_PER_IMAGE = (3, 6)
 HEIGHT = (70, 170)  # of a figure that stands upright, in pixels
-# Farther ones, without keypoints as in COCO: one by itself, and many that are one annotation.
+# Distant figures have no keypoints, as in COCO. There are single ones, and crowds that are one annotation.
 FAR_HEIGHT, FAR_CHANCE = (26, 40), 0.15
 CROWD_COUNT, CROWD_CHANCE = (6, 11), 0.1
-MIN_VISIBLE = 0.6  # share of a figure that lies in the image and under no other one
+MIN_VISIBLE = 0.6  # smallest share of a figure that is inside the image and not covered by another figure
 SKELETON = (
     *((16, 14), (14, 12), (17, 15), (15, 13), (12, 13), (6, 12), (7, 13), (6, 7), (6, 8), (7, 9), (8, 10), (9, 11)),
     *((2, 3), (1, 2), (1, 3), (2, 4), (3, 5), (4, 6), (5, 7)),
 )
-DETECTIONS = 'person_detection_results/COCO_val2017_detections_AP_H_56_person.json'
-# Evaluators that read nothing but the samples.
+# Metrics that read no annotation file.
 SAMPLE_METRICS = ('PCKAccuracy', 'AUC', 'EPE', 'NME')
 
 
 class Person(NamedTuple):
-    """What an annotation tells: visible pixels (H, W) bool, keypoints (17, 3) as x, y, 0 to 2, and whether a crowd."""
+    """The content of an annotation.
+
+    Attributes:
+        mask: (H, W) bool, the visible pixels.
+        keypoints: (17, 3), x and y in pixels and COCO's visibility, 0 to 2.
+        crowd: True for a crowd.
+    """
 
     mask: np.ndarray
     keypoints: np.ndarray
@@ -43,10 +49,19 @@ class Person(NamedTuple):
 
 
 def make(root: str | Path = ROOT) -> str:
-    """Write the images, annotations and detections under ``root``, nothing if they are there. Returns a summary.
+    """Write the images, annotations and detections, unless they exist.
 
-    Everything comes from a fixed seed. Parts of photographs of val are not in train. The folder appears whole or not
-    at all.
+    All of it is computed from a fixed seed. The validation set uses other parts of the photographs than the training
+    set. The folder appears whole or not at all.
+
+    Args:
+        root: Folder of the data.
+
+    Returns:
+        A summary of one line.
+
+    Raises:
+        ValueError: The folder exists and holds other files.
     """
     root = Path(root)
     counts = ' and '.join(f'{number} {split}' for split, number in NUM_IMAGES.items())
@@ -67,7 +82,9 @@ def _annotations(root: Path, split: str) -> Path:
 
 
 def _write_split(root: Path, split: str, photos: list[np.ndarray]) -> list[dict]:
-    images, annotations = [], []
+    """Write images and annotations of a set and return the annotations."""
+    images: list[dict] = []
+    annotations: list[dict] = []
     folder = root / f'{split}2017'
     folder.mkdir(parents=True)
     for image_id in range(1, NUM_IMAGES[split] + 1):
@@ -87,25 +104,37 @@ def _write_split(root: Path, split: str, photos: list[np.ndarray]) -> list[dict]
 
 
 def compose(photos: list[np.ndarray], split: str, random: RandomState) -> tuple[np.ndarray, list[Person]]:
-    """An image (H, W, 3) uint8 with figures, farther ones first, and the people that it shows."""
+    """Draw an image with figures, distant ones first.
+
+    Args:
+        photos: Photographs (H, W, 3) uint8 for the background.
+        split: 'train' or 'val', which use different parts of the photographs.
+        random: Source of the image.
+
+    Returns:
+        The image (H, W, 3) uint8, RGB, and its persons.
+    """
     scene = _Scene(background(photos, split, random), random)
     if random.rand() < CROWD_CHANCE:
         scene.add_crowd()
     if random.rand() < FAR_CHANCE:
         scene.add(random.uniform(*FAR_HEIGHT), labelled=False)
-    for height in np.exp(random.uniform(*np.log(HEIGHT), random.randint(*FIGURES_PER_IMAGE))):
+    lowest, highest = np.log(HEIGHT)
+    for height in np.exp(random.uniform(lowest, highest, random.randint(*FIGURES_PER_IMAGE))):
         scene.add(height)
     return scene.image.round().clip(0, 255).astype(np.uint8), scene.people
 
 
 class _Scene:
+    """An image (H, W, 3) float with the figures that were drawn on it."""
+
     def __init__(self, image: np.ndarray, random: RandomState) -> None:
         self.image, self.random = image, random
         self.people: list[Person] = []
-        self.whole: list[int] = []  # pixels of each one if nothing hid or cut it
+        self.areas: list[int] = []  # pixels of each figure if it were neither covered nor cut off
 
     def add(self, height: float, labelled: bool = True, centre: np.ndarray | None = None, tries: int = 5) -> None:
-        """Draw a figure over the earlier ones, at random or around ``centre``. None if there is no room for it."""
+        """Draw a figure over the earlier ones, at random or around ``centre``, unless there is no room for it."""
         size = np.array(self.image.shape[1::-1])
         figure = draw_figure(height, self.random)
         area = int((figure.opacity > 0.5).sum())
@@ -114,7 +143,7 @@ class _Scene:
                 self.random.uniform(0.1, 0.9, 2) * size if centre is None else centre + self.random.normal(0, 25, 2)
             )
             if centre is None and self.people and self.random.rand() < 0.4:
-                # Beside or over the last one, so that people overlap as in a group.
+                # Place it beside or over the previous figure, so that people overlap as in a group.
                 rows, columns = np.nonzero(self.people[-1].mask)
                 middle = np.array((columns.mean(), rows.mean())) + self.random.uniform(-0.5, 0.5, 2) * height
             corner = np.round(middle - np.array(figure.opacity.shape[::-1]) / 2).astype(int)
@@ -122,7 +151,7 @@ class _Scene:
             mask = opacity > 0.5
             left = [person._replace(mask=person.mask & ~mask) for person in self.people]
             visible = [person.mask.sum() for person in left] + [mask.sum()]
-            if all(seen >= MIN_VISIBLE * whole for seen, whole in zip(visible, [*self.whole, area], strict=True)):
+            if all(seen >= MIN_VISIBLE * total for seen, total in zip(visible, [*self.areas, area], strict=True)):
                 break
         else:
             return
@@ -134,31 +163,31 @@ class _Scene:
         seen = mask[joints[:, 1], joints[:, 0]] & ~figure.hidden
         keypoints = np.column_stack([joints, np.where(seen, 2, 1) * inside])
         self.people = [_hide(person, mask) for person in self.people] + [Person(mask, keypoints)]
-        self.whole.append(area)
+        self.areas.append(area)
 
     def add_crowd(self) -> None:
-        """Draw small figures in a heap and take them for one annotation."""
+        """Draw a group of small figures as one annotation."""
         centre = self.random.uniform(0.25, 0.75, 2) * self.image.shape[1::-1]
         for _ in range(self.random.randint(*CROWD_COUNT)):
             self.add(self.random.uniform(*FAR_HEIGHT), labelled=False, centre=centre)
         if self.people:
             mask = np.logical_or.reduce([person.mask for person in self.people])
             self.people = [Person(mask, np.zeros((len(JOINTS), 3), int), crowd=True)]
-            self.whole = [int(mask.sum())]
+            self.areas = [int(mask.sum())]
 
 
 def _placed(layer: np.ndarray, corner: np.ndarray, size: np.ndarray) -> np.ndarray:
-    """A layer (h, w) with its first pixel at ``corner`` (x, y) of zeros of ``size`` (W, H); cut off at the border."""
-    whole = np.zeros(size[::-1], np.float32)
+    """Copy a layer (h, w) into zeros of ``size`` (W, H), with its first pixel at ``corner`` (x, y)."""
+    canvas = np.zeros(size[::-1], np.float32)
     (left, top), (right, bottom) = np.maximum(corner, 0), np.minimum(corner + layer.shape[::-1], size)
     if left < right and top < bottom:
         part = layer[top - corner[1] : bottom - corner[1], left - corner[0] : right - corner[0]]
-        whole[top:bottom, left:right] = part
-    return whole
+        canvas[top:bottom, left:right] = part
+    return canvas
 
 
 def _hide(person: Person, mask: np.ndarray) -> Person:
-    """What is left of a person behind ``mask``: fewer pixels, and keypoints that are hidden (1)."""
+    """Cover a person by ``mask`` (H, W): its pixels are removed, and its keypoints there become hidden (1)."""
     keypoints = person.keypoints.copy()
     covered = mask[keypoints[:, 1], keypoints[:, 0]] & (keypoints[:, 2] == 2)
     keypoints[covered, 2] = 1
@@ -166,7 +195,7 @@ def _hide(person: Person, mask: np.ndarray) -> Person:
 
 
 def _describe(person: Person, image_id: int, annotation_id: int) -> dict:
-    """COCO's annotation of a person or a crowd."""
+    """Return COCO's annotation of a person or a crowd."""
     rows, columns = np.nonzero(person.mask)
     left, top = int(columns.min()), int(rows.min())
     encoded = run_lengths.encode(np.asfortranarray(person.mask.astype(np.uint8)))
@@ -184,16 +213,16 @@ def _describe(person: Person, image_id: int, annotation_id: int) -> dict:
 
 
 def _detections(annotations: list[dict]) -> list[dict]:
-    """What a detector might find: the boxes, a little off, now and then one missing, and some false ones."""
+    """Simulate a detector: inaccurate boxes, with a few missing and some false ones."""
     random = RandomState([SEED, len(NUM_IMAGES)])
-    found = []
+    detections = []
     for annotation in (a for a in annotations if a['num_keypoints']):
         box = np.array(annotation['bbox'], float)
         for share, scores in ((0.96, (0.6, 1)), (0.3, (0, 0.4))):
             if random.rand() < share:
                 moved = box + random.normal(0, 0.03 if scores[0] else 0.5, 4) * box[[2, 3, 2, 3]]
                 moved[2:] = np.maximum(moved[2:], 8)
-                found.append(
+                detections.append(
                     dict(
                         image_id=annotation['image_id'],
                         category_id=1,
@@ -201,13 +230,15 @@ def _detections(annotations: list[dict]) -> list[dict]:
                         score=round(random.uniform(*scores), 3),
                     )
                 )
-    return found
+    return detections
 
 
 def use(cfg: Config, root: str = ROOT) -> None:
-    """Point a top-down pose config at the mini data, writing them if they are not there.
+    """Point a top-down pose config at the mini data, which are written if they do not exist.
 
-    Changes ``cfg`` in place: data sets, metrics that read annotations, and the number of keypoints of the heads.
+    Args:
+        cfg: The config, changed in place: data sets, metrics that read annotations, and the heads' number of keypoints.
+        root: Folder of the data.
     """
     make(root)
     for name in DATALOADERS:
@@ -228,12 +259,12 @@ def use(cfg: Config, root: str = ROOT) -> None:
 def _use_dataset(node: dict, root: str, split: str) -> None:
     if 'ann_file' not in node:
         return
-    kept = {key: node[key] for key in ('pipeline', 'data_mode', 'filter_cfg', 'test_mode') if key in node}
+    settings = {key: node[key] for key in ('pipeline', 'data_mode', 'filter_cfg', 'test_mode') if key in node}
     if node.get('bbox_file'):
-        kept['bbox_file'] = str(Path(root, DETECTIONS))
+        settings['bbox_file'] = str(Path(root, DETECTIONS))
     node.clear()
     node.update(
-        kept,
+        settings,
         type='CocoDataset',
         data_root=root,
         ann_file=f'annotations/person_keypoints_{split}2017.json',

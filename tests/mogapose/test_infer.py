@@ -11,7 +11,8 @@ from PIL import Image
 
 from helpers.tool_runs import ROOT, run_tool
 from moganet.run.config import load_config
-from mogapose import infer, mini
+from mogapose import infer
+from mogapose.boxes import DETECTIONS
 
 MASK_RCNN = """
 _base_ = '{root}/configs/det/mask_rcnn_moganet_xt_mini.py'
@@ -127,7 +128,7 @@ def test_infer_takes_boxes_from_annotations(tiny, image, mini_pose, tmp_path, ca
 
 
 def test_infer_takes_boxes_from_detections_for_a_folder(tiny, image, mini_pose, tmp_path, capsys):
-    file = mini_pose / mini.DETECTIONS
+    file = mini_pose / DETECTIONS
     certain = [d for d in json.loads(file.read_text()) if d['score'] >= 0.5]
     assert run_tool('infer', *tiny, image.parent, '--out-dir', tmp_path / 'out', '--boxes', file) == 0
     lines = [line for line in capsys.readouterr().out.splitlines() if '2017' in line]

@@ -14,7 +14,8 @@ from xtcocotools.coco import COCO
 
 from helpers.tool_runs import ROOT
 from moganet.run.config import load_config
-from mogapose import coco, mini
+from mogapose import mini
+from mogapose.boxes import DETECTIONS, is_standard
 
 NUM_IMAGES = dict(train=24, val=12)
 
@@ -47,7 +48,8 @@ def dataset(root, split, **options):
 
 def test_defaults_are_600_and_80_images():
     assert mini.NUM_IMAGES == dict(train=600, val=80)
-    assert mini.DETECTIONS == coco.DETECTIONS
+    recipe = load_config(ROOT / 'configs/pose/moganet_xt_256x192.py').val_dataloader.dataset
+    assert is_standard(recipe.bbox_file, recipe.data_root)
 
 
 @pytest.mark.parametrize('split', NUM_IMAGES)
@@ -157,7 +159,7 @@ def test_truth_as_prediction_scores_100(root, capsys):
 
 
 def test_detections_are_near_the_truth_with_some_false_ones(root):
-    found = dataset(root, 'val', bbox_file=str(root / mini.DETECTIONS), test_mode=True)
+    found = dataset(root, 'val', bbox_file=str(root / DETECTIONS), test_mode=True)
     truth = {}
     for annotation in content(root, 'val')['annotations']:
         truth.setdefault(annotation['image_id'], []).append(annotation['bbox'])
@@ -210,7 +212,7 @@ def test_use_points_any_recipe_at_the_mini_data(root):
     mini.use(cfg, str(root))
     assert cfg.train_dataloader.dataset.ann_file == 'annotations/person_keypoints_train2017.json'
     assert cfg.train_dataloader.dataset.pipeline == pipeline
-    assert cfg.val_dataloader.dataset.bbox_file == str(root / mini.DETECTIONS)
+    assert cfg.val_dataloader.dataset.bbox_file == str(root / DETECTIONS)
     assert cfg.val_dataloader.dataset.test_mode
     assert cfg.val_evaluator.ann_file == str(root / 'annotations/person_keypoints_val2017.json')
     assert cfg.model.head.out_channels == 17
