@@ -2,13 +2,13 @@
 
     tools/dist_train.sh configs/expose/body_moganet_s.py 4
 
-The paper reports no number of bodies: this is MMHuman3D's recipe with another backbone, on 4 GPUs x 48 crops. MMHuman3D
-draws 8 % of its crops from ExPose's curated fits, 12 % from SPIN's and 80 % from Human3.6M, whose files its own tools
-write and this reads; here are the curated fits alone. Nothing is validated while it trains, and there is no metric of
-bodies: ``tools/test.py ... --out bodies.pkl`` writes what is predicted for EHF.
+The paper reports no number for bodies. This is MMHuman3D's recipe with another backbone, on 4 GPUs x 48 crops.
+MMHuman3D draws 8 % of its crops from ExPose's curated fits, 12 % from SPIN's fits and 80 % from Human3.6M. Its tools
+write files of all three, which this code can read; the recipe uses the curated fits alone. There is no metric for
+bodies and no validation during training. ``tools/test.py ... --out bodies.pkl`` writes the predictions for EHF.
 
-Means of the body's and the hands' poses are those of ``all_means.pkl`` if ``model.head.mean_pose_path`` names it, else
-the hands' of SMPL-X.
+With ``model.head.mean_pose_path`` the poses of body and hands start from the means of ``all_means.pkl``. Without it
+the hands start from SMPL-X's means.
 """
 
 _base_ = 'hand_moganet_t.py'

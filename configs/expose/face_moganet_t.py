@@ -2,14 +2,15 @@
 
     tools/dist_train.sh configs/expose/face_moganet_t.py 4
 
-Parent of the other face recipes; the run is that of hand_moganet_t.py. Paper: 4 GPUs (A100) x 64 crops. Expected: a
-3DRMSE of 2.36 mm (paper Table A12), which is the mean distance from scan to mesh, whatever its name: see README.md.
-What the paper leaves open follows MMHuman3D; hand_moganet_t.py says more of that. Validated is what is tested,
-Stirling's high-quality images, as with MMHuman3D: the best epoch is chosen with the test's own numbers, so report the
+Parent of the other face recipes, with the schedule of hand_moganet_t.py. Paper: 4 GPUs (A100) x 64 crops. Expected: a
+3DRMSE of 2.36 mm (paper Table A12). Despite its name it is the mean distance from scan to mesh, see README.md.
+
+Settings that the paper does not give follow MMHuman3D, see hand_moganet_t.py. As in MMHuman3D, validation and test set
+are the same, Stirling's high-quality images. The best epoch is therefore chosen by the test's own numbers: report the
 last one.
 
-A mirrored face keeps no label of its expression. The labels are fits of a model of FLAME of 2019 or 2020; with that of
-2023 the same numbers mean another face.
+A mirrored face has no expression label. The labels are fits of FLAME 2019 or 2020; with FLAME 2023 the same
+coefficients describe another face.
 """
 
 _base_ = 'hand_moganet_t.py'

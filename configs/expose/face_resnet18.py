@@ -2,7 +2,7 @@
 
 tools/dist_train.sh configs/expose/face_resnet18.py 4
 
-Its norms keep their ImageNet statistics while they train, as in MMHuman3D.
+The backbone's norms keep their ImageNet statistics during training, as in MMHuman3D.
 """
 
 _base_ = 'face_moganet_t.py'

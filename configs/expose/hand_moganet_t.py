@@ -2,18 +2,18 @@
 
     tools/dist_train.sh configs/expose/hand_moganet_t.py 4
 
-Paper: 4 GPUs (A100) x 64 crops. Expected: a PA-MPJPE of 6.82 mm (paper Table A12), of which README.md says why it
-cannot be compared with that of other papers. No code, config or weights of it were released: what the paper leaves open
-follows MMHuman3D's recipe for ResNet-18, the code base that it names.
+Paper: 4 GPUs (A100) x 64 crops. Expected: a PA-MPJPE of 6.82 mm (paper Table A12). README.md explains why it cannot be
+compared with other papers. The paper released no code, config or weights for it. Settings that the paper does not give
+follow the recipe for ResNet-18 of MMHuman3D, the code base that the paper names.
 
-* Rate: 1e-4, MMHuman3D's. The paper names 2e-4 and 1e-4 and not which of them each network had.
-* The second step of the rate, at epoch 100, comes after the last one: both sources have it.
-* Weight decay is Adam's own (L2), of every parameter.
-* The head's last layer starts as PyTorch makes it, as it did in MMHuman3D, whose config asks for a gain of 0.01 in
-  vain; ``model.head.regressor_cfg.init=xavier`` is what was meant.
-* MogaNet's norms train, and no path is dropped: neither source speaks of it.
-* Betas have no loss of their own: the key points and a prior hold them. Key points have none in 3D.
-* Epochs are validated on poses that are not trained on. MMHuman3D's split has every pose of its validation in training.
+* The learning rate is 1e-4, that of MMHuman3D. The paper names 2e-4 and 1e-4, but not the networks that used each.
+* The second step of the learning rate, at epoch 100, has no effect, since training ends there. Both sources have it.
+* Weight decay is Adam's own (L2), on every parameter.
+* The head's last layer has PyTorch's initialisation, as in MMHuman3D, which ignores the gain of 0.01 in its config.
+  ``model.head.regressor_cfg.init=xavier`` is the intended initialisation.
+* MogaNet's norms are trained, and there is no stochastic depth: neither source mentions them.
+* Betas have no loss of their own; key points and a prior constrain them. There is no loss of 3D key points.
+* Validation uses poses that are not in the training set. In MMHuman3D's split every validation pose is in training.
 """
 
 default_scope = 'mogapose'
@@ -72,22 +72,18 @@ train_dataloader = dict(
     ),
 )
 val_dataloader = dict(
-    batch_size=64,
-    num_workers=8,
-    persistent_workers=True,
+    train_dataloader,
     sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(
-        type='HumanDataDataset',
-        data_root='data',
+        train_dataloader['dataset'],
         ann_file='preprocessed_datasets/freihand_val.npz',
-        data_prefix=dict(img='datasets/FreiHand'),
-        convention='mano',
         pipeline=test_pipeline,
         test_mode=True,
     ),
 )
-test_dataloader = dict(**val_dataloader)
-test_dataloader['dataset'] = dict(val_dataloader['dataset'], ann_file='preprocessed_datasets/freihand_test.npz')
+test_dataloader = dict(
+    val_dataloader, dataset=dict(val_dataloader['dataset'], ann_file='preprocessed_datasets/freihand_test.npz')
+)
 val_evaluator = dict(type='HandMeshMetric')
 test_evaluator = val_evaluator
 

@@ -2,7 +2,7 @@
 
 tools/dist_train.sh configs/expose/hand_resnet18.py 4
 
-MMHuman3D's own run of this recipe reports 10.03 mm. Its norms keep their ImageNet statistics while they train.
+MMHuman3D's own run of this recipe reports 10.03 mm. The backbone's norms keep their ImageNet statistics in training.
 """
 
 _base_ = 'hand_moganet_t.py'

@@ -2,7 +2,7 @@
 
 tools/dist_train.sh configs/pose/moganet_s_384x288.py 8
 
-The one released config of pose in mixed precision: float16 with a dynamic scale of the loss.
+The only released pose config in mixed precision: float16 with dynamic loss scaling.
 """
 
 _base_ = 'moganet_xt_384x288.py'

@@ -3,22 +3,23 @@
     tools/dist_train.sh configs/pose/moganet_xt_256x192.py 8
 
 Paper: 8 GPUs (A100) x 32 persons, float32. Expected: 72.1 AP (released README; paper Table A13), with the boxes of a
-detector; AP with annotated boxes, which are taken where those are missing, cannot be compared with that.
+detector. If their file is missing, annotated boxes are used, and AP cannot be compared with the table.
 
-Values are those of the released code where it and the paper differ: the rate is 1e-3 for all sizes, of the 1e-3 and
-5e-4 that the paper names. What the released configs set and what then ran:
+Values are those of the released code if it differs from the paper. The learning rate is 1e-3 for all sizes; the paper
+names 1e-3 and 5e-4. Some settings of the released configs had no effect or another one:
 
-* They name synchronised norms for the backbone, which does not read that option: it has plain batch norm, trained,
-  with the statistics of each GPU's own 32 persons. No stage is frozen.
-* Checkpoints have the norm statistics of the first GPU, and mmpose 0 evaluated with these on all; ``ShareFirstNorms``
-  does the same. mmpose 1's own configs average them over the GPUs (``SyncBuffersHook``).
-* Boxes are moved, resized and turned by mmpose 0's laws (``mogapose/augmentation.py`` has the distance from mmpose
-  1's). ``RandomHalfBody`` is set to mmpose 0's: three joints make a half, and the upper one goes first where a normal
+* They name synchronised norms for the backbone, but the backbone ignores that option. It has plain batch norm, which is
+  trained with the statistics of each GPU's own 32 persons. No stage is frozen.
+* Checkpoints store the norm statistics of the first GPU, and mmpose 0 evaluated with these on all GPUs.
+  ``ShareFirstNorms`` does the same. mmpose 1's own configs average them over the GPUs (``SyncBuffersHook``).
+* Boxes are shifted, scaled and rotated as in mmpose 0; ``mogapose/augmentation.py`` compares that with mmpose 1.
+  ``RandomHalfBody`` has mmpose 0's settings: a half needs three joints, and the upper half is preferred if a normal
   draw is below 0.5.
 * ``modulate_kernel`` of the test has no effect with the default decoding of heatmaps.
 """
 
 _base_ = 'mmpose::body_2d_keypoint/topdown_heatmap/coco/td-hm_res50_8xb64-210e_coco-256x192.py'
+# mogapose registers the backbone without loading mmpose; mogapose.topdown registers the steps and checks below with it.
 custom_imports = dict(imports=['mogapose', 'mogapose.topdown'], allow_failed_imports=False)
 
 model = dict(
@@ -49,7 +50,7 @@ train_dataloader = dict(batch_size=32, dataset=dict(pipeline=train_pipeline))
 val_dataloader = dict(batch_size=32)
 test_dataloader = val_dataloader
 
-# Warm-up (500 iterations from 0.001 of the rate) and steps (epochs 170 and 200) are those of the base.
+# Warm-up (500 iterations from 0.001 of the rate) and steps (epochs 170 and 200) are those of the base config.
 optim_wrapper = dict(optimizer=dict(lr=1e-3))
 auto_scale_lr = dict(base_batch_size=256)
 default_hooks = dict(checkpoint=dict(max_keep_ckpts=3))

@@ -2,10 +2,10 @@
 
     tools/dist_train.sh configs/pose/moganet_xt_384x288.py 8
 
-Paper: 8 GPUs (A100) x 32 persons, float32 but for S. Expected: 74.7 AP (released README; paper Table A13).
+Paper: 8 GPUs (A100) x 32 persons, float32 except S. Expected: 74.7 AP (released README; paper Table A13).
 
-All is as moganet_xt_256x192.py says but for the size. Heatmaps grow with it and their Gaussians do not: the released
-configs keep a deviation of 2 cells, where mmpose's own configs of this size have 3.
+The recipe is that of moganet_xt_256x192.py with another input size. Heatmaps grow with the input, but their Gaussians
+do not: the released configs keep a deviation of 2 cells, while mmpose's own configs of this size have 3.
 """
 
 _base_ = 'moganet_xt_256x192.py'

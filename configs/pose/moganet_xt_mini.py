@@ -1,11 +1,11 @@
-"""Top-down 2D pose with MogaNet-XT on the mini data, from scratch: articulated figures, in minutes on two cores.
+"""Top-down 2D pose with MogaNet-XT from scratch on the mini data, articulated figures, in minutes on two cores.
 
     python tools/train.py configs/pose/moganet_xt_mini.py
 
-The recipe of moganet_xt_256x192.py with another pipeline and schedule: persons of 96x64 in tight boxes, flips and no
-other augmentation, and one cycle. The deconvolutions are narrower, and joints lie between the coarse heatmap's pixels
-(unbiased), which are 4 pixels wide where 5 % of a box is as much. Expected on the 310 other figures, in their true
-boxes: a PCK@0.05 of at least 0.8 and 50 AP.
+The recipe of moganet_xt_256x192.py with another pipeline and schedule: persons of 96x64 in tight boxes, only flips as
+augmentation, and a one-cycle learning rate. The deconvolutions are narrower. A cell of the coarse heatmap is 4 pixels
+wide, about 5 % of a box, so that joints are encoded between cells (unbiased). Expected: a PCK@0.05 of at least 0.8 and
+50 AP on the 310 figures of the validation set, in their true boxes.
 """
 
 _base_ = 'moganet_xt_256x192.py'
@@ -31,7 +31,7 @@ val_pipeline = [
     dict(type='TopdownAffine', input_size=codec['input_size']),
     dict(type='PackPoseInputs'),
 ]
-# Loading takes a tenth of the time of training on so small images: a worker loads ahead, each batch in one message.
+# Loading takes a tenth of the training time on images this small. One worker loads ahead and sends whole batches.
 train_dataloader = dict(
     batch_size=8,
     num_workers=1,
@@ -39,7 +39,7 @@ train_dataloader = dict(
     collate_fn=dict(type='packed_collate'),
     dataset=dict(data_root='data/mini/pose/', pipeline=train_pipeline),
 )
-# On true boxes, so that the share of correct keypoints can be counted.
+# With true boxes, so that the share of correct keypoints can be computed.
 val_dataloader = dict(
     num_workers=0,
     persistent_workers=False,
