@@ -55,7 +55,7 @@ parity-mmhuman3d: env  ## compare ExPose with the real MMHuman3D, number by numb
 tables: env  ## the paper's tables beside what the code measures
 	$(PY) tools/paper_tables.py
 
-figures: env  ## draw the pictures of README: the network, and predictions of the demos (two hours of training at first)
+figures: env  ## draw the pictures of README; demos without a picture are trained first, two hours for all
 	$(PY) tools/make_figures.py
 
 benchmark: env  ## speed, as ratios within one run

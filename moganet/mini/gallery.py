@@ -26,11 +26,11 @@ class Tile(NamedTuple):
 TILES = (
     Tile('classification', 'cls', 'predictions.png', (0, 0, 0.25, 0.5), 0, 0),
     Tile('detection', 'det', 'predictions.png', (0, 0, 0.25, 1 / 3), 0, 1),
-    Tile('segmentation', 'seg', 'predictions.png', (0, 0, 0.5, 0.2), 0, 2),
+    Tile('segmentation', 'seg', 'predictions.png', (0, 0.03, 0.5, 0.5), 0, 2),
     Tile('2D pose', 'pose', 'predictions.png', (0.25, 0, 0.5, 1 / 3), 0, 3),
-    Tile('3D hands', 'expose', 'predictions.png', (0, 0, 1, 1 / 3), 1, 0),
-    Tile('3D faces', 'expose', 'face/predictions.png', (0, 0, 1, 1 / 3), 1, 1),
-    Tile('video prediction', 'video', 'prediction.png', (0, 0, 1, 1), 1, 2, 2),
+    Tile('3D hands', 'expose', 'predictions.png', (0, 0, 1, 0.5), 1, 0),
+    Tile('3D faces', 'expose', 'face/predictions.png', (0, 0, 1, 0.5), 1, 1),
+    Tile('video prediction', 'video', 'prediction.png', (0, 0, 0.64, 0.752), 1, 2, 2),
 )
 
 
@@ -60,6 +60,7 @@ def draw_tasks(work_dirs: str | Path, path: str | Path, tiles: Sequence[Tile] = 
         part = image[round(top * height) : round(bottom * height), round(left * width) : round(right * width)]
         axes.imshow(part, interpolation='antialiased')
         axes.set_axis_off()
+        axes.set_anchor('N')
         axes.set_title(tile.title, fontsize=10)
     return save_figure(figure, path)
 
