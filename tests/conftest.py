@@ -1,7 +1,7 @@
 """What every test may rely on: one thread, restored random states, skips for hardware and files that are not there."""
 
 import functools
-import itertools
+import gc
 import logging
 import os
 import random
@@ -13,6 +13,7 @@ from mmengine.config import utils as config_utils
 from mmengine.logging import MMLogger
 from mmengine.registry import DefaultScope
 from mmengine.visualization import Visualizer
+from yapf.yapflib import yapf_api
 
 from helpers import counting, tool_runs
 from moganet.ops import dispatch
@@ -21,7 +22,8 @@ from moganet.run import tasks
 torch.set_num_threads(1)
 # For each `_base_` of an MM package, MMEngine reads all of its metafiles: five sixths of the time a config takes.
 config_utils.load = functools.cache(config_utils.load)
-_names = itertools.count()
+# MMEngine lays a config's text out for every log and checkpoint: half of a training of seconds.
+yapf_api.FormatCode = lambda text, **_: (text, False)
 
 
 @pytest.fixture(autouse=True)
@@ -45,6 +47,12 @@ def restored_instances():
     for kind, instances in kept.items():
         kind._instance_dict.clear()
         kind._instance_dict.update(instances)
+
+
+def pytest_collection_finish():
+    """Spare later garbage collections, of which MMEngine's data sets ask for one each, everything imported so far."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_runtest_setup(item):
@@ -81,16 +89,25 @@ def mini_cls(tmp_path_factory):
 
 @pytest.fixture
 def tiny_config(tmp_path, mini_cls):
-    """Path of the config; lines given override it, as a child's do."""
+    """Return a function that writes the config; its arguments are lines that override it, as a child's do."""
+    return functools.partial(tool_runs.write_tiny_config, tmp_path, mini_cls)
 
-    def write(*lines):
-        base = tmp_path / 'tiny.py'
-        base.write_text(tool_runs.TINY.format(root=tool_runs.ROOT, data=mini_cls))
-        path = tmp_path / f'tiny{next(_names)}.py'
-        path.write_text('\n'.join(["_base_ = 'tiny.py'", *lines]) + '\n')
-        return path
 
-    return write
+@pytest.fixture(scope='session')
+def tiny_runs(tmp_path_factory, mini_cls):
+    """Return a function that trains the config, overridden by lines, once: its path and the run's folder.
+
+    Tests read the folder only.
+    """
+
+    @functools.cache
+    def train(*lines):
+        folder = tmp_path_factory.mktemp('tiny_run')
+        config = tool_runs.write_tiny_config(folder, mini_cls, *lines)
+        tool_runs.call('train', config, '--work-dir', folder / 'run')
+        return config, folder / 'run'
+
+    return train
 
 
 @pytest.fixture

@@ -33,6 +33,14 @@ default_hooks = dict(checkpoint=dict(max_keep_ckpts=-1, save_best=None))
 """
 
 
+def write_tiny_config(folder: Path, data: Path, *lines: str) -> Path:
+    """Write the config of a tiny run to a folder, overridden by lines as by those of a child; return its path."""
+    (folder / 'tiny.py').write_text(TINY.format(root=ROOT, data=data))
+    path = folder / f'tiny{len(list(folder.glob("tiny*.py"))) - 1}.py'
+    path.write_text('\n'.join(["_base_ = 'tiny.py'", *lines]) + '\n')
+    return path
+
+
 def call(tool, *args):
     """Run the ``main`` of tools/<tool>.py in this process and return what it returns."""
     return runpy.run_path(str(ROOT / 'tools' / f'{tool}.py'))['main']([str(arg) for arg in args])

@@ -16,11 +16,10 @@ from moganet.run.config import load_config
 
 
 @pytest.fixture
-def run(tiny_config, tmp_path):
+def run(tiny_runs):
     """(config, checkpoint) of a tiny run with EMA."""
-    config = tiny_config('train_cfg = dict(max_epochs=1)')
-    call('train', config, '--work-dir', tmp_path / 'run')
-    return config, tmp_path / 'run/epoch_1.pth'
+    config, folder = tiny_runs('train_cfg = dict(max_epochs=1)')
+    return config, folder / 'epoch_1.pth'
 
 
 def predict(config, checkpoint):
@@ -90,9 +89,9 @@ def test_infer_says_the_same_of_a_fused_model(run, tmp_path, mini_cls, capsys, m
     fused = []
     forward = FusedBlock.forward
     monkeypatch.setattr(FusedBlock, 'forward', lambda self, x: fused.append(None) or forward(self, x))
-    lines = []
+    lines, images = [], sorted((mini_cls / 'val/3').iterdir())[:4]
     for option in ([], ['--fuse']):
-        call('infer', config, checkpoint, mini_cls / 'val/3', '--out-dir', tmp_path / 'out', *option)
+        call('infer', config, checkpoint, *images, '--out-dir', tmp_path / 'out', *option)
         assert bool(fused) == bool(option)
         lines.append([line for line in capsys.readouterr().out.splitlines() if ' -> ' in line])
     assert lines[0] == lines[1] and lines[0]

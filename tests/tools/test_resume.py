@@ -24,13 +24,12 @@ def assert_same(path_a, path_b):
     assert [name for name in a if not torch.equal(a[name], b[name])] == []
 
 
-def test_epochs_go_on_bit_for_bit(tiny_config, tmp_path):
-    config = tiny_config()
-    call('train', config, '--work-dir', tmp_path / 'whole')
-    # A run that stopped after two of its four epochs: what it left is its second checkpoint.
-    call('train', config, '--work-dir', tmp_path / 'rest', '--resume', tmp_path / 'whole/epoch_2.pth')
+def test_epochs_go_on_bit_for_bit(tiny_runs, tmp_path):
+    config, whole = tiny_runs()
+    # A run that stopped after two of its four epochs left its second checkpoint.
+    call('train', config, '--work-dir', tmp_path / 'rest', '--resume', whole / 'epoch_2.pth')
     assert not (tmp_path / 'rest/epoch_2.pth').exists()
-    assert_same(tmp_path / 'whole/epoch_4.pth', tmp_path / 'rest/epoch_4.pth')
+    assert_same(whole / 'epoch_4.pth', tmp_path / 'rest/epoch_4.pth')
 
 
 def test_iterations_go_on_bit_for_bit(tiny_config, tmp_path):
@@ -58,9 +57,8 @@ def test_the_loss_scale_goes_on(tiny_config, tmp_path, monkeypatch):
     assert_same(tmp_path / 'whole/epoch_4.pth', tmp_path / 'rest/epoch_4.pth')
 
 
-def test_resume_alone_takes_the_last_checkpoint_of_the_run(tiny_config, tmp_path):
-    config, whole, parts = tiny_config(), tmp_path / 'whole', tmp_path / 'parts'
-    call('train', config, '--work-dir', whole)
+def test_resume_alone_takes_the_last_checkpoint_of_the_run(tiny_runs, tmp_path):
+    (config, whole), parts = tiny_runs(), tmp_path / 'parts'
     parts.mkdir()
     (parts / 'epoch_3.pth').write_bytes((whole / 'epoch_3.pth').read_bytes())
     (parts / 'last_checkpoint').write_text(str(parts / 'epoch_3.pth'))

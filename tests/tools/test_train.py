@@ -15,10 +15,10 @@ from moganet.checkpoint import read_checkpoint
 from moganet.run import engine
 
 
-def test_a_run_learns_logs_and_saves(tiny_config, tmp_path):
-    call('train', tiny_config(), '--work-dir', tmp_path / 'run')
-    assert sorted(p.name for p in (tmp_path / 'run').glob('*.pth')) == [f'epoch_{i}.pth' for i in (1, 2, 3, 4)]
-    meta = read_checkpoint(tmp_path / 'run/epoch_4.pth')['meta']
+def test_a_run_learns_logs_and_saves(tiny_runs):
+    _, folder = tiny_runs()
+    assert sorted(p.name for p in folder.glob('*.pth')) == [f'epoch_{i}.pth' for i in (1, 2, 3, 4)]
+    meta = read_checkpoint(folder / 'epoch_4.pth')['meta']
     assert meta['dataset_meta']['classes'] == tuple('0123456789')
     assert (meta['epoch'], meta['iter'], meta['seed']) == (4, 12, 42)
 
