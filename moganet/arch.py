@@ -15,6 +15,10 @@ GATES = ('single', 'double')
 NUM_STAGES = 4
 # Shares of the channels that see the 5x5, the 5x5 dilated by 2 and the 7x7 dilated by 3 (paper 4.3: 1:3:4).
 CHANNEL_SPLIT = (1, 3, 4)
+# Layers for layer-wise learning rates, as the released detectors count them. Layer 0 is the stem. The blocks of stage 3
+# spread over layers 3 to 11, two blocks a layer. The last layer has the norms and all that is outside the backbone.
+NUM_LAYERS = 14
+LAYERS = dict(patch_embed1=0, blocks1=2, patch_embed2=3, blocks2=3, patch_embed3=4, patch_embed4=12, blocks4=12)
 
 
 def split_channels(channels: int) -> tuple[int, int, int]:
@@ -75,3 +79,18 @@ def check_options(
     if gate not in GATES:
         raise ValueError(f'gate={gate!r}: expected one of {", ".join(GATES)}')
     return out_indices
+
+
+def layer_depth(param_name: str, prefix: str) -> tuple[int, int]:
+    """Return the layer of a parameter, and the number of layers.
+
+    Args:
+        param_name: Name of the parameter in the whole model.
+        prefix: Prefix of the backbone's own names in the model.
+    """
+    if not param_name.startswith(prefix):
+        return NUM_LAYERS - 1, NUM_LAYERS
+    part, _, rest = param_name[len(prefix) :].partition('.')
+    if part == 'blocks3':
+        return min(3 + int(rest.split('.')[0]) // 2, 11), NUM_LAYERS
+    return LAYERS.get(part, NUM_LAYERS - 1), NUM_LAYERS

@@ -2,25 +2,27 @@
 
     https://arxiv.org/abs/2211.03295
 
-Maps are (B, C, H, W). A stage is an embedding that halves the resolution (the first quarters it), blocks, and a norm;
-a block is a spatial half (``MultiOrderGatedAggregation``) and a channel half (``ChannelAggregationFFN``).
+A stage is an embedding that halves the resolution (the stem quarters it), blocks, and a norm. A block has two residual
+branches: a spatial branch (``MultiOrderGatedAggregation``) and a channel branch (``ChannelAggregationFFN``). Maps are
+(B, C, H, W).
 
-Parameter names are those of the official release, so its weights load with ``strict=True``.
+Parameter names are those of the official release, so that its weights load with ``strict=True``.
 
-Where the paper and the released code disagree, this follows the code, since the published weights come from it:
+Where the paper and the released code disagree, this file follows the code, since the published weights come from it:
 
 * Feature decomposition is followed by SiLU; the paper's Eq. 7 says GELU.
 * The gated aggregation adds its (normalised) input to its output; the paper's Eq. 5 has no such shortcut.
-* Both halves of a block carry a LayerScale of initial value 1e-5, which the paper does not mention.
+* Both branches of a block carry a LayerScale of initial value 1e-5, which the paper does not mention.
 * gamma_s and gamma_c (``sigma.scale``) start at 1e-5; the paper says zero.
-* A block has four 1x1 convolutions in its spatial half; the paper's Appendix C.3 counts three (``proj_1`` is missing).
+* The spatial branch has four 1x1 convolutions; the paper's Appendix C.3 counts three (``proj_1`` is missing).
 * The stem is two 3x3 convolutions of stride 2 with a norm and GELU between them; the paper's Table A1 shows one row.
-* The norm after each stage feeds the next stage too: it is no side branch for dense tasks.
+* The norm after each stage feeds the next stage too. It is no side output for dense tasks.
 """
 
 import copy
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from mmengine.registry import MODELS
@@ -28,8 +30,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from . import ops
-from .activation_checkpointing import recomputed
-from .arch import NUM_STAGES, check_options, resolve_arch
+from .activation_checkpointing import checkpointed
+from .arch import NUM_STAGES, check_options, layer_depth, resolve_arch, split_channels
+from .compat import BatchNorm
 
 INIT_SCALE = 1e-5
 
@@ -42,17 +45,19 @@ class DropPath(nn.Module):
         self.rate = rate
 
     def forward(self, x: Tensor) -> Tensor:
+        """Drop samples of ``x`` (B, C, H, W) while training."""
         if not self.training:
             return x
         keep = 1 - self.rate
         return x * x.new_empty((x.shape[0], 1, 1, 1)).bernoulli_(keep).div_(keep)
 
     def extra_repr(self) -> str:
+        """Return the rate, for ``print(model)``."""
         return f'rate={self.rate:.3f}'
 
 
 class ElementScale(nn.Module):
-    """A learnt scale per channel: gamma_s and gamma_c of the paper."""
+    """Learnt scale per channel: gamma_s and gamma_c of the paper. The module around it reads ``scale``."""
 
     def __init__(self, channels: int):
         super().__init__()
@@ -60,29 +65,39 @@ class ElementScale(nn.Module):
 
 
 def depthwise_conv(channels: int, kernel_size: int, dilation: int = 1) -> nn.Conv2d:
-    """A depthwise convolution that keeps the resolution."""
-    return nn.Conv2d(
-        channels, channels, kernel_size, padding=kernel_size // 2 * dilation, dilation=dilation, groups=channels
-    )
+    """Return a depthwise convolution that keeps the resolution.
+
+    Args:
+        channels: Number of channels.
+        kernel_size: Side of the kernel, odd.
+        dilation: Dilation of the kernel.
+    """
+    padding = kernel_size // 2 * dilation
+    return nn.Conv2d(channels, channels, kernel_size, padding=padding, dilation=dilation, groups=channels)
 
 
 class MultiOrderDWConv(nn.Module):
-    """Multi-order depthwise convolutions and the 1x1 that mixes them: the value branch (paper 4.3)."""
+    """Multi-order depthwise convolutions (paper 4.3) and the 1x1 convolution that mixes them.
+
+    The 5x5 convolution sees all channels. Two wider ones then see three and four eighths of its output.
+    """
 
     def __init__(self, channels: int, dilations: Sequence[int]):
         super().__init__()
-        _, middle, high = ops.split_channels(channels)
+        _, middle, high = split_channels(channels)
         self.DW_conv0 = depthwise_conv(channels, 5, dilations[0])
         self.DW_conv1 = depthwise_conv(middle, 5, dilations[1])
         self.DW_conv2 = depthwise_conv(high, 7, dilations[2])
         self.PW_conv = nn.Conv2d(channels, channels, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.PW_conv(ops.multi_order_dwconv(x, self.DW_conv0, self.DW_conv1, self.DW_conv2))
+        """Return the value branch of the gate (B, C, H, W)."""
+        low, middle, high = self.DW_conv0(x).split(split_channels(x.shape[1]), dim=1)
+        return self.PW_conv(torch.cat((low, self.DW_conv1(middle), self.DW_conv2(high)), dim=1))
 
 
 class MultiOrderGatedAggregation(nn.Module):
-    """The spatial half of a block: feature decomposition, then gated multi-order context (paper Eq. 5 to 8)."""
+    """The spatial branch: feature decomposition, then gated aggregation of multi-order context (paper Eq. 5 to 8)."""
 
     def __init__(self, channels: int, dilations: Sequence[int], gate: str):
         super().__init__()
@@ -94,14 +109,17 @@ class MultiOrderGatedAggregation(nn.Module):
         self.proj_2 = nn.Conv2d(channels, channels, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        shortcut = x
-        x = F.silu(ops.decompose_features(self.proj_1(x), self.sigma.scale))
-        x = ops.gate(self.gate(x), self.value(x), self.double_gate)
-        return shortcut + self.proj_2(x)
+        """Compute the branch on normalised features (B, C, H, W)."""
+        y = self.proj_1(x)  # Eq. 6
+        y = F.silu(y + self.sigma.scale * (y - y.mean((2, 3), keepdim=True)))  # Eq. 7
+        g, v = F.silu(self.gate(y)), F.silu(self.value(y))  # Eq. 8
+        if self.double_gate:
+            g, v = F.silu(g), F.silu(v)
+        return x + self.proj_2(g * v)
 
 
 class ChannelAggregationFFN(nn.Module):
-    """The channel half of a block: an inverted bottleneck that reallocates its channels (paper Eq. 9 and 10)."""
+    """The channel branch: an inverted bottleneck that reallocates its hidden channels (paper Eq. 9 and 10)."""
 
     def __init__(self, channels: int, hidden_channels: int):
         super().__init__()
@@ -112,23 +130,22 @@ class ChannelAggregationFFN(nn.Module):
         self.fc2 = nn.Conv2d(hidden_channels, channels, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = F.gelu(self.dwconv(self.fc1(x)))
-        x = ops.aggregate_channels(x, F.gelu(self.decompose(x)), self.sigma.scale)
+        """Compute the branch on normalised features (B, C, H, W)."""
+        x = F.gelu(self.dwconv(self.fc1(x)))  # Eq. 9
+        x = x + self.sigma.scale * (x - F.gelu(self.decompose(x)))  # Eq. 10
         return self.fc2(x)
 
 
-# Parts of a block whose arithmetic the faster paths and folding know.
-PARTS = {
-    'attn': MultiOrderGatedAggregation,
-    'attn.sigma': ElementScale,
-    'attn.value': MultiOrderDWConv,
-    'mlp': ChannelAggregationFFN,
-    'mlp.sigma': ElementScale,
-}
-
-
 class MogaBlock(nn.Module):
-    """One block: x + ls1 * spatial(norm1(x)), then x + ls2 * channel(norm2(x)), each under stochastic depth."""
+    """One block: x + ls1 * spatial(norm1(x)), then x + ls2 * channel(norm2(x)), each under stochastic depth.
+
+    Args:
+        channels: Number of channels.
+        ffn_ratio: Hidden channels of the channel branch over ``channels``.
+        drop_path_rate: Rate of stochastic depth.
+        dilations: Dilations of the three multi-order convolutions.
+        gate: 'single' or 'double', see ``MogaNet``.
+    """
 
     def __init__(self, channels: int, ffn_ratio: float, drop_path_rate: float, dilations: Sequence[int], gate: str):
         super().__init__()
@@ -141,24 +158,16 @@ class MogaBlock(nn.Module):
         self.drop_path = DropPath(drop_path_rate) if drop_path_rate else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
-        if ops.block.applies(self, x):
-            return ops.block.run(self, x)
+        """Compute the block on (B, C, H, W), by a faster backend of ``ops`` where one accepts."""
+        out = ops.fast_block(self, x)
+        if out is not None:
+            return out
         x = x + self.drop_path(self.layer_scale_1 * self.attn(self.norm1(x)))
         return x + self.drop_path(self.layer_scale_2 * self.mlp(self.norm2(x)))
 
-    def foreign_part(self) -> str | None:
-        """The name of a part that something wraps or replaces, so that what it computes is its own affair, or None."""
-        for name, kind in PARTS.items():
-            part = self
-            for key in name.split('.'):
-                part = part._modules[key]  # every forward pass asks: get_submodule() takes many times as long
-            if type(part) is not kind:
-                return name
-        return None
-
-    def layout(self, x: Tensor) -> torch.memory_format | None:
-        """In which layout a network of such blocks is best given ``x``; None where it does not matter."""
-        return ops.block.layout(self, x)
+    def preferred_layout(self, x: Tensor) -> torch.memory_format | None:
+        """Return the memory format in which blocks compute an image ``x`` fastest, or None if any will do."""
+        return ops.preferred_layout(self, x)
 
 
 class StemEmbed(nn.Module):
@@ -175,6 +184,7 @@ class StemEmbed(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
+        """Embed the image."""
         return self.projection(x)
 
 
@@ -187,15 +197,21 @@ class PatchEmbed(nn.Module):
         self.norm = nn.BatchNorm2d(channels)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Embed the map of the stage before."""
         return self.norm(self.projection(x))
 
 
 def init_conv(module: nn.Module) -> None:
-    """The released classifier's initialisation: N(0, 2 / fan_out), zero bias. Norms keep PyTorch's one and zero."""
+    """Initialise a convolution as the released classifier does: weights from N(0, 2 / fan_out), biases zero.
+
+    Args:
+        module: Any module; others than convolutions stay as they are.
+    """
     if isinstance(module, nn.Conv2d):
         fan_out = module.kernel_size[0] * module.kernel_size[1] * module.out_channels // module.groups
         nn.init.normal_(module.weight, 0, math.sqrt(2 / fan_out))
-        nn.init.zeros_(module.bias)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
 
 
 @MODELS.register_module()
@@ -203,25 +219,25 @@ class MogaNet(nn.Module):
     """MogaNet without a head. Returns a tuple of maps, one per entry of ``out_indices``.
 
     Stage i returns (B, embed_dims[i], H / 2^(i+2), W / 2^(i+2)), sides rounded up, after the stage's norm.
-    Stages after the last one asked for are not built, so that no parameter stays without a gradient.
+    Stages after the last entry of ``out_indices`` are not built, so that every parameter gets a gradient.
 
     Args:
         arch: 'xtiny', 'tiny', 'small', 'base', 'large' or 'xlarge' (paper Table A1), or a dict with ``embed_dims``,
             ``depths`` and ``ffn_ratios`` of four entries each.
         in_channels: Channels of the input image.
-        drop_path_rate: Stochastic depth of the last block; it rises linearly from 0 at the first one.
+        drop_path_rate: Rate of stochastic depth in the last block; it rises linearly from 0 in the first one.
         out_indices: Stages whose maps are returned, from 0 to 3, rising.
-        frozen_stages: As in mmdet's ResNet: -1 freezes nothing, 0 the stem, k the stem and stages 1 to k. Frozen are
-            parameters and norm statistics, through every ``train()``.
+        frozen_stages: As in mmdet's ResNet: -1 freezes nothing, 0 the stem, k the stem and stages 1 to k. Parameters
+            and norm statistics are frozen, through every ``train()``.
         norm_eval: Keep the running statistics of all norms as they are while training.
         with_cp: Save memory while training by computing each block again in the backward pass.
-        final_dilation: Dilate the convolutions of the last stage too. False gives it the dilations 1, 2, 1.
-        gate: 'single' is the paper's gate and what the official weights need; 'double' applies both activations twice,
-            as the official code does under ``attn_force_fp32=True``: OpenMixup's weights need it.
+        final_dilation: Dilate the convolutions of the last stage too. False gives the last stage dilations 1, 2, 1.
+        gate: 'single' is the gate of the paper and the official weights. 'double' applies both activations twice, as
+            the official code does under ``attn_force_fp32=True``: OpenMixup's weights need it.
         init_cfg: MMEngine's initialisation, most often ``dict(type='Pretrained', checkpoint='moganet://small_1k')``.
 
     Raises:
-        ValueError: an option outside its range, named with what was expected.
+        ValueError: An option is out of its range; the message names the option and the range.
     """
 
     def __init__(
@@ -238,7 +254,7 @@ class MogaNet(nn.Module):
         init_cfg: dict | list | None = None,
     ):
         super().__init__()
-        # All that MMEngine's BaseModule would add is init_weights(), and importing it takes longer than the whole core.
+        # MMEngine's BaseModule would add init_weights() alone, and its import takes longer than that of the core.
         self.init_cfg = copy.deepcopy(init_cfg)
         self.is_init = False
         settings = resolve_arch(arch)
@@ -266,14 +282,14 @@ class MogaNet(nn.Module):
         self._freeze_stages()
 
     def init_weights(self) -> None:
-        """What MMEngine calls once the whole model is built: follow ``init_cfg``, type 'Pretrained' last and strictly.
+        """Follow ``init_cfg``; type 'Pretrained' comes last and loads strictly. MMEngine calls this method.
 
-        See ``moganet.checkpoint.load_backbone``, which takes the other keys of such an ``init_cfg``.
+        ``moganet.checkpoint.load_backbone`` documents the other keys of a 'Pretrained' ``init_cfg``.
         """
         if self.is_init:
             return
         cfgs = [self.init_cfg] if isinstance(self.init_cfg, dict) else list(self.init_cfg or ())
-        # Imported only now: they take longer than all of the core.
+        # Imported here for the reason given in __init__.
         from mmengine.model import PretrainedInit, initialize
 
         from .checkpoint import load_backbone
@@ -285,58 +301,49 @@ class MogaNet(nn.Module):
         self.is_init = True
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Return the maps of the stages in ``out_indices`` for an image (B, in_channels, H, W)."""
         outs = []
-        inner = self.blocks1[0].layout(x)
-        outer = torch.contiguous_format if inner is not None and x.is_contiguous() else None
-        x = _in_layout(x, inner)
-        for i in range(self.num_stages):
-            x = getattr(self, f'patch_embed{i + 1}')(x)
-            for block in getattr(self, f'blocks{i + 1}'):
-                x = recomputed(block, x) if self.with_cp and torch.is_grad_enabled() else block(x)
-            x = getattr(self, f'norm{i + 1}')(x)
+        stages = [self._stage(i) for i in range(1, self.num_stages + 1)]
+        _, blocks, _ = stages[0]
+        x, restored = ops.to_layout(x, blocks[0].preferred_layout(x))
+        for i, (embed, blocks, norm) in enumerate(stages):
+            x = embed(x)
+            for block in blocks:
+                x = checkpointed(block, x) if self.with_cp and torch.is_grad_enabled() else block(x)
+            x = norm(x)
             if i in self.out_indices:
-                outs.append(_in_layout(x, outer))
+                outs.append(restored(x))
         return tuple(outs)
 
     def train(self, mode: bool = True) -> 'MogaNet':
+        """Set training mode; frozen stages, and all norms under ``norm_eval``, stay in eval mode."""
         super().train(mode)
         self._freeze_stages()
         if self.norm_eval:
             for module in self.modules():
-                if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                if isinstance(module, BatchNorm):
                     module.eval()
         return self
 
     def _freeze_stages(self) -> None:
-        frozen = [self.patch_embed1] if self.frozen_stages >= 0 else []
+        frozen = self._stage(1)[:1] if self.frozen_stages >= 0 else []
         for i in range(1, self.frozen_stages + 1):
-            frozen += [getattr(self, f'{part}{i}') for part in ('patch_embed', 'blocks', 'norm')]
+            frozen += self._stage(i)
         for module in frozen:
             module.eval().requires_grad_(False)
 
-    def get_layer_depth(self, param_name: str, prefix: str = '') -> tuple[int, int]:
-        """Layer of a parameter for layer-wise learning rates, as the released detectors count them.
+    def _stage(self, i: int) -> list[Any]:
+        """Return embedding, blocks and norm of stage ``i``, counted from 1 as in the names of the release."""
+        return [getattr(self, f'{part}{i}') for part in ('patch_embed', 'blocks', 'norm')]
 
-        The stem is layer 0, stages 1 and 2 are layers 2 and 3, stage 3 spreads over 4 to 11, stage 4 is layer 12;
-        the norms after the stages and all outside the backbone belong to the last layer, 13.
+    def get_layer_depth(self, param_name: str, prefix: str = '') -> tuple[int, int]:
+        """Return the layer of a parameter, and the number of layers, for layer-wise learning rates.
+
+        The layers are those of the released detectors, see ``moganet.arch.layer_depth``. A rate is scaled by
+        decay ** (layers - layer - 1).
 
         Args:
-            param_name: The parameter's name in the whole model.
-            prefix: What the model puts before the backbone's own names, such as 'backbone.'.
-
-        Returns:
-            The layer and the number of layers: a rate is scaled by decay ** (layers - layer - 1).
+            param_name: Name of the parameter in the whole model.
+            prefix: Prefix of the backbone's own names in the model, such as 'backbone.'.
         """
-        num_layers = 14
-        last = num_layers - 1
-        if not param_name.startswith(prefix):
-            return last, num_layers
-        part, _, rest = param_name[len(prefix) :].partition('.')
-        if part == 'blocks3':
-            return min(3 + int(rest.split('.')[0]) // 2, 11), num_layers
-        layers = dict(patch_embed1=0, blocks1=2, patch_embed2=3, blocks2=3, patch_embed3=4, patch_embed4=12, blocks4=12)
-        return layers.get(part, last), num_layers
-
-
-def _in_layout(x: Tensor, layout: torch.memory_format | None) -> Tensor:
-    return x if layout is None else x.contiguous(memory_format=layout)
+        return layer_depth(param_name, prefix)

@@ -84,7 +84,7 @@ def square_matmul(device: str, dtype: torch.dtype) -> Callable[[], torch.Tensor]
     A CPU uses the faster of PyTorch's two libraries, as the network does.
     """
     a, b = (torch.randn(MATMUL_SIDE[device], MATMUL_SIDE[device], device=device, dtype=dtype) for _ in range(2))
-    return functools.partial(matmul.product if device == 'cpu' else torch.mm, a, b)
+    return functools.partial(matmul.matmul if device == 'cpu' else torch.mm, a, b)
 
 
 def large_copy(device: str) -> Callable[[], torch.Tensor]:

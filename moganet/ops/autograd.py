@@ -1,64 +1,91 @@
-"""Half a block as one operation for autograd: by modules with ``forward`` and ``backward``, each device's own."""
+"""A branch of a block as one operation for autograd, with the backend's own backward pass."""
 
-import functools
-from collections.abc import Callable, Sequence
-from types import ModuleType
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from .torch import channel, spatial
+from .gradients import flat
+from .interface import Branch, Options
 
 
-def halves() -> tuple[Callable, Callable]:
-    """``computed`` of the spatial and of the channel half on a CPU."""
-    return functools.partial(computed, spatial), functools.partial(computed, channel)
-
-
-def computed(
-    half: ModuleType, options: tuple, x: Tensor, normed: Tensor, mask: Tensor | None, weights: tuple[Tensor, ...]
+def compute(
+    branch: Branch,
+    x: Tensor,
+    normed: Tensor,
+    mask: Tensor | None,
+    weights: tuple[Tensor, ...],
+    options: Options,
 ) -> Tensor:
-    """x + mask * (what ``half`` makes of ``normed``), both maps (B, H, W, C) without gaps, the mask one per image.
+    """Return x + mask * branch(normed).
+
+    Under autocast, the branch computes in the type of autocast.
 
     Args:
-        half: ``spatial`` or ``channel`` of a device.
-        options: What ``half`` asks for.
-        weights: Parameters of the half, in its order, in the shapes that modules have them.
+        branch: The branch of a backend.
+        x: The residual (B, H, W, C), contiguous.
+        normed: The normalised input (B, H, W, C), contiguous.
+        mask: Factors of stochastic depth (B, 1, 1, 1), or None.
+        weights: Parameters in the order of ``interface``, in the shapes that the modules give them.
+        options: Settings of the block.
     """
+    device = x.device.type
+    if torch.is_autocast_enabled(device):
+        normed = normed.to(torch.get_autocast_dtype(device))
+        with torch.autocast(device, enabled=False):
+            return _compute(branch, x, normed, mask, weights, options)
+    return _compute(branch, x, normed, mask, weights, options)
+
+
+def _compute(
+    branch: Branch,
+    x: Tensor,
+    normed: Tensor,
+    mask: Tensor | None,
+    weights: tuple[Tensor, ...],
+    options: Options,
+) -> Tensor:
+    if branch.operator is not None and torch.compiler.is_compiling():
+        return branch.operator(x, normed, mask, weights, options)
     if torch.is_grad_enabled() and any(t.requires_grad for t in (x, normed, *weights)):
-        return Half.apply(half, options, x, normed, mask, *weights)
-    return half.forward(x, normed, mask, flat(weights), options, None)
+        return BranchFunction.apply(branch, options, x, normed, mask, *weights)
+    return branch.forward(x, normed, mask, flat(weights), options, None)
 
 
-def flat(weights: Sequence[Tensor]) -> tuple[Tensor, ...]:
-    """As halves read them: 1x1 convolutions (O, I), what there is one of per channel (C,), others (C, 1, k, k)."""
-    return tuple(_flat(w).contiguous() for w in weights)
-
-
-def _flat(w: Tensor) -> Tensor:
-    if w.dim() == 1 or w.shape[-1] > 1:
-        return w
-    return w.flatten(1) if w.shape[0] > 1 else w.flatten()
-
-
-class Half(torch.autograd.Function):
-    """First derivatives only."""
+class BranchFunction(torch.autograd.Function):
+    """A branch with its backward pass. It has first derivatives only."""
 
     @staticmethod
     def forward(
-        ctx, half: ModuleType, options: tuple, x: Tensor, normed: Tensor, mask: Tensor | None, *weights: Tensor
+        ctx: Any, branch: Branch, options: Options, x: Tensor, normed: Tensor, mask: Tensor | None, *weights: Tensor
     ) -> Tensor:
-        kept = []
-        out = half.forward(x, normed, mask, flat(weights), options, kept)
-        ctx.half, ctx.options, ctx.count = half, options, len(weights)
-        ctx.save_for_backward(normed, mask, *weights, *kept)
+        """Compute the branch and save what its backward pass needs.
+
+        Args:
+            ctx: Context of autograd.
+            branch: The branch of a backend.
+            options: Settings of the block.
+            x, normed: Maps (B, H, W, C).
+            mask: Factors of stochastic depth (B, 1, 1, 1), or None.
+            weights: Parameters in the shapes that the modules give them.
+        """
+        saved: list[Tensor] = []
+        out = branch.forward(x, normed, mask, flat(weights), options, saved)
+        ctx.branch, ctx.options, ctx.count = branch, options, len(weights)
+        ctx.save_for_backward(normed, mask, *weights, *saved)
         return out
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx, grad: Tensor) -> tuple:
+    def backward(ctx: Any, grad: Tensor) -> tuple:
+        """Return the gradients of the arguments of ``forward``, None for those that are no tensors or a mask.
+
+        Args:
+            ctx: Context of autograd.
+            grad: Gradient of the output (B, H, W, C).
+        """
         normed, mask, *rest = ctx.saved_tensors
-        weights, kept = rest[: ctx.count], rest[ctx.count :]
-        grad_normed, grads = ctx.half.backward(grad.contiguous(), normed, mask, flat(weights), ctx.options, kept)
+        weights, saved = rest[: ctx.count], rest[ctx.count :]
+        grad_normed, grads = ctx.branch.backward(grad.contiguous(), normed, mask, flat(weights), ctx.options, saved)
         grads = (d if d.shape == w.shape else d.view(w.shape) for d, w in zip(grads, weights, strict=True))
         return None, None, grad, grad_normed, None, *grads

@@ -1,88 +1,127 @@
-"""A block by the faster path of its device: its two halves as one operation each, on maps (B, H, W, C)."""
+"""A block by a backend: its weights and settings, and its two branches in turn on maps (B, H, W, C)."""
 
-from collections.abc import Callable
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
-from . import autograd, dispatch
-from .triton import block as on_gpu
+from ..compat import HasChildren
+from . import autograd
+from .interface import Backend, Options
 
 
-def applies(block: nn.Module, x: Tensor) -> bool:
-    """Whether a faster path computes ``block(x)``. Norms and stochastic depth are called, and may be what they like."""
-    if block.foreign_part():
-        return False
-    attn, mlp = block.attn, block.mlp
-    value = attn.value
-    convs = (
-        attn.proj_1,
-        attn.gate,
-        value.DW_conv0,
-        value.DW_conv1,
-        value.DW_conv2,
-        value.PW_conv,
-        attn.proj_2,
-        mlp.fc1,
-        mlp.dwconv,
-        mlp.decompose,
-        mlp.fc2,
-    )
-    if any(type(conv) is not nn.Conv2d for conv in convs):
-        return False
-    fast = on_gpu.applies if on_gpu.takes(x) else dispatch.fast
-    return fast(x, (*convs, attn, value, attn.sigma, mlp, mlp.sigma))
+class Scale(Protocol):
+    """``ElementScale`` of the backbone."""
+
+    scale: nn.Parameter
 
 
-def layout(block: nn.Module, x: Tensor) -> torch.memory_format | None:
-    """In which layout a network of such blocks is best given ``x``; None where it does not matter."""
-    return torch.channels_last if applies(block, x) else None
+class Value(Protocol):
+    """``MultiOrderDWConv`` of the backbone."""
+
+    DW_conv0: nn.Conv2d
+    DW_conv1: nn.Conv2d
+    DW_conv2: nn.Conv2d
+    PW_conv: nn.Conv2d
 
 
-def run(block: nn.Module, x: Tensor) -> Tensor:
-    """``block(x)``, (B, C, H, W) in channels-last, of the type that the reference gives."""
-    spatial, channel = (on_gpu if on_gpu.takes(x) else autograd).halves()
+class Spatial(Protocol):
+    """``MultiOrderGatedAggregation`` of the backbone."""
+
+    double_gate: bool
+    proj_1: nn.Conv2d
+    gate: nn.Conv2d
+    proj_2: nn.Conv2d
+
+    @property
+    def sigma(self) -> Scale: ...
+    @property
+    def value(self) -> Value: ...
+
+
+class Channel(Protocol):
+    """``ChannelAggregationFFN`` of the backbone."""
+
+    fc1: nn.Conv2d
+    dwconv: nn.Conv2d
+    decompose: nn.Conv2d
+    fc2: nn.Conv2d
+
+    @property
+    def sigma(self) -> Scale: ...
+
+
+class Block(HasChildren, Protocol):
+    """``MogaBlock`` of the backbone, which imports this package."""
+
+    norm1: nn.BatchNorm2d
+    norm2: nn.BatchNorm2d
+    layer_scale_1: nn.Parameter
+    layer_scale_2: nn.Parameter
+
+    @property
+    def attn(self) -> Spatial: ...
+    @property
+    def mlp(self) -> Channel: ...
+    @property
+    def drop_path(self) -> nn.Module: ...
+
+
+def run(backend: Backend, block: Block, x: Tensor) -> Tensor:
+    """Compute ``block(x)``.
+
+    The norms are called. Stochastic depth is called on a map of ones, so that it draws the random numbers that it
+    always draws.
+
+    Args:
+        backend: A backend that accepts the block.
+        block: A ``MogaBlock``.
+        x: (B, C, H, W).
+
+    Returns:
+        (B, C, H, W), channels-last, of the type that the modules return.
+    """
+    spatial, channel = backend.branches()
+    options = options_of(block)
     x = x.contiguous(memory_format=torch.channels_last)
-    x = _run(spatial, _spatial_weights(block), x, block.norm1(x), block.drop_path, _options(block))
-    return _run(channel, _channel_weights(block), x, block.norm2(x), block.drop_path, ())
+    for branch, norm, weights in (
+        (spatial, block.norm1, spatial_weights(block)),
+        (channel, block.norm2, channel_weights(block)),
+    ):
+        normed, mask = norm(x), _mask(block.drop_path, x)
+        rows, normed = (t.permute(0, 2, 3, 1).contiguous() for t in (x, normed))
+        x = autograd.compute(branch, rows, normed, mask, weights, options).permute(0, 3, 1, 2)
+    return x
 
 
-def _run(
-    compute: Callable, weights: tuple[Tensor, ...], x: Tensor, normed: Tensor, drop_path: nn.Module, options: tuple
-) -> Tensor:
-    mask = None
-    if not isinstance(drop_path, nn.Identity) and drop_path.training:
-        mask = drop_path(x.new_ones((len(x), 1, 1, 1), dtype=torch.promote_types(x.dtype, torch.float32)))
-    x, normed = (t.permute(0, 2, 3, 1).contiguous() for t in (x, normed))
-    return compute(options, x, normed, mask, weights).permute(0, 3, 1, 2)
+def _mask(drop_path: nn.Module, x: Tensor) -> Tensor | None:
+    """Return the factors of stochastic depth (B, 1, 1, 1), or None where it does nothing."""
+    if isinstance(drop_path, nn.Identity) or not drop_path.training:
+        return None
+    return drop_path(x.new_ones((len(x), 1, 1, 1), dtype=torch.promote_types(x.dtype, torch.float32)))
 
 
-def _spatial_weights(block: nn.Module) -> tuple[Tensor, ...]:
+def spatial_weights(block: Block) -> tuple[Tensor, ...]:
+    """Return the weights of the spatial branch, in the order of ``interface``."""
     attn = block.attn
     value = attn.value
     convs = (attn.gate, value.DW_conv0, value.DW_conv1, value.DW_conv2, value.PW_conv, attn.proj_2)
-    proj_1 = attn.proj_1
-    return (
-        block.layer_scale_1,
-        proj_1.weight,
-        proj_1.bias,
-        attn.sigma.scale,
-        *(p for conv in convs for p in (conv.weight, conv.bias)),
-    )
+    return block.layer_scale_1, *_parameters(attn.proj_1), attn.sigma.scale, *_parameters(*convs)
 
 
-def _channel_weights(block: nn.Module) -> tuple[Tensor, ...]:
+def channel_weights(block: Block) -> tuple[Tensor, ...]:
+    """Return the weights of the channel branch, in the order of ``interface``."""
     mlp = block.mlp
-    before, after = (mlp.fc1, mlp.dwconv, mlp.decompose), mlp.fc2
-    return (
-        block.layer_scale_2,
-        *(p for conv in before for p in (conv.weight, conv.bias)),
-        mlp.sigma.scale,
-        after.weight,
-        after.bias,
-    )
+    before = _parameters(mlp.fc1, mlp.dwconv, mlp.decompose)
+    return block.layer_scale_2, *before, mlp.sigma.scale, *_parameters(mlp.fc2)
 
 
-def _options(block: nn.Module) -> tuple[bool, tuple[int, ...]]:
+def options_of(block: Block) -> Options:
+    """Return the settings of a block."""
     value = block.attn.value
-    return block.attn.double_gate, tuple(c.dilation[0] for c in (value.DW_conv0, value.DW_conv1, value.DW_conv2))
+    dilations = tuple(conv.dilation[0] for conv in (value.DW_conv0, value.DW_conv1, value.DW_conv2))
+    return Options(block.attn.double_gate, dilations)
+
+
+def _parameters(*convs: nn.Conv2d) -> tuple[Tensor, ...]:
+    return tuple(p for conv in convs for p in (conv.weight, conv.bias) if p is not None)

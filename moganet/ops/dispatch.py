@@ -1,177 +1,211 @@
-"""Which path computes a block: the reference, or the faster one that a CPU has.
+"""Dispatch: which backend computes a block, how it is switched off, and the memory layout that the backend likes.
 
-The faster path is exact: it differs from the reference by rounding. It is taken by itself wherever it applies, and said
-in the log once. ``MOGANET_OPS=reference`` in the environment, or ``with use('reference')``, switches it off; with
-``pytorch`` it has PyTorch's own operations only, and no kernels of ours, compiled ones or Triton's.
+A backend (``interface.Backend``) computes the same as the modules up to rounding. The first one that accepts a call
+computes it. If none accepts, the modules of ``moganet/backbone.py`` compute; this is 'the reference'. ``MOGANET_OPS``
+in the environment, or ``with use(...)``, sets the mode:
 
-It does not apply, and the reference computes, on maps too small to gain from it, under autocast, in half precision, on
-other devices, while a graph is captured (torch.compile, export, tracing), under dispatch modes, function transforms and
-forward-mode derivatives, and for a block whose parts have hooks or are of other classes than those it was built with.
-It has first derivatives only. What a GPU has, and when, is told in ``moganet.ops.triton.block``.
+* ``auto``, the default: triton on GPUs, cpp on CPUs for which ``moganet kernels`` has compiled kernels, else torch
+* ``pytorch``: the torch backend alone, without kernels of ours
+* ``reference``: no backend
+
+The reference also computes a block one of whose modules was replaced, wrapped or has hooks, since a backend reads the
+weights without calling the modules. Norms and stochastic depth are called and may be any module. The ``accepts`` of
+each backend says what else it leaves to the reference. All backends have first derivatives only.
 """
 
 import contextlib
-import functools
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import torch
 from mmengine.logging import MMLogger
 from torch import Tensor, nn
-from torch.nn.modules import module as hooks
 
-from . import triton
-from .cpp import bindings, library
+from .. import compat
+from .block import Block, run
+from .conditions import is_captured, is_intercepted
+from .cpp import library
+from .cpp.backend import CPP
+from .interface import Backend
+from .torch.backend import TORCH
+from .triton.backend import TRITON, accepts_stem
 
-FUSED_TYPES = dict(
-    cpu=(torch.float32, torch.float64, torch.bfloat16), cuda=(torch.float32, torch.bfloat16, torch.float16)
-)
-CHOICES = ('auto', 'pytorch', 'reference')
-# Elements of a map below which what Python does between the operations takes longer than they do.
-SMALLEST = 1 << 14
-_choice = None
+# The backends of each mode, in the order in which they are asked.
+BACKENDS: dict[str, tuple[Backend, ...]] = {'auto': (TRITON, CPP, TORCH), 'pytorch': (TORCH,), 'reference': ()}
+# Classes of a block's modules whose arithmetic the backends and ``fuse`` know. They are names, since the backbone
+# imports this file.
+EXPECTED_TYPES = {
+    'attn': 'MultiOrderGatedAggregation',
+    'attn.sigma': 'ElementScale',
+    'attn.value': 'MultiOrderDWConv',
+    'mlp': 'ChannelAggregationFFN',
+    'mlp.sigma': 'ElementScale',
+}
+_mode: str | None = None
 _announced = False
 
 
 @contextlib.contextmanager
-def use(choice: str) -> Iterator[None]:
-    """Compute with 'reference', 'pytorch' or 'auto', the fastest that applies, in all threads until the block ends.
+def use(mode: str) -> Iterator[None]:
+    """Set the mode in all threads until the ``with`` block ends.
+
+    Args:
+        mode: 'auto', 'pytorch' or 'reference'.
 
     Raises:
-        ValueError: no such choice.
+        ValueError: ``mode`` is none of them.
     """
-    global _choice
-    before, _choice = _choice, _checked(choice, 'use()')
+    global _mode
+    before, _mode = _mode, _checked(mode, 'use()')
     try:
         yield
     finally:
-        _choice = before
+        _mode = before
 
 
-def choice() -> str:
-    """'auto', 'pytorch' or 'reference': what ``use`` says, or else the environment.
+def mode() -> str:
+    """Return the mode: that of ``use``, else of ``MOGANET_OPS``, else 'auto'.
 
     Raises:
-        ValueError: MOGANET_OPS is none of them.
+        ValueError: ``MOGANET_OPS`` names no mode.
     """
-    return _choice or _from_environment()
+    return _mode or _checked(os.environ.get('MOGANET_OPS') or 'auto', 'MOGANET_OPS')
 
 
-def _from_environment() -> str:
-    return _checked(os.environ.get('MOGANET_OPS') or 'auto', 'MOGANET_OPS')
+def _checked(mode: str, source: str) -> str:
+    if mode not in BACKENDS:
+        *others, last = BACKENDS
+        raise ValueError(f'{source} is {mode!r}: expected {", ".join(others)} or {last}')
+    return mode
 
 
-def _checked(choice: str, source: str) -> str:
-    if choice not in CHOICES:
-        raise ValueError(f'{source} is {choice!r}: expected {", ".join(CHOICES[:-1])} or {CHOICES[-1]}')
-    return choice
+def fast_block(block: Block, x: Tensor) -> Tensor | None:
+    """Return ``block(x)`` as the first backend that accepts computes it, or None if the modules have to compute it.
 
-
-def fast(x: Tensor, parts: tuple[nn.Module, ...]) -> bool:
-    """Whether the faster path computes ``x`` by the weights of ``parts``, which it reads without calling them."""
-    # What a compiler can see through comes first: it knows these answers, and takes the reference.
-    if torch.compiler.is_compiling() or torch.jit.is_tracing() or torch.jit.is_scripting():
-        return False
-    if choice() == 'reference' or not _ordinary(x) or x.dim() != 4 or x.numel() < max(1, SMALLEST):
-        return False
-    if torch.is_autocast_enabled('cpu') or intercepted():
-        return False
-    if not all(_plain(part, x) for part in parts):
-        return False
-    _keep_freed_memory()
-    _announce_cpus()
-    return True
-
-
-def fused(x: Tensor) -> bool:
-    """Whether a faster path computes ``x`` by a block that is folded for inference.
-
-    torch.compile takes its operations as they are. Exported graphs are made of PyTorch's own.
+    Args:
+        block: A ``MogaBlock``.
+        x: (B, C, H, W).
     """
-    device = x.device.type
-    if choice() == 'reference' or x.dtype not in FUSED_TYPES.get(device, ()) or torch.is_autocast_enabled(device):
-        return False
-    if not x.numel():  # kernels have nothing to share out
-        return False
-    if (
-        device == 'cuda'
-        and (choice() != 'auto' or not triton.available())
-        or torch.is_grad_enabled()
-        and x.requires_grad
-    ):
-        return False
+    backend = backend_for(block, x)
+    return None if backend is None else run(backend, block, x)
+
+
+def backend_for(block: Block, x: Tensor) -> Backend | None:
+    """Return the first backend that computes ``block(x)``, or None.
+
+    Args:
+        block: A ``MogaBlock``.
+        x: (B, C, H, W).
+    """
+    backends = BACKENDS[mode()]
+    if not backends or modified_module(block):
+        return None
+    modules = _modules(block)
+    if modules is None:
+        return None
+    return _announce(next((backend for backend in backends if backend.accepts(x, modules)), None))
+
+
+def _modules(block: Block) -> tuple[nn.Module, ...] | None:
+    """Return the modules whose weights a backend reads, or None if a convolution was replaced or has no bias."""
+    attn, mlp = block.attn, block.mlp
+    value = attn.value
+    convs = (
+        attn.proj_1,
+        attn.gate,
+        value.DW_conv0,
+        value.DW_conv1,
+        value.DW_conv2,
+        value.PW_conv,
+        attn.proj_2,
+        mlp.fc1,
+        mlp.dwconv,
+        mlp.decompose,
+        mlp.fc2,
+    )
+    if any(type(conv) is not nn.Conv2d or conv.bias is None for conv in convs):
+        return None
+    modules: tuple[Any, ...] = (*convs, attn, value, attn.sigma, mlp, mlp.sigma)
+    return modules
+
+
+def modified_module(block: Block) -> str | None:
+    """Return the name of the first module of ``EXPECTED_TYPES`` whose class was replaced, as by a wrapper, or None."""
+    for name, expected in EXPECTED_TYPES.items():
+        module: Any = block
+        for key in name.split('.'):
+            module = compat.child(module, key)
+        if type(module).__name__ != expected or type(module).__module__ != 'moganet.backbone':
+            return name
+    return None
+
+
+def preferred_layout(block: Block, x: Tensor) -> torch.memory_format | None:
+    """Return the memory format in which a network of such blocks computes ``x`` fastest, or None if any will do.
+
+    Backends compute channels-last maps: an image in another format would be converted in front of each block.
+
+    Args:
+        block: A ``MogaBlock``, the first of the network.
+        x: The image (B, C, H, W).
+    """
+    return torch.channels_last if backend_for(block, x) else None
+
+
+def to_layout(x: Tensor, layout: torch.memory_format | None) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+    """Return ``x`` in a memory format, and a function that returns the network's maps in the format that ``x`` has.
+
+    Args:
+        x: The image (B, C, H, W).
+        layout: As ``preferred_layout`` returns it; None leaves all maps as they are.
+    """
+    if layout is None:
+        return x, _unchanged
+    return x.contiguous(memory_format=layout), Tensor.contiguous if x.is_contiguous() else _unchanged
+
+
+def _unchanged(x: Tensor) -> Tensor:
+    return x
+
+
+def backend_for_folded(x: Tensor, weights: Sequence[Tensor]) -> Backend | None:
+    """Return the first backend that computes a folded block on ``x``, or None.
+
+    torch.compile puts the block into its graph as one operator. Graphs of torch.export hold PyTorch's operators alone.
+
+    Args:
+        x: (B, C, H, W).
+        weights: Folded weights of both branches.
+    """
+    if torch.is_autocast_enabled(x.device.type) or (torch.is_grad_enabled() and x.requires_grad):
+        return None
     if torch.compiler.is_dynamo_compiling():
-        # Asked here, the public is_exporting() is true for torch.compile as well.
-        return not getattr(torch.compiler, '_is_exporting_flag', False)
-    if torch.compiler.is_compiling() or torch.jit.is_tracing() or torch.jit.is_scripting() or intercepted():
-        return False
-    if not triton.capable(x.device):
-        return False
-    if device == 'cpu':
-        _keep_freed_memory()
-    _announce_cpus() if device == 'cpu' else announce('GPUs')
-    return True
+        return None if compat.is_exporting() else first_for_folded(x, weights)
+    if is_captured() or is_intercepted():
+        return None
+    return _announce(first_for_folded(x, weights))
 
 
-def compiled(x: Tensor, convs: Sequence[Tensor] = ()) -> bool:
-    """Whether kernels of ours are compiled for a map ``x`` on a CPU and depthwise convolutions of these weights."""
-    return x.dtype is torch.float32 and choice() == 'auto' and library.load() is not None and bindings.compiles(convs)
+def first_for_folded(x: Tensor, weights: Sequence[Tensor]) -> Backend | None:
+    """Return the first backend that accepts a folded block, whatever else observes the computation."""
+    return next((backend for backend in BACKENDS[mode()] if backend.accepts_folded(x, weights)), None)
 
 
-@functools.cache
-def _keep_freed_memory() -> None:
-    """Let the process keep what maps leave behind, up to 64 MB, for the maps to come.
-
-    glibc hands back what lies free at the end of the heap once it is twice the largest block freed so far: a network
-    that allocates a little more than that gets the same pages anew, zeroed, in each of its layers, which can take as
-    long as computing. It counts blocks up to 32 MB; this one is never touched, so that it costs nothing.
-    """
-    torch.empty((32 << 20) - (1 << 16), dtype=torch.uint8)
+def has_stem_kernel(x: Tensor, conv: nn.Conv2d, act: nn.Module) -> bool:
+    """Return whether a kernel computes ``act(conv(x))``, the first layers of a folded stem."""
+    return x.is_cuda and backend_for_folded(x, ()) is TRITON and accepts_stem(x, conv, act)
 
 
-def _ordinary(x: Tensor) -> bool:
-    return type(x) in (Tensor, nn.Parameter) and x.device.type == 'cpu' and x.dtype in (torch.float32, torch.float64)
-
-
-def _plain(part: nn.Module, x: Tensor) -> bool:
-    """Whether ``part`` is as its class is, with ordinary parameters like ``x``."""
-    parameters = (p for p in part._parameters.values() if p is not None)
-    return untouched(part) and all(_ordinary(p) and p.dtype is x.dtype for p in parameters)
-
-
-def untouched(part: nn.Module) -> bool:
-    """Whether calling ``part`` would do no more than its class does. Compilers see through this."""
-    return not (
-        part._forward_hooks
-        or part._forward_pre_hooks
-        or part._backward_hooks
-        or part._backward_pre_hooks
-        or 'forward' in part.__dict__
-    )
-
-
-def intercepted() -> bool:
-    """Whether someone else watches or transforms all that is computed."""
-    return bool(
-        torch._C._len_torch_dispatch_stack()
-        or torch._C._are_functorch_transforms_active()
-        or torch.autograd.forward_ad._current_level >= 0
-        or hooks._global_forward_hooks
-        or hooks._global_forward_pre_hooks
-        or hooks._global_backward_hooks
-        or hooks._global_backward_pre_hooks
-    )
-
-
-def _announce_cpus() -> None:
-    announce('CPUs', '' if library.load() else '; `moganet kernels` compiles what makes it faster still')
-
-
-def announce(devices: str, hint: str = '') -> None:
-    """Say once which path computes, to the logger of a run; without a run nobody asked."""
+def _announce(backend: Backend | None) -> Backend | None:
+    """Log once which backend computes, if a run has set up a logger. Returns ``backend``."""
     global _announced
-    if not _announced and MMLogger._instance_dict:
+    if backend and not _announced and not torch.compiler.is_compiling() and compat.has_run_logger():
         _announced = True
-        MMLogger.get_current_instance().info(
-            f'MogaNet computes by its faster path for {devices}; MOGANET_OPS=reference switches it off{hint}'
+        hint = (
+            '' if backend is not TORCH or library.load() else '; `moganet kernels` compiles what makes it faster still'
         )
+        MMLogger.get_current_instance().info(
+            f'MogaNet computes by its faster path for {backend.devices}; MOGANET_OPS=reference switches it off{hint}'
+        )
+    return backend

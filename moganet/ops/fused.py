@@ -1,181 +1,141 @@
-"""A block whose norms and scales are folded into its convolutions, for inference: by what suits the device.
+"""A folded block: norms and scales are part of its convolutions' weights. For inference.
 
-What is folded, and why that is exact, is told in ``moganet/fusion.py``. Maps of whole operations are (B, H, W, C).
+``moganet/fusion.py`` says why folding is exact, and lists the weights of the two branches. A backend computes where one
+accepts. The eager operators of this file compute everywhere else: while exporting, under autocast, and for derivatives
+by the image.
 """
 
-import functools
-from collections.abc import Callable
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from . import dispatch, reference, triton
-from .cpp import bindings
-from .cpp.bindings import MAPS
-from .torch import elementwise
-from .torch.matmul import images_at_once, product
+from ..arch import split_channels
+from . import dispatch, triton
+from .conditions import is_intercepted
+from .interface import Options
+from .triton.backend import stem
 
-# How many weights a spatial half has.
-SPATIAL = 16
-# Channels of an image, and of what a stem's first convolution makes of it, for which a kernel is made, at most.
-EMBEDDED, MADE = 3, 128
+# Number of weights of a spatial branch.
+SPATIAL_WEIGHTS = 16
 
 
-def spatial(x: Tensor, weights: list[Tensor], dilations: tuple[int, ...], double: bool, out: Tensor) -> None:
-    """The spatial half of a block on a CPU, into ``out``."""
-    w_in, b_in, mean, w_gate, b_gate, *convs, w_value, b_value, w_out, b_out, shortcut = weights
-    channels = x.shape[-1]
-    q = product(x.view(-1, channels), w_in).view(x.shape)
-    u = elementwise.activated(q, torch.addcmul(b_in, mean, q.mean((1, 2)), value=-1), inplace=True)
-    g = product(u.view(-1, channels), w_gate, b_gate)
-    v = product(elementwise.multi_order(u, convs, dilations).view(-1, channels), w_value, b_value)
-    t = product(elementwise.gated(g, v, double, inplace=True), w_out, b_out).view(x.shape)
-    elementwise.add_spatial(t, x, x, shortcut, None, out)
-
-
-def channel(x: Tensor, weights: list[Tensor], out: Tensor) -> None:
-    """The channel half of a block on a CPU, into ``out``."""
-    w1, b1, w_dw, b_dw, w_context, b_context, w2, b2, subtracted = weights
-    h = product(x.view(-1, x.shape[-1]), w1, b1).view(*x.shape[:3], len(w1))
-    g, context = elementwise.hidden(h, w_dw, b_dw, w_context.flatten(), b_context)
-    elementwise.add_channel(product(g, w2, b2).view(x.shape), x, context, subtracted, None, out)
-
-
-def in_groups(half: Callable[[Tensor, Tensor], None], x: Tensor, width: int) -> Tensor:
-    """``half`` of all images, as many at a time as have their maps of ``width`` channels in the processor's cache."""
-    out = torch.empty_like(x)
-    step = images_at_once(x, width)
-    for i in range(0, len(x), step):
-        half(x[i : i + step], out[i : i + step])
-    return out
-
-
-def block(
-    x: Tensor, spatial_weights: list[Tensor], channel_weights: list[Tensor], dilations: tuple[int, ...], double: bool
-) -> Tensor:
-    """A block, (B, C, H, W) to the same, by what suits the device.
+def block(x: Tensor, spatial_weights: list[Tensor], channel_weights: list[Tensor], options: Options) -> Tensor:
+    """Compute a folded block.
 
     Args:
-        x: The map.
-        spatial_weights, channel_weights: As ``moganet.fusion`` lists them.
-        dilations: Of the three depthwise convolutions.
-        double: Whether the gate has both activations twice.
+        x: (B, C, H, W).
+        spatial_weights, channel_weights: Folded weights, as ``moganet.fusion`` lists them.
+        options: Settings of the block.
+
+    Returns:
+        (B, C, H, W).
     """
-    if not dispatch.fused(x):
-        return channel_in_parts(spatial_in_parts(x, spatial_weights, dilations, double), channel_weights)
-    compute = opaque_block if torch.compiler.is_compiling() else _by_kernels
-    return compute(x, [*spatial_weights, *channel_weights], dilations, double)
+    weights = [*spatial_weights, *channel_weights]
+    if dispatch.backend_for_folded(x, weights) is None:
+        return channel_eager(spatial_eager(x, spatial_weights, options), channel_weights)
+    if torch.compiler.is_compiling():
+        return block_operator(x, weights, options.dilations, options.double_gate)
+    return by_backend(x, weights, options)
+
+
+def by_backend(x: Tensor, weights: list[Tensor], options: Options, cache: bool = True) -> Tensor:
+    """Compute a folded block by the first backend that accepts its tensors.
+
+    Args:
+        x: (B, C, H, W).
+        weights: Folded weights of both branches.
+        options: Settings of the block.
+        cache: Keep derived forms of the weights for the next call.
+    """
+    backend = dispatch.first_for_folded(x, weights)
+    assert backend is not None, 'block() asks for a backend first'
+    return backend.folded(x, weights[:SPATIAL_WEIGHTS], weights[SPATIAL_WEIGHTS:], options, cache)
+
+
+# PyTorch below 2.7 does not derive this schema from the annotations.
+BLOCK_SCHEMA = '(Tensor x, Tensor[] weights, int[] dilations, bool double) -> Tensor'
+
+
+@torch.library.custom_op('moganet::fused_block', mutates_args=(), device_types=('cpu', 'cuda'), schema=BLOCK_SCHEMA)
+def block_operator(x: Tensor, weights: list[Tensor], dilations: Sequence[int], double: bool) -> Tensor:
+    """Compute a folded block as an operator of torch.compile's graphs."""
+    return by_backend(x, weights, Options(double, tuple(dilations)), cache=False)
+
+
+@block_operator.register_fake
+def _(x: Tensor, weights: list[Tensor], dilations: Sequence[int], double: bool) -> Tensor:
+    return torch.empty_like(x, memory_format=torch.channels_last)
 
 
 def prepare(spatial_weights: list[Tensor], channel_weights: list[Tensor]) -> None:
-    """Let a GPU have its own form of weights before a compiler's graph, which must not make it, asks for them."""
-    if spatial_weights[0].is_cuda and triton.available() and not dispatch.intercepted():
+    """Derive the forms of the weights that GPU kernels read, before a compiler's graph, which must not do so, runs."""
+    if spatial_weights[0].is_cuda and triton.available() and not is_intercepted():
         from .triton import fused
 
         with torch.cuda.device_of(spatial_weights[0]):
-            fused.prepared(spatial_weights, channel_weights, keep=True)
+            fused.prepared(spatial_weights, channel_weights, cache=True)
 
 
-def embed(x: Tensor, conv: nn.Conv2d, act: nn.Module) -> Tensor:
-    """``act(conv(x))``, the beginning of a stem, by what suits the device."""
-    if not (x.is_cuda and dispatch.fused(x) and _embeds(x, conv, act)):
+def stem_start(x: Tensor, conv: nn.Module, act: nn.Module) -> Tensor:
+    """Return ``act(conv(x))``, the first layers of a folded stem, by a kernel where there is one.
+
+    Args:
+        x: The image (B, in, H, W).
+        conv: The first convolution of the stem.
+        act: The activation after it.
+    """
+    if type(conv) is not nn.Conv2d or conv.bias is None or not dispatch.has_stem_kernel(x, conv, act):
         return act(conv(x))
-    compute = opaque_embed if torch.compiler.is_compiling() else _embed_by_kernel
+    compute = stem_operator if torch.compiler.is_compiling() else stem
     return compute(x, conv.weight, conv.bias)
 
 
-def _embeds(x: Tensor, conv: nn.Conv2d, act: nn.Module) -> bool:
-    """Whether a kernel is made for these: 3x3 of stride 2 and few channels, exact GELU, 16 bits."""
-    return (
-        x.dtype in (torch.bfloat16, torch.float16)
-        and conv.weight.dtype is x.dtype
-        and x.shape[1] <= EMBEDDED
-        and type(conv) is nn.Conv2d
-        and type(act) is nn.GELU
-        and act.approximate == 'none'
-        and (conv.kernel_size, conv.stride, conv.padding, conv.dilation) == ((3, 3), (2, 2), (1, 1), (1, 1))
-        and conv.groups == 1
-        and conv.out_channels <= MADE
-        and conv.padding_mode == 'zeros'
-        and conv.bias is not None
-        and dispatch.untouched(conv)
-        and dispatch.untouched(act)
-    )
+STEM_SCHEMA = '(Tensor x, Tensor weight, Tensor bias) -> Tensor'
 
 
-def _embed_by_kernel(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    from .triton import stem
-
-    with torch.cuda.device_of(x):
-        return stem.embed(x, weight, bias)
-
-
-@torch.library.custom_op(
-    'moganet::embed',
-    mutates_args=(),
-    device_types=('cpu', 'cuda'),
-    schema='(Tensor x, Tensor weight, Tensor bias) -> Tensor',
-)
-def opaque_embed(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """The same for a compiler."""
-    return _embed_by_kernel(x, weight, bias)
+@torch.library.custom_op('moganet::embed', mutates_args=(), device_types=('cpu', 'cuda'), schema=STEM_SCHEMA)
+def stem_operator(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """Compute the first layers of a folded stem as an operator of torch.compile's graphs."""
+    return stem(x, weight, bias)
 
 
-@opaque_embed.register_fake
+@stem_operator.register_fake
 def _(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     batch, _, height, width = x.shape
     return x.new_empty((batch, (height + 1) // 2, (width + 1) // 2, len(weight))).permute(0, 3, 1, 2)
 
 
-def _by_kernels(
-    x: Tensor, weights: list[Tensor], dilations: tuple[int, ...], double: bool, keep: bool = True
-) -> Tensor:
-    spatial_weights, channel_weights = weights[:SPATIAL], weights[SPATIAL:]
-    if x.is_cuda:
-        from .triton import fused
+def spatial_eager(x: Tensor, weights: Sequence[Tensor], options: Options) -> Tensor:
+    """Compute a folded spatial branch by PyTorch's operators, for any device, graph or derivative.
 
-        return fused.block(x, spatial_weights, channel_weights, dilations, double, keep)
-    x = x.permute(0, 2, 3, 1).contiguous()
-    usual = all(w.dtype is torch.float32 and w.is_contiguous() for w in weights)
-    if usual and dispatch.compiled(x, spatial_weights[5:10:2]):
-        x = bindings.spatial(x, x, None, spatial_weights, (double, dilations), None)
-        return bindings.channel(x, x, None, channel_weights, None).permute(0, 3, 1, 2)
-    x = in_groups(lambda part, out: spatial(part, spatial_weights, dilations, double, out), x, MAPS * x.shape[-1])
-    x = in_groups(lambda part, out: channel(part, channel_weights, out), x, len(channel_weights[0]))
-    return x.permute(0, 3, 1, 2)
-
-
-# Spelled out for PyTorch below 2.7, which does not derive it from these annotations.
-SCHEMA = '(Tensor x, Tensor[] weights, int[] dilations, bool double) -> Tensor'
-
-
-@torch.library.custom_op('moganet::fused_block', mutates_args=(), device_types=('cpu', 'cuda'), schema=SCHEMA)
-def opaque_block(x: Tensor, weights: list[Tensor], dilations: list[int], double: bool) -> Tensor:
-    """The same for a compiler, which could not write it as fast."""
-    return _by_kernels(x, weights, dilations, double, keep=False)
-
-
-@opaque_block.register_fake
-def _(x: Tensor, weights: list[Tensor], dilations: list[int], double: bool) -> Tensor:
-    return torch.empty_like(x, memory_format=torch.channels_last)
-
-
-def spatial_in_parts(x: Tensor, weights: list[Tensor], dilations: tuple[int, ...], double: bool) -> Tensor:
-    """The spatial half by ordinary operations on (B, C, H, W), for any device, graph or derivative."""
+    Args:
+        x: (B, C, H, W).
+        weights: Folded weights of the branch.
+        options: Settings of the block.
+    """
     w_in, b_in, mean, w_gate, b_gate, w0, b0, w1, b1, w2, b2, w_value, b_value, w_out, b_out, shortcut = weights
     q = _pointwise(x, w_in)
     u = F.silu(q + torch.addcmul(b_in, mean, q.mean((2, 3)), value=-1)[:, :, None, None])
-    convs = (_depthwise(w, b, d) for w, b, d in zip((w0, w1, w2), (b0, b1, b2), dilations, strict=True))
-    m = reference.multi_order_dwconv(u, *convs)
-    t = reference.gate(_pointwise(u, w_gate, b_gate), _pointwise(m, w_value, b_value), double)
-    return x + torch.addcmul(_pointwise(t, w_out, b_out), x, shortcut[:, None, None])
+    d0, d1, d2 = options.dilations
+    low, middle, high = _depthwise(u, w0, b0, d0).split(split_channels(x.shape[1]), dim=1)
+    m = torch.cat((low, _depthwise(middle, w1, b1, d1), _depthwise(high, w2, b2, d2)), dim=1)
+    g, v = F.silu(_pointwise(u, w_gate, b_gate)), F.silu(_pointwise(m, w_value, b_value))
+    if options.double_gate:
+        g, v = F.silu(g), F.silu(v)
+    return x + torch.addcmul(_pointwise(g * v, w_out, b_out), x, shortcut[:, None, None])
 
 
-def channel_in_parts(x: Tensor, weights: list[Tensor]) -> Tensor:
-    """The channel half by ordinary operations on (B, C, H, W)."""
+def channel_eager(x: Tensor, weights: Sequence[Tensor]) -> Tensor:
+    """Compute a folded channel branch by PyTorch's operators, for any device, graph or derivative.
+
+    Args:
+        x: (B, C, H, W).
+        weights: Folded weights of the branch.
+    """
     w1, b1, w_dw, b_dw, w_context, b_context, w2, b2, subtracted = weights
-    h = F.gelu(_depthwise(w_dw, b_dw, 1)(_pointwise(x, w1, b1)))
+    h = F.gelu(_depthwise(_pointwise(x, w1, b1), w_dw, b_dw))
     context = F.gelu(_pointwise(h, w_context, b_context))
     return x + (_pointwise(h, w2, b2) - context * subtracted[:, None, None])
 
@@ -184,6 +144,6 @@ def _pointwise(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     return F.conv2d(x, weight[:, :, None, None], bias)
 
 
-def _depthwise(weight: Tensor, bias: Tensor, dilation: int) -> Callable[[Tensor], Tensor]:
+def _depthwise(x: Tensor, weight: Tensor, bias: Tensor, dilation: int = 1) -> Tensor:
     padding = weight.shape[-1] // 2 * dilation
-    return functools.partial(F.conv2d, weight=weight, bias=bias, padding=padding, dilation=dilation, groups=len(weight))
+    return F.conv2d(x, weight, bias, padding=padding, dilation=dilation, groups=len(weight))

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from moganet.activation_checkpointing import recomputed
+from moganet.activation_checkpointing import checkpointed
 
 from .convmixer import ConvMixerBlock
 from .convnext import convnext_block
@@ -96,7 +96,7 @@ class MetaNet(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return features of the shape of ``x``, (B, channels, H, W)."""
         for layer in self.enc:
-            x = recomputed(layer, x) if self.with_cp and torch.is_grad_enabled() else layer(x)
+            x = checkpointed(layer, x) if self.with_cp and torch.is_grad_enabled() else layer(x)
         return x
 
 

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from moganet.activation_checkpointing import recomputed
+from moganet.activation_checkpointing import checkpointed
 
 KERNELS = (3, 5, 7, 11)
 GROUPS = 8
@@ -73,4 +73,4 @@ class IncepU(nn.Module):
         return x
 
     def _run(self, block: nn.Module, x: Tensor) -> Tensor:
-        return recomputed(block, x) if self.with_cp and torch.is_grad_enabled() else block(x)
+        return checkpointed(block, x) if self.with_cp and torch.is_grad_enabled() else block(x)

@@ -1,11 +1,12 @@
 """Networks of the real widths with few blocks, and weights with which every part of a block counts."""
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from helpers.official import fill
 from moganet import MogaNet
 from moganet.arch import ARCHS
+from moganet.ops import dispatch
 
 DEPTHS = (1, 1, 2, 1)
 
@@ -32,3 +33,8 @@ def lively(model: nn.Module) -> nn.Module:
             elif name.endswith('bias'):
                 parameter.normal_(0, 0.1)
     return model
+
+
+def accepted(block: nn.Module, x: Tensor) -> bool:
+    """Return whether a backend computes the block."""
+    return dispatch.backend_for(block, x) is not None

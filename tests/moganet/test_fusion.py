@@ -33,8 +33,8 @@ def reference(model, x):
 def on_cpu(monkeypatch):
     """Blocks computed by the operation for CPUs, counted."""
     calls = []
-    whole = ops.fused._by_kernels
-    monkeypatch.setattr(ops.fused, '_by_kernels', lambda *args, **keep: calls.append(None) or whole(*args, **keep))
+    whole = ops.fused.by_backend
+    monkeypatch.setattr(ops.fused, 'by_backend', lambda *args, **keep: calls.append(None) or whole(*args, **keep))
     return calls
 
 
@@ -63,7 +63,7 @@ def test_all_paths_compute_odd_maps(shape, final_dilation, gate, on_cpu):
 
 def test_images_in_groups_are_the_same_as_at_once(monkeypatch):
     model, x = few_blocks(), torch.randn(3, 3, 64, 64)
-    monkeypatch.setattr(ops.torch.matmul, 'CACHED', 1)
+    monkeypatch.setattr(ops.cpu_memory, 'CACHE_BYTES', 1)
     with torch.no_grad():
         assert_same(moganet.fuse(model)(x), reference(model, x))
 
@@ -259,7 +259,7 @@ def test_the_operation_is_well_formed():
     block = moganet.fuse(few_blocks()).blocks1[0]
     weights = [*block.spatial.weights(), *block.channel.weights()]
     x = torch.randn(1, 32, 9, 9)
-    torch.library.opcheck(ops.fused.opaque_block, (x, weights, block.spatial.dilations, False))
+    torch.library.opcheck(ops.fused.block_operator, (x, weights, block.spatial.dilations, False))
 
 
 def test_without_blocks_there_is_nothing_to_fuse():
@@ -287,11 +287,11 @@ def test_freed_memory_is_kept_for_the_next_maps():
     script = '; '.join(
         [
             'import resource, torch',
-            'from moganet.ops import dispatch',
+            'from moganet.ops import cpu_memory',
             'torch.set_num_threads(1)',
             'faults = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_minflt',
             'fill = lambda: [torch.empty(1 << 20).fill_(1) for _ in range(8)] and None',
-            'fill(); fill(); a = faults(); fill(); b = faults(); dispatch._keep_freed_memory(); fill(); fill()',
+            'fill(); fill(); a = faults(); fill(); b = faults(); cpu_memory.raise_malloc_thresholds(); fill(); fill()',
             'c = faults(); fill(); print(b - a, faults() - c)',
         ]
     )
@@ -339,5 +339,5 @@ def test_names_of_the_fused_weights_do_not_change():
 def test_no_images_give_no_maps():
     fused = moganet.fuse(few_blocks())
     with torch.no_grad():
-        assert not ops.dispatch.fused(torch.zeros(0, 32, 16, 16))
+        assert ops.dispatch.backend_for_folded(torch.zeros(0, 32, 16, 16), fused.blocks1[0].spatial.weights()) is None
         assert [len(feature) for feature in fused(torch.zeros(0, 3, 64, 64))] == [0] * 4

@@ -1,5 +1,5 @@
-"""Compiled kernels for CPUs, which are taken where they are there: ``moganet kernels`` compiles them.
+"""The cpp backend: kernels for CPUs that ``moganet kernels`` compiles.
 
-``library.py`` compiles and finds them, ``halves.py`` calls them. In the sources, ``kernels.h`` lists them,
-``forward.cpp`` and ``backward.cpp`` make halves of them, and ``vectors.h`` has the arithmetic.
+``library.py`` compiles and loads the kernels, ``bindings.py`` calls them. Of the sources, ``kernels.h`` declares all
+kernels, ``forward.cpp`` and ``backward.cpp`` make branches of them, and ``vectors.h`` has the vector arithmetic.
 """

@@ -2,7 +2,7 @@
 
 #include <vector>
 
-#include "halves.h"
+#include "branches.h"
 
 namespace moganet {
 namespace {
@@ -16,9 +16,9 @@ struct Target {
   void sums(const float* from, int rows, int width, float* to) const { sum_rows(from, rows, width, to, add); }
 
   // a^T b into rows that lie `stride` apart.
-  void correlate(const float* a, int left, const float* b, int right, float* to, int stride) const {
-    const Products problem = {pixels(maps), left, right, stride, add, maps.threads};
-    moganet_correlate(&problem, a, b, to);
+  void transposed_matmul(const float* a, int left, const float* b, int right, float* to, int stride) const {
+    const TransposedMatmul problem = {pixels(maps), left, right, stride, add, maps.threads};
+    moganet_transposed_matmul(&problem, a, b, to);
   }
 };
 
@@ -58,11 +58,11 @@ void through_convolutions(const Block& b, const Target& target, const float* con
 }  // namespace
 
 // w: proj_1 with feature decomposition in it, gate, three convolutions and biases, value, proj_2 with layer scale in
-// it, and layer scale; `kept` as moganet_spatial leaves it. The gradient of n, but for what goes by its means, and
+// it, and layer scale; `saved` as moganet_spatial leaves it. The gradient of n, but for what goes by its means, and
 // `grads`: the sums of the gradient before the layer scale, plain and times n, the gradients of proj_2, value and bias,
 // gate and bias, proj_1, the convolutions and their biases, and of proj_1's bias per image (batch, channels).
 extern "C" int moganet_spatial_backward(const Block* b, const float* const* w, const float* grad, const float* n,
-                                        const float* mask, const float* kept, float* grad_n, float* const* grads) {
+                                        const float* mask, const float* saved, float* grad_n, float* const* grads) {
   const int c = b->maps.channels;
   const size_t all = b->maps.batch * b->maps.image(), some = b->images * b->maps.image();
   Room room((mask ? 6 : 5) * some, 6);
@@ -71,7 +71,7 @@ extern "C" int moganet_spatial_backward(const Block* b, const float* const* w, c
   float* const masked = mask ? room.take(some) : nullptr;
   for_images(b->maps, b->images, [&](const Maps& maps, int image) {
     const size_t at = image * maps.image();
-    const float *q = kept + at, *g = q + all, *m = g + all, *v = m + all;
+    const float *q = saved + at, *g = q + all, *m = g + all, *v = m + all;
     const Pixels flat = pixels_of(maps);
     const Target target = {maps, image > 0};
     std::vector<float> sums(size_t(parts_of(maps)) * 2 * c);
@@ -80,12 +80,12 @@ extern "C" int moganet_spatial_backward(const Block* b, const float* const* w, c
     const float* const d = mask ? masked : grad + at;
     two_sums(target, sums, grads[0], grads[1]);
     multiply_back(maps, c, c, d, w[9], c, false, dv);
-    moganet_gate_backward(&flat, dv, g, v, b->twice, s, dg, dv, sums.data());
+    moganet_gate_backward(&flat, dv, g, v, b->double_gate, s, dg, dv, sums.data());
     two_sums(target, sums, grads[6], grads[4]);
     moganet_silu(&flat, const_cast<float*>(q), nullptr, u);
-    target.correlate(d, c, s, c, grads[2], c);
-    target.correlate(dv, c, m, c, grads[3], c);
-    target.correlate(dg, c, u, c, grads[5], c);
+    target.transposed_matmul(d, c, s, c, grads[2], c);
+    target.transposed_matmul(dv, c, m, c, grads[3], c);
+    target.transposed_matmul(dg, c, u, c, grads[5], c);
     multiply_back(maps, c, c, dv, w[8], c, false, s);
     through_convolutions(*b, target, w + 2, u, s, du, grads + 8);
     multiply_back(maps, c, c, dg, w[1], c, false, s);
@@ -93,7 +93,7 @@ extern "C" int moganet_spatial_backward(const Block* b, const float* const* w, c
     const int parts = moganet_parts(&flat);
     for (int i = 0; i < maps.batch; ++i)
       sum_rows(sums.data() + size_t(i) * parts * c, parts, c, grads[14] + size_t(image + i) * c, false);
-    target.correlate(s, c, n + at, c, grads[7], c);
+    target.transposed_matmul(s, c, n + at, c, grads[7], c);
     multiply_back(maps, c, c, s, w[0], c, false, grad_n + at);
     moganet_add_scaled(&flat, grad_n + at, d, w[10], grad_n + at);
   });
@@ -101,11 +101,11 @@ extern "C" int moganet_spatial_backward(const Block* b, const float* const* w, c
 }
 
 // w: fc2 with layer scale and gamma_c in it, what the context is multiplied by, fc1, depthwise convolution and bias,
-// and context; `kept` as moganet_channel leaves it. The gradient of n, and `grads`: the sums of the gradient before the
+// and context; `saved` as moganet_channel leaves it. The gradient of n, and `grads`: the sums of the gradient before the
 // layer scale, plain and times the context, the gradients of fc2, context's bias, fc1, depthwise convolution and bias,
 // context and fc1's bias.
 extern "C" int moganet_channel_backward(const Block* b, const float* const* w, const float* grad, const float* n,
-                                        const float* mask, const float* kept, float* grad_n, float* const* grads) {
+                                        const float* mask, const float* saved, float* grad_n, float* const* grads) {
   const int channels = b->maps.channels;
   const size_t pixels_at_once = size_t(b->images) * area(b->maps), some = pixels_at_once * b->slice;
   Room room(2 * some + pixels_at_once + (mask ? b->images * b->maps.image() : 0), 4);
@@ -118,7 +118,7 @@ extern "C" int moganet_channel_backward(const Block* b, const float* const* w, c
     const Target target = {maps, image > 0};
     std::vector<float> sums(size_t(parts_of(maps)) * 2 * channels);
 
-    moganet_context_backward(&flat, grad + at, kept + size_t(pixels(b->maps)) * b->hidden + pixel, w[1],
+    moganet_context_backward(&flat, grad + at, saved + size_t(pixels(b->maps)) * b->hidden + pixel, w[1],
                              mask ? mask + image : nullptr, masked, d_context, sums.data());
     const float* const d = mask ? masked : grad + at;
     two_sums(target, sums, grads[0], grads[1]);
@@ -129,15 +129,15 @@ extern "C" int moganet_channel_backward(const Block* b, const float* const* w, c
       const size_t width = wide.channels;
       std::vector<float> of_images(maps.batch * SUMS * width), own(SUMS * width), taps(TAPS * width);
       multiply_back(maps, channels, width, d, w[0] + c, b->hidden, false, dg);
-      moganet_ffn_backward(&wide, kept + pixel * b->hidden + size_t(pixels(maps)) * c, w[3] + size_t(c) * TAPS,
+      moganet_ffn_backward(&wide, saved + pixel * b->hidden + size_t(pixels(maps)) * c, w[3] + size_t(c) * TAPS,
                            w[4] + c, w[5] + c, dg, d_context, dg, dh, of_images.data());
       sum_rows(of_images.data(), maps.batch, own.size(), own.data(), false);
       for (size_t i = 0; i < width; ++i)
         for (int k = 0; k < TAPS; ++k) taps[i * TAPS + k] = own[k * width + i];
       target.sums(taps.data(), 1, taps.size(), grads[5] + size_t(c) * TAPS);
       for (int i = 0; i < 3; ++i) target.sums(own.data() + (TAPS + i) * width, 1, width, grads[6 + i] + c);
-      target.correlate(d, channels, dg, width, grads[2] + c, b->hidden);
-      target.correlate(dh, width, n + at, channels, grads[4] + size_t(c) * channels, channels);
+      target.transposed_matmul(d, channels, dg, width, grads[2] + c, b->hidden);
+      target.transposed_matmul(dh, width, n + at, channels, grads[4] + size_t(c) * channels, channels);
       multiply_back(maps, width, channels, dh, w[2] + size_t(c) * channels, channels, c > 0, grad_n + at);
     }
   });

@@ -39,10 +39,10 @@ void for_elements(const Pixels& p, int count, float* sums, Body body) {
 template <int N, int J>
 struct Factor {
   Floats<N> value[J], slope[J];
-  Factor(const float* x, bool twice) {
+  Factor(const float* x, bool double_gate) {
     for (int j = 0; j < J; ++j) value[j] = load<N>(x + j * N), slope[j] = all<N>(1.f);
     step();
-    if (twice) step();
+    if (double_gate) step();
   }
   void step() {
     Floats<N> share[J];
@@ -93,13 +93,13 @@ extern "C" void moganet_silu_backward(const Pixels* p, const float* a, const flo
   });
 }
 
-// out = SiLU(g) SiLU(v), or both twice. It may be one of them.
-extern "C" void moganet_gate(const Pixels* p, const float* g, const float* v, int twice, float* out) {
+// out = SiLU(g) SiLU(v), or both double_gate. It may be one of them.
+extern "C" void moganet_gate(const Pixels* p, const float* g, const float* v, int double_gate, float* out) {
   for_pixels(*p, 0, nullptr, [&](size_t pixel, int, float*) {
     for_groups<2>(p->channels, [&](auto lanes, auto count, int c) {
       constexpr int N = decltype(lanes)::value, J = decltype(count)::value;
       const size_t at = pixel * p->channels + c;
-      const Factor<N, J> a(g + at, twice), b(v + at, twice);
+      const Factor<N, J> a(g + at, double_gate), b(v + at, double_gate);
       for (int j = 0; j < J; ++j) store<N>(out + at + j * N, a.value[j] * b.value[j]);
     });
   });
@@ -107,11 +107,11 @@ extern "C" void moganet_gate(const Pixels* p, const float* g, const float* v, in
 
 // From the gradient d of `out`: `out` once more, the gradients of g and v, of which one may be d, and both sums
 // (batch, parts, 2, channels).
-extern "C" void moganet_gate_backward(const Pixels* p, const float* d, const float* g, const float* v, int twice,
+extern "C" void moganet_gate_backward(const Pixels* p, const float* d, const float* g, const float* v, int double_gate,
                                       float* out, float* d_g, float* d_v, float* sums) {
   for_elements(*p, 2, sums, [&](auto lanes, size_t at, int, int c, float* own) {
     constexpr int N = decltype(lanes)::value;
-    const Factor<N, 1> a(g + at, twice), b(v + at, twice);
+    const Factor<N, 1> a(g + at, double_gate), b(v + at, double_gate);
     const Floats<N> grad = load<N>(d + at);
     const Floats<N> grad_g = grad * b.value[0] * a.slope[0], grad_v = grad * a.value[0] * b.slope[0];
     store<N>(out + at, a.value[0] * b.value[0]);

@@ -3,7 +3,7 @@
 
 #include <vector>
 
-#include "halves.h"
+#include "branches.h"
 
 namespace moganet {
 namespace {
@@ -25,20 +25,20 @@ std::vector<float> biases(const Maps& maps, const float* q, const float* b_in, c
 }  // namespace
 
 // w: proj_1, its bias and what the mean of its result is multiplied by or, without that, the bias of each image; gate
-// and bias, three convolutions and biases, value and bias, proj_2 and bias, and the scale of n in the result. `kept`
+// and bias, three convolutions and biases, value and bias, proj_2 and bias, and the scale of n in the result. `saved`
 // has room for four maps, or is none. Returns 0, or 1 where memory is out.
 extern "C" int moganet_spatial(const Block* b, const float* const* w, const float* x, const float* n, const float* mask,
-                               float* kept, float* out) {
+                               float* saved, float* out) {
   const int channels = b->maps.channels;
   const size_t all = b->maps.batch * b->maps.image(), some = b->images * b->maps.image();
-  Room room(kept ? some : 4 * some, 4);
+  Room room(saved ? some : 4 * some, 4);
   if (!room) return 1;
   float* const u_of_some = room.take(some);
-  float* const three = kept ? nullptr : room.take(3 * some);
+  float* const three = saved ? nullptr : room.take(3 * some);
   for_images(b->maps, b->images, [&](const Maps& maps, int image) {
     const size_t at = image * maps.image();
-    float *u = u_of_some, *q = kept ? kept + at : u, *g = kept ? kept + all + at : three;
-    float *m = kept ? kept + 2 * all + at : three + some, *v = kept ? kept + 3 * all + at : u;
+    float *u = u_of_some, *q = saved ? saved + at : u, *g = saved ? saved + all + at : three;
+    float *m = saved ? saved + 2 * all + at : three + some, *v = saved ? saved + 3 * all + at : u;
     const Pixels flat = pixels_of(maps);
     const MultiOrder convs = multi_order(*b, maps, w + 5);
     multiply(maps, channels, channels, n + at, w[0], channels, zeros(channels), q);
@@ -48,8 +48,8 @@ extern "C" int moganet_spatial(const Block* b, const float* const* w, const floa
     multiply(maps, channels, channels, u, w[3], channels, w[4], g);
     moganet_multi_order(&convs, u, m);
     multiply(maps, channels, channels, m, w[11], channels, w[12], v);
-    float* const s = kept ? u : g;
-    moganet_gate(&flat, g, v, b->twice, s);
+    float* const s = saved ? u : g;
+    moganet_gate(&flat, g, v, b->double_gate, s);
     multiply(maps, channels, channels, s, w[13], channels, w[14], out + at);
     moganet_add_spatial(&flat, out + at, x + at, n + at, w[15], mask ? mask + image : nullptr, out + at);
   });
@@ -57,25 +57,25 @@ extern "C" int moganet_spatial(const Block* b, const float* const* w, const floa
 }
 
 // w: fc1 and bias, depthwise convolution and bias, context and bias, fc2 and bias, what the context is multiplied by. A
-// `slice` of the hidden channels at a time passes through. `kept` has room for all hidden channels, of some images and
+// `slice` of the hidden channels at a time passes through. `saved` has room for all hidden channels, of some images and
 // some channels after the other, and the context of all pixels behind them; or it is none.
 extern "C" int moganet_channel(const Block* b, const float* const* w, const float* x, const float* n, const float* mask,
-                               float* kept, float* out) {
+                               float* saved, float* out) {
   const int channels = b->maps.channels, images = b->images;
   const size_t pixels_at_once = size_t(images) * area(b->maps), some = pixels_at_once * b->slice;
-  Room room((kept ? some : 2 * some) + pixels_at_once, 3);
+  Room room((saved ? some : 2 * some) + pixels_at_once, 3);
   if (!room) return 1;
   float* const g = room.take(some);
-  float* const h_of_some = kept ? nullptr : room.take(some);
+  float* const h_of_some = saved ? nullptr : room.take(some);
   float* const context_of_some = room.take(pixels_at_once);
   for_images(b->maps, images, [&](const Maps& maps, int image) {
     const size_t at = image * maps.image(), pixel = size_t(image) * area(maps);
     const Pixels flat = pixels_of(maps);
-    float* const context = kept ? kept + size_t(pixels(b->maps)) * b->hidden + pixel : context_of_some;
+    float* const context = saved ? saved + size_t(pixels(b->maps)) * b->hidden + pixel : context_of_some;
     for (int c = 0; c < b->hidden; c += b->slice) {
       Maps wide = maps;
       wide.channels = std::min(b->slice, b->hidden - c);
-      float* const h = kept ? kept + pixel * b->hidden + size_t(pixels(maps)) * c : h_of_some;
+      float* const h = saved ? saved + pixel * b->hidden + size_t(pixels(maps)) * c : h_of_some;
       multiply(maps, channels, wide.channels, n + at, w[0] + size_t(c) * channels, channels, w[1] + c, h);
       moganet_ffn(&wide, h, w[2] + size_t(c) * TAPS, w[3] + c, w[4] + c, c ? nullptr : w[5], g, context);
       multiply(maps, wide.channels, channels, g, w[6] + c, b->hidden, c ? nullptr : w[7], out + at);

@@ -27,29 +27,25 @@ struct Pixels {
 };
 
 // Two matrices, (pixels, left) and (pixels, right), whose product has rows `stride` apart, and may be added to.
-struct Products {
+struct TransposedMatmul {
   int pixels, left, right, stride, add, threads;
 };
 
 // x (pixels, inputs) times w (inputs, outputs), or `turned`, (outputs, inputs), whose rows lie `stride` apart.
-struct Product {
+struct Matmul {
   int pixels, inputs, outputs, stride, turned, threads;
 };
 
 // A block, of which some images are worked on at once, and a slice of the hidden channels: groups of channels, whether
-// the gate has both activations twice, and the three convolutions.
+// the gate has both activations double_gate, and the three convolutions.
 struct Block {
   Maps maps;
-  int images, hidden, slice, low, middle, twice, sides[3], dilations[3];
+  int images, hidden, slice, low, middle, double_gate, sides[3], dilations[3];
 };
 
 // Taps of the depthwise convolution of a channel half, and the sums per channel that its backward pass gives: taps',
 // both biases' gradients and that of what makes the context.
 constexpr int TAPS = 9, SUMS = TAPS + 3;
-
-struct Matrix {
-  int rows, columns, threads;
-};
 
 // Where the gradients of weights and biases go, images first: (batch, channels, side * side) and (batch, channels).
 struct Gradients {
@@ -68,8 +64,8 @@ int moganet_parts(const Pixels* p);
 void moganet_sum(const Pixels* p, const float* x, float* sums);
 void moganet_silu(const Pixels* p, float* q, const float* bias, float* u);
 void moganet_silu_backward(const Pixels* p, const float* a, const float* b, const float* q, float* d, float* sums);
-void moganet_gate(const Pixels* p, const float* g, const float* v, int twice, float* out);
-void moganet_gate_backward(const Pixels* p, const float* d, const float* g, const float* v, int twice, float* out,
+void moganet_gate(const Pixels* p, const float* g, const float* v, int double_gate, float* out);
+void moganet_gate_backward(const Pixels* p, const float* d, const float* g, const float* v, int double_gate, float* out,
                            float* d_g, float* d_v, float* sums);
 void moganet_add_spatial(const Pixels* p, const float* t, const float* x, const float* n, const float* scale,
                          const float* mask, float* out);
@@ -80,18 +76,14 @@ void moganet_add_channel(const Pixels* p, const float* t, const float* x, const 
                          const float* mask, float* out);
 void moganet_context_backward(const Pixels* p, const float* grad, const float* context, const float* subtracted,
                               const float* mask, float* d, float* d_context, float* sums);
-void moganet_correlate(const Products* p, const float* a, const float* b, float* out);
-void moganet_product(const Product* p, const float* x, const float* w, const float* bias, float* out);
-void moganet_fold(const Matrix* p, const float* w, const float* scale, const float* sigma, float* out,
-                  float* subtracted);
-void moganet_fold_backward(const Matrix* p, float* m, const float* shared, const float* w, const float* scale,
-                           const float* sigma, float* d_scale, float* d_sigma);
+void moganet_transposed_matmul(const TransposedMatmul* p, const float* a, const float* b, float* out);
+void moganet_matmul(const Matmul* p, const float* x, const float* w, const float* bias, float* out);
 int moganet_spatial(const Block* b, const float* const* weights, const float* x, const float* n, const float* mask,
-                    float* kept, float* out);
+                    float* saved, float* out);
 int moganet_channel(const Block* b, const float* const* weights, const float* x, const float* n, const float* mask,
-                    float* kept, float* out);
+                    float* saved, float* out);
 int moganet_spatial_backward(const Block* b, const float* const* weights, const float* grad, const float* n,
-                             const float* mask, const float* kept, float* grad_n, float* const* grads);
+                             const float* mask, const float* saved, float* grad_n, float* const* grads);
 int moganet_channel_backward(const Block* b, const float* const* weights, const float* grad, const float* n,
-                             const float* mask, const float* kept, float* grad_n, float* const* grads);
+                             const float* mask, const float* saved, float* grad_n, float* const* grads);
 }

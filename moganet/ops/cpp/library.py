@@ -25,13 +25,13 @@ FLAGS = ('-std=c++17', '-O3', '-march=native', '-fopenmp', '-fPIC')
 def path() -> Path:
     """Where the library for this processor and these sources is, or would be."""
     cache = Path(os.environ.get('MOGANET_CACHE') or '~/.cache/moganet').expanduser()
-    digest = hashlib.sha256(_processor().encode())
+    digest = hashlib.sha256(processor().encode())
     for part in (*FLAGS, *(source.read_text() for source in (*HEADERS, *SOURCES))):
         digest.update(part.encode() + b'\0')
     return cache.resolve() / 'kernels' / f'{digest.hexdigest()[:16]}.so'
 
 
-def _processor() -> str:
+def processor() -> str:
     """What this processor can do."""
     try:
         lines = Path('/proc/cpuinfo').read_text().splitlines()

@@ -87,7 +87,7 @@ void convolve(const Padded<N>& in, const float* taps, const float* bias, const T
 
 // The gradient of one row of a kernel, K of its taps: the product of `grad` with the map moved by each tap.
 template <int N, int K>
-void correlate_row(const Padded<N>& x, const Padded<N>& grad, int ky, const Taps& t, Floats<N>* total) {
+void kernel_row_gradient(const Padded<N>& x, const Padded<N>& grad, int ky, const Taps& t, Floats<N>* total) {
   Floats<N> even[K] = {}, odd[K] = {};
   const int first = std::max(0, -ky * t.dilation), last = std::min(t.height, t.height - ky * t.dilation);
   const int spread = t.dilation * N;
@@ -110,16 +110,16 @@ void correlate_row(const Padded<N>& x, const Padded<N>& grad, int ky, const Taps
 
 // The gradient of a kernel, into `out` of (channels, side * side).
 template <int N>
-void correlate(const Padded<N>& x, const Padded<N>& grad, const Taps& t, float* out) {
+void kernel_gradient(const Padded<N>& x, const Padded<N>& grad, const Taps& t, float* out) {
   const int area = t.side * t.side;
   std::fill_n(out, N * area, 0.f);
   for (int ky = -t.rows; ky <= t.rows; ++ky) {
     Floats<N> total[7];
     switch (t.columns) {
-      case 0: correlate_row<N, 1>(x, grad, ky, t, total); break;
-      case 1: correlate_row<N, 3>(x, grad, ky, t, total); break;
-      case 2: correlate_row<N, 5>(x, grad, ky, t, total); break;
-      default: correlate_row<N, 7>(x, grad, ky, t, total);
+      case 0: kernel_row_gradient<N, 1>(x, grad, ky, t, total); break;
+      case 1: kernel_row_gradient<N, 3>(x, grad, ky, t, total); break;
+      case 2: kernel_row_gradient<N, 5>(x, grad, ky, t, total); break;
+      default: kernel_row_gradient<N, 7>(x, grad, ky, t, total);
     }
     for (int kx = -t.columns; kx <= t.columns; ++kx)
       for (int n = 0; n < N; ++n) out[n * area + t.centre() + ky * t.side + kx] = total[kx + t.columns][n];
@@ -191,13 +191,13 @@ void backward_chunk(const Chunk& chunk, int number, const float* x, const float*
     Padded<N> outer(memory + 2 * size + group_size, height, width, group.margin());
     outer.read(grad + c, height, width, channels);
     convolve<N>(in, arranged<N>(*chunk.base, c, false, taps), chunk.base->bias + c, base, between.data, between.row, N);
-    correlate<N>(between, outer, group, to.weight[number] + own * conv.side * conv.side);
+    kernel_gradient<N>(between, outer, group, to.weight[number] + own * conv.side * conv.side);
     sum_map<N>(outer, group, to.bias[number] + own);
     convolve<N>(outer, arranged<N>(conv, c, true, taps), nullptr, group, inner.data, inner.row, N);
   } else {
     inner.read(grad + c, height, width, channels);
   }
-  correlate<N>(in, inner, base, to.weight[0] + c * base.side * base.side);
+  kernel_gradient<N>(in, inner, base, to.weight[0] + c * base.side * base.side);
   sum_map<N>(inner, base, to.bias[0] + c);
   convolve<N>(inner, arranged<N>(*chunk.base, c, true, taps), nullptr, base, out + c, width * channels, channels);
 }

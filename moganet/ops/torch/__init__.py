@@ -1,1 +1,1 @@
-"""The backend of PyTorch operators, for CPUs."""
+"""The torch backend: PyTorch operators, for CPUs."""

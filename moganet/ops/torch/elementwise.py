@@ -9,7 +9,6 @@ from torch.nn import functional as F
 
 from ...arch import split_channels
 from . import depthwise
-from .matmul import product
 
 silu_backward = torch.ops.aten.silu_backward
 gelu_backward = torch.ops.aten.gelu_backward
@@ -133,24 +132,6 @@ def context_backward(grad: Tensor, context: Tensor, subtracted: Tensor, mask: Te
     return d, gelu_backward(flat.mv(subtracted).neg_(), context), flat.sum(0), F.gelu(context) @ flat
 
 
-def correlate(a: Tensor, b: Tensor) -> Tensor:
-    """``a.T @ b`` of (N, K) and (N, M): (K, M). Faster with the narrower one first, which is seen to here."""
-    if a.shape[1] > b.shape[1]:
-        return product(b.t(), a.t()).t()
-    return product(a.t(), b.t())
-
-
-def folded(weight: Tensor, scale: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
-    """Layer scale (rows) and gamma_c (columns) in a weight, and what Eq. 10's one channel is to be multiplied by."""
-    scaled = scale[:, None] * weight
-    return torch.addcmul(scaled, scaled, sigma), scaled @ sigma
-
-
-def folded_backward(
-    m: Tensor, shared: Tensor, weight: Tensor, scale: Tensor, sigma: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
-    """From gradients of both that ``folded`` gives, the second with its sign turned: all three. Overwrites ``m``."""
-    unscaled = m - shared[:, None]
-    d_sigma = scale @ (unscaled * weight)
-    unscaled = torch.addcmul(m, unscaled, sigma)
-    return torch.mul(unscaled, scale[:, None], out=m), torch.linalg.vecdot(unscaled, weight), d_sigma
+def accumulated(totals: list[Tensor], sums: list[Tensor]) -> list[Tensor]:
+    """Return ``totals`` plus the sums of one more chunk of images; ``totals`` is empty at first, then overwritten."""
+    return [a.add_(b) for a, b in zip(totals, sums, strict=True)] if totals else sums

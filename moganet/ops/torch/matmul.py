@@ -1,7 +1,7 @@
-"""Matrix products; of float32 on a CPU by oneDNN, where PyTorch brings it, else as PyTorch does them.
+"""Matmuls of the torch backend: by oneDNN where PyTorch has it, else by PyTorch's own BLAS.
 
-oneDNN picks its kernels by what a processor can do; the BLAS that PyTorch is built with reaches half its speed on
-processors of other makers. Where both know the processor they are equally fast.
+oneDNN chooses its kernels by the features of the processor. The BLAS that PyTorch is built with reaches half of that
+speed on processors of other makers. On processors that both libraries know, they are equally fast.
 """
 
 import functools
@@ -10,33 +10,40 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-# Bytes of maps that a thread works on at once: they stay in the cache, and are too few to be handed back to the system.
-CACHED = 4 << 20
+from ... import compat
 
 
-def product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """``x @ weight.T + bias`` of (N, K), (M, K) and (M,), of any strides: (N, M)."""
-    if x.is_cpu and x.dtype in (torch.float32, torch.bfloat16) and _onednn(x.dtype):
-        return torch.ops.mkldnn._linear_pointwise.default(x, weight, bias, 'none', [], '')
+def matmul(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """Return ``x @ weight.T + bias`` (N, M).
+
+    Args:
+        x: (N, K), of any strides.
+        weight: (M, K), of any strides.
+        bias: (M), or None.
+    """
+    if x.is_cpu and x.dtype in (torch.float32, torch.bfloat16) and onednn_works(x.dtype):
+        return compat.onednn_linear(x, weight, bias)
     return F.linear(x, weight, bias)
 
 
-def images_at_once(maps: Tensor, width: int) -> int:
-    """Images of (B, H, W, C) whose maps of ``width`` channels take about ``CACHED`` bytes per thread, one or more."""
-    return max(1, CACHED * torch.get_num_threads() // (maps.shape[1] * maps.shape[2] * width * maps.element_size()))
+def transposed_matmul(a: Tensor, b: Tensor) -> Tensor:
+    """Return ``a.T @ b`` of (N, K) and (N, M): (K, M). Computes the transpose where that is the faster order."""
+    if a.shape[1] > b.shape[1]:
+        return matmul(b.t(), a.t()).t()
+    return matmul(a.t(), b.t())
 
 
 @functools.cache
-def _onednn(dtype: torch.dtype) -> bool:
-    """Whether PyTorch's operation is there, which is none of its public ones, and does what it did on this processor.
+def onednn_works(dtype: torch.dtype) -> bool:
+    """Return whether oneDNN's operator exists and computes a small example right, in ``dtype`` on this processor.
 
-    Not every one multiplies bfloat16 in oneDNN; PyTorch's own product always does.
+    The operator is private to PyTorch. Not every processor multiplies bfloat16 in oneDNN; ``F.linear`` always does.
     """
-    if not (torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, '_linear_pointwise')):
+    if not compat.has_onednn_linear():
         return False
     x, weight, bias = (torch.arange(n, dtype=dtype).view(shape) for n, shape in ((6, (2, 3)), (12, (4, 3)), (4, (4,))))
     try:
-        y = torch.ops.mkldnn._linear_pointwise(x, weight, bias, 'none', [], '')
+        y = compat.onednn_linear(x, weight, bias)
     except (RuntimeError, TypeError):
         return False
     return torch.equal(y, F.linear(x, weight, bias))

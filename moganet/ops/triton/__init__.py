@@ -10,7 +10,7 @@ import torch
 from torch.torch_version import TorchVersion
 
 # PyTorch, whose Triton is the first (3.4) that has what our kernels use.
-OLDEST = (2, 8)
+OLDEST = '2.8'
 
 
 def _found(version: str, hip: str | None) -> bool:

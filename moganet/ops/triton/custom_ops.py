@@ -1,89 +1,119 @@
-"""The halves of a block on a GPU as PyTorch operators: what torch.compile and torch.export put into a graph."""
+"""The branches of a block on GPUs, also as PyTorch operators: torch.compile and torch.export put these into a graph."""
 
-from collections.abc import Callable
-from types import ModuleType
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from ..autograd import flat
+from ..gradients import flat
+from ..interface import Backward, Branch, Forward, Options
 from . import channel, multi_order_kernels, spatial
 from .context import PAD
 
 FORWARD = '(Tensor x, Tensor normed, Tensor? mask, Tensor[] weights, int[] options) -> ({})'
-BACKWARD = '(Tensor grad, Tensor normed, Tensor? mask, Tensor[] weights, Tensor[] kept, int[] options) -> Tensor[]'
+BACKWARD = '(Tensor grad, Tensor normed, Tensor? mask, Tensor[] weights, Tensor[] saved, int[] options) -> Tensor[]'
 
 
-def _register(name: str, half: ModuleType, kept_like: Callable) -> Callable:
-    """``half`` as an operator that returns what it keeps, too."""
+def _branch(
+    name: str, compute: Forward, differentiate: Backward, count: int, saved_like: Callable[..., list[Tensor]]
+) -> Branch:
+    """Return a branch whose passes run on the device of their maps, with its operator ``moganet::{name}``.
 
-    def forward(x: Tensor, normed: Tensor, mask: Tensor | None, weights: list[Tensor], options: list[int]) -> tuple:
-        kept = []
+    Args:
+        name: Name of the operator.
+        compute, differentiate: Passes of the branch.
+        count: Number of tensors that the forward pass saves.
+        saved_like: Return empty tensors like those, given ``normed`` and the weights.
+    """
+
+    def forward(x: Tensor, *arguments: Any) -> Tensor:
         with torch.cuda.device_of(x):
-            out = half.forward(x, normed, mask, flat(weights), _unpacked(options), kept)
-        return out, *kept
+            return compute(x, *arguments)
 
-    def backward(
-        grad: Tensor, normed: Tensor, mask: Tensor | None, weights: list[Tensor], kept: list[Tensor], options: list[int]
-    ) -> list[Tensor]:
+    def backward(grad: Tensor, *arguments: Any) -> tuple[Tensor, tuple[Tensor, ...]]:
         with torch.cuda.device_of(grad):
-            d, grads = half.backward(grad.contiguous(), normed, mask, flat(weights), _unpacked(options), kept)
-        return [d, *(_alone(g.to(w.dtype).reshape(w.shape)) for g, w in zip(grads, weights, strict=True))]
+            return differentiate(grad, *arguments)
 
-    schema = FORWARD.format(', '.join(['Tensor'] * (half.KEPT + 1)))
-    operator = torch.library.custom_op(f'moganet::{name}', forward, mutates_args=(), schema=schema)
-    derived = torch.library.custom_op(f'moganet::{name}_backward', backward, mutates_args=(), schema=BACKWARD)
+    def run(x: Tensor, normed: Tensor, mask: Tensor | None, weights: list[Tensor], options: list[int]) -> tuple:
+        saved: list[Tensor] = []
+        out = forward(x, normed, mask, flat(weights), unpacked(options), saved)
+        return out, *saved
+
+    def run_backward(
+        grad: Tensor,
+        normed: Tensor,
+        mask: Tensor | None,
+        weights: list[Tensor],
+        saved: list[Tensor],
+        options: list[int],
+    ) -> list[Tensor]:
+        d, grads = backward(grad.contiguous(), normed, mask, flat(weights), unpacked(options), saved)
+        return [d, *(_unshared(g.to(w.dtype).reshape(w.shape)) for g, w in zip(grads, weights, strict=True))]
+
+    schema = FORWARD.format(', '.join(['Tensor'] * (count + 1)))
+    operator = torch.library.custom_op(f'moganet::{name}', run, mutates_args=(), schema=schema)
+    derived = torch.library.custom_op(f'moganet::{name}_backward', run_backward, mutates_args=(), schema=BACKWARD)
 
     @operator.register_fake
     def _(x: Tensor, normed: Tensor, mask: Tensor | None, weights: list[Tensor], options: list[int]) -> tuple:
         out = torch.empty_like(x, dtype=torch.promote_types(x.dtype, weights[0].dtype))
-        return out, *kept_like(normed, weights)
+        return out, *saved_like(normed, weights)
 
     @derived.register_fake
     def _(
-        grad: Tensor, normed: Tensor, mask: Tensor | None, weights: list[Tensor], kept: list[Tensor], options: list[int]
+        grad: Tensor,
+        normed: Tensor,
+        mask: Tensor | None,
+        weights: list[Tensor],
+        saved: list[Tensor],
+        options: list[int],
     ) -> list[Tensor]:
         return [torch.empty_like(normed), *(w.new_empty(w.shape) for w in weights)]
 
-    def keep(ctx, inputs: tuple, output: tuple) -> None:
+    def save(ctx: Any, inputs: tuple, output: tuple) -> None:
         _, normed, mask, weights, ctx.options = inputs
-        kept = output[1:]
-        ctx.mark_non_differentiable(*kept)
+        saved = output[1:]
+        ctx.mark_non_differentiable(*saved)
         ctx.count = len(weights)
-        ctx.save_for_backward(normed, mask, *weights, *kept)
+        ctx.save_for_backward(normed, mask, *weights, *saved)
 
-    def derive(ctx, grad: Tensor, *_: Tensor) -> tuple:
+    def derive(ctx: Any, grad: Tensor, *_: Tensor) -> tuple:
         normed, mask, *rest = ctx.saved_tensors
         d, *grads = derived(grad, normed, mask, rest[: ctx.count], rest[ctx.count :], ctx.options)
-        # PyTorch takes an empty list for one of tensors, and asks for its gradients.
-        return grad, d, None, grads, None if ctx.options else []
+        return grad, d, None, grads, None
 
-    operator.register_autograd(derive, setup_context=keep)
-    return lambda options, x, normed, mask, weights: operator(x, normed, mask, list(weights), _packed(options))[0]
+    operator.register_autograd(derive, setup_context=save)
+
+    def call(x: Tensor, normed: Tensor, mask: Tensor | None, weights: Sequence[Tensor], options: Options) -> Tensor:
+        return operator(x, normed, mask, list(weights), packed(options))[0]
+
+    return Branch(forward, backward, call)
 
 
-def _alone(x: Tensor) -> Tensor:
-    """A tensor that shares no memory, as results of operators must be."""
+def _unshared(x: Tensor) -> Tensor:
+    """Return a tensor that shares no memory, as results of operators must be."""
     return x if x.untyped_storage().nbytes() == x.nbytes else x.clone()
 
 
-def _packed(options: tuple) -> list[int]:
-    """(double, dilations), or nothing."""
-    return [int(options[0]), *options[1]] if options else []
+def packed(options: Options) -> list[int]:
+    """Return the settings of a block as numbers, which operators take."""
+    return [int(options.double_gate), *options.dilations]
 
 
-def _unpacked(options: list[int]) -> tuple:
-    return (bool(options[0]), tuple(options[1:])) if options else ()
+def unpacked(options: list[int]) -> Options:
+    """Return the settings that ``packed`` made numbers of."""
+    return Options(bool(options[0]), tuple(options[1:]))
 
 
-def _spatial_kept(normed: Tensor, weights: list[Tensor]) -> list[Tensor]:
+def _spatial_saved(normed: Tensor, weights: list[Tensor]) -> list[Tensor]:
     batch, channels = normed.shape[0], normed.shape[-1]
     vectors = [normed.new_empty((batch, channels), dtype=torch.float32) for _ in range(3)]
     table = normed.new_empty((multi_order_kernels.TABLE_ROWS, channels), dtype=torch.float32)
     return [*(torch.empty_like(normed) for _ in range(4)), *vectors, table, normed.new_empty((channels, channels))]
 
 
-def _channel_kept(normed: Tensor, weights: list[Tensor]) -> list[Tensor]:
+def _channel_saved(normed: Tensor, weights: list[Tensor]) -> list[Tensor]:
     *sides, channels = normed.shape
     hidden = weights[1].shape[0]
     context = normed.new_empty(sides[0] * sides[1] * sides[2], dtype=torch.float32)
@@ -91,5 +121,5 @@ def _channel_kept(normed: Tensor, weights: list[Tensor]) -> list[Tensor]:
     return [normed.new_empty((*sides, hidden)), context, last, weights[0].new_empty(channels)]
 
 
-spatial_half = _register('spatial_half', spatial, _spatial_kept)
-channel_half = _register('channel_half', channel, _channel_kept)
+SPATIAL = _branch('spatial_branch', spatial.forward, spatial.backward, spatial.SAVED, _spatial_saved)
+CHANNEL = _branch('channel_branch', channel.forward, channel.backward, channel.SAVED, _channel_saved)

@@ -29,7 +29,7 @@ from moganet.benchmark import (
 def test_a_training_step_trains_in_its_mode_and_frees_its_gradients(monkeypatch):
     model = nn.Conv2d(3, 4, 1)
     seen = []
-    model.register_forward_hook(lambda *args: seen.append((ops.dispatch.choice(), torch.is_autocast_enabled('cpu'))))
+    model.register_forward_hook(lambda *args: seen.append((ops.mode(), torch.is_autocast_enabled('cpu'))))
     before = model.weight.detach().clone()
     optimizer = torch.optim.AdamW(model.parameters(), lr=0.1)
     workloads.training_step(model, torch.randn(2, 3, 5, 5), 'reference', optimizer, torch.bfloat16)()
@@ -43,10 +43,10 @@ def test_a_training_step_trains_in_its_mode_and_frees_its_gradients(monkeypatch)
 def test_inference_keeps_no_gradients_and_returns_to_the_mode_before():
     seen = []
     model = nn.Identity()
-    model.register_forward_hook(lambda *args: seen.append((ops.dispatch.choice(), torch.is_inference_mode_enabled())))
+    model.register_forward_hook(lambda *args: seen.append((ops.mode(), torch.is_inference_mode_enabled())))
     workloads.inference(model, torch.ones(1), 'reference')()
     assert seen == [('reference', True)]
-    assert ops.dispatch.choice() == 'auto'
+    assert ops.mode() == 'auto'
 
 
 def test_compiling_refuses_what_would_run_uncompiled():

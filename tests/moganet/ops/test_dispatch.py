@@ -5,9 +5,10 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from helpers.few_blocks import accepted
 from moganet import ops
 from moganet.backbone import MogaBlock
-from moganet.ops import dispatch
+from moganet.ops import conditions
 
 PARTS = ('attn', 'attn.proj_1', 'attn.sigma', 'attn.value', 'attn.value.DW_conv2', 'mlp', 'mlp.fc2')
 
@@ -26,27 +27,27 @@ def block():
 
 @pytest.fixture
 def x(monkeypatch):
-    monkeypatch.setattr(dispatch, 'SMALLEST', 1 * 8 * 6 * 6)
+    monkeypatch.setattr(conditions, 'MIN_ELEMENTS', 1 * 8 * 6 * 6)
     return torch.randn(1, 8, 6, 6)
 
 
 def test_the_faster_path_is_the_default_on_a_cpu(block, x):
-    assert ops.block.applies(block, x) and ops.block.applies(block.double(), x.double())
+    assert accepted(block, x) and accepted(block.double(), x.double())
 
 
 def test_small_and_empty_maps_take_the_reference(block, x, monkeypatch):
-    assert not ops.block.applies(block, x[..., 1:])
-    monkeypatch.setattr(dispatch, 'SMALLEST', 0)
-    assert ops.block.applies(block, x[..., 1:]) and not ops.block.applies(block, x[:0])
+    assert not accepted(block, x[..., 1:])
+    monkeypatch.setattr(conditions, 'MIN_ELEMENTS', 0)
+    assert accepted(block, x[..., 1:]) and not accepted(block, x[:0])
 
 
 def test_use_switches_it_off_and_on_again(block, x):
     with ops.use('reference'):
-        assert not ops.block.applies(block, x)
+        assert not accepted(block, x)
         with ops.use('auto'):
-            assert ops.block.applies(block, x)
-        assert not ops.block.applies(block, x)
-    assert ops.block.applies(block, x)
+            assert accepted(block, x)
+        assert not accepted(block, x)
+    assert accepted(block, x)
 
 
 def test_other_choices_are_refused_by_name():
@@ -59,9 +60,9 @@ def test_other_choices_are_refused_by_name():
 )
 def test_the_environment_switches_it(block, x, monkeypatch, value, applies):
     set_environment(monkeypatch, value)
-    assert ops.block.applies(block, x) is applies
+    assert accepted(block, x) is applies
     with ops.use('auto'):
-        assert ops.block.applies(block, x)
+        assert accepted(block, x)
 
 
 def test_a_misspelt_environment_is_named(block, x, monkeypatch):
@@ -75,28 +76,28 @@ def test_a_misspelt_environment_is_named(block, x, monkeypatch):
 def test_hooks_on_parts_are_called(block, x, part, kind):
     calls = []
     handle = getattr(block.get_submodule(part), kind)(lambda *args: calls.append(part))
-    assert not ops.block.applies(block, x)
+    assert not accepted(block, x)
     if part != 'attn.sigma':  # its scale is read, the module never called
         block(x.requires_grad_()).sum().backward()
         assert calls == [part]
     handle.remove()
-    assert ops.block.applies(block, x)
+    assert accepted(block, x)
 
 
 def test_norms_with_hooks_are_called_by_the_faster_path(block, x):
     calls = []
     block.norm1.register_forward_hook(lambda *args: calls.append('norm1'))
-    assert ops.block.applies(block, x)
+    assert accepted(block, x)
     block(x)
     assert calls == ['norm1']
 
 
 def test_replaced_and_rewritten_parts_are_called(block, x):
     block.attn.gate = nn.Sequential(block.attn.gate)  # as adapters and quantisers do
-    assert not ops.block.applies(block, x)
+    assert not accepted(block, x)
     block.attn.gate = block.attn.gate[0]
     nn.utils.parametrizations.weight_norm(block.mlp.fc1)
-    assert not ops.block.applies(block, x)
+    assert not accepted(block, x)
 
 
 class Wrapper(nn.Module):
@@ -118,7 +119,7 @@ def test_wrapped_parts_are_called(block, x, part):
     with ops.use('reference'):
         whole = block(x)
     block.set_submodule(part, Wrapper(block.get_submodule(part)))
-    assert not ops.block.applies(block, x)
+    assert not accepted(block, x)
     assert not torch.equal(block(x), whole)
 
 
@@ -131,19 +132,19 @@ def test_parts_without_their_parts_are_called(block, x):
 
 def test_a_rewritten_forward_is_called(block, x):
     block.mlp.forward = lambda y: 0 * y
-    assert not ops.block.applies(block, x)
+    assert not accepted(block, x)
 
 
 @pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
 def test_half_precision_is_computed_by_the_reference(block, x, dtype):
     with torch.autocast('cpu', dtype=dtype):
-        assert not ops.block.applies(block, x)
-    assert not ops.block.applies(block.to(dtype), x.to(dtype))
-    assert not ops.block.applies(block.float(), x.to(dtype))
+        assert not accepted(block, x)
+    assert not accepted(block.to(dtype), x.to(dtype))
+    assert not accepted(block.float(), x.to(dtype))
 
 
 def test_other_devices_and_captured_graphs_take_the_reference(block, x):
-    assert not ops.block.applies(block.to('meta'), x.to('meta'))
+    assert not accepted(block.to('meta'), x.to('meta'))
 
 
 def test_counters_see_the_reference(block, x):

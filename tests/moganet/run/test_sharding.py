@@ -19,7 +19,7 @@ from moganet import ops
 folder, rank, way, unit = sys.argv[1], int(sys.argv[2]), sys.argv[3], sys.argv[4]
 torch.set_num_threads(1)
 torch.distributed.init_process_group('gloo', init_method=f'file://{folder}/rendezvous', rank=rank, world_size=2)
-ops.dispatch.SMALLEST = 0
+ops.conditions.MIN_ELEMENTS = 0
 model = few_blocks('xtiny').eval()
 whole = copy.deepcopy(model)
 kind = type(model.get_submodule(unit))

@@ -9,21 +9,25 @@ import torch
 from helpers.official import relative_error
 from moganet import commands, ops
 from moganet.arch import split_channels
+from moganet.backbone import MogaBlock
 from moganet.ops import dispatch
 from moganet.ops.cpp import bindings, library
-from moganet.ops.torch import channel, spatial
+from moganet.ops.cpp.backend import CPP, accepts_folded
+from moganet.ops.interface import Options
+from moganet.ops.torch.backend import TORCH
 
 pytestmark = pytest.mark.skipif(shutil.which('g++') is None, reason='needs g++')
 DILATIONS = (1, 2, 3)
 # The last two have channels that fill no vector and rows that fill no block.
 SHAPES = ((2, 16, 16, 32), (1, 56, 5, 64), (3, 7, 7, 72), (1, 1, 1, 64), (2, 2, 3, 52), (3, 9, 31, 41))
 AVX2 = ['-march=x86-64', '-mavx2', '-mfma']
-# What must be there, and what to compile for: x86 with vectors of 256 and of 128 bits, and those of 512 in two halves.
+# What must be there, and what to compile for: x86 with vectors of 256 and of 128 bits, and with
+# vectors of 512 bits made of two of 256.
 PROCESSORS = {
     'native': ('', ['-march=native']),
     'avx2': ('avx2', AVX2),
     'sse2': ('sse2', ['-march=x86-64']),
-    'halves of avx512': ('avx2', [*AVX2, '-D__AVX512F__', '-Wno-psabi']),
+    'avx512 as two of 256 bits': ('avx2', [*AVX2, '-D__AVX512F__', '-Wno-psabi']),
 }
 
 
@@ -31,7 +35,7 @@ PROCESSORS = {
 def processor(request, tmp_path_factory):
     """Kernels compiled for a processor, which this one must be able to stand for."""
     needed, own_flags = PROCESSORS[request.param]
-    if needed not in library._processor().split(' ') and needed:
+    if needed not in library.processor().split(' ') and needed:
         pytest.skip(f'this processor has no {needed}')
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv('MOGANET_CACHE', str(tmp_path_factory.mktemp('cache')))
@@ -61,7 +65,7 @@ def weight(outputs, inputs):
 
 
 def spatial_weights(channels):
-    """Of a spatial half, in its order."""
+    """Weights of a spatial branch, in the order of the interface."""
     c, square = channels, [weight(channels, channels) for _ in range(4)]
     return (
         torch.randn(c),
@@ -79,7 +83,7 @@ def spatial_weights(channels):
 
 
 def channel_weights(channels):
-    """Of a channel half, in its order."""
+    """Weights of a channel branch, in the order of the interface."""
     c, hidden = channels, 3 * channels + 5
     return (
         torch.randn(c),
@@ -95,40 +99,39 @@ def channel_weights(channels):
     )
 
 
-def everything(half, weights, options, x, normed, mask, grad):
-    """What a half computes with and without gradients, and its gradients."""
-    kept = []
-    out = half.forward(x, normed, mask, weights, options, kept)
-    grad_normed, grads = half.backward(grad, normed, mask, weights, options, kept)
-    return [out, half.forward(x, normed, mask, weights, options, None), grad_normed, *grads]
+def everything(branch, weights, options, x, normed, mask, grad):
+    """Outputs of a branch with and without gradients, and its gradients."""
+    saved = []
+    out = branch.forward(x, normed, mask, weights, options, saved)
+    grad_normed, grads = branch.backward(grad, normed, mask, weights, options, saved)
+    return [out, branch.forward(x, normed, mask, weights, options, None), grad_normed, *grads]
 
 
 @pytest.fixture(params=[4 << 20, 1], ids=['all images at once', 'one at a time'])
 def cached(request, monkeypatch):
-    monkeypatch.setattr(ops.torch.matmul, 'CACHED', request.param)
+    monkeypatch.setattr(ops.cpu_memory, 'CACHE_BYTES', request.param)
 
 
 @pytest.mark.parametrize('shape', SHAPES, ids=str)
 @pytest.mark.parametrize('masked', [True, False])
 @pytest.mark.parametrize(
-    ('half', 'weights_of', 'options'),
+    ('number', 'weights_of', 'options'),
     [
-        (spatial, spatial_weights, (False, (1, 2, 3))),
-        (spatial, spatial_weights, (True, (2, 1, 4))),
-        (channel, channel_weights, ()),
+        (0, spatial_weights, Options(False, DILATIONS)),
+        (0, spatial_weights, Options(True, (2, 1, 4))),
+        (1, channel_weights, Options(False, DILATIONS)),
     ],
 )
-def test_a_half_computes_what_pytorch_does(
-    half, weights_of, options, masked, shape, processor, threads, cached, monkeypatch
+def test_a_branch_computes_what_pytorch_does(
+    number, weights_of, options, masked, shape, processor, threads, cached, monkeypatch
 ):
     monkeypatch.setattr(bindings, 'SLICE', 96)  # none, one or two and a rest
     maps, weights = [torch.randn(shape) for _ in range(3)], weights_of(shape[-1])
     mask = torch.randn(shape[0], 1, 1, 1) if masked else None
-    given = (half, weights, options, *maps[:2], mask, maps[2])
+    arguments = (weights, options, *maps[:2], mask, maps[2])
     before = [t.clone() for t in (*maps, *weights)]
-    with ops.use('pytorch'):
-        expected = everything(*given)
-    for name, (ours, theirs) in enumerate(zip(everything(*given), expected, strict=True)):
+    found, expected = (everything(backend.branches()[number], *arguments) for backend in (CPP, TORCH))
+    for name, (ours, theirs) in enumerate(zip(found, expected, strict=True)):
         assert ours.shape == theirs.shape and ours.is_contiguous(), name
         # Of a single pixel, feature decomposition has no gradient but rounding.
         assert (ours - theirs).abs().max() < 1e-5 * max(0.1, theirs.abs().max()), name
@@ -146,10 +149,10 @@ def test_products_of_any_size(pixels, inputs, outputs, turned, processor, thread
     problem = (c_int * 6)(pixels, inputs, outputs, stride, turned, torch.get_num_threads())
     expected = x.double() @ (w[:, :inputs].t() if turned else w[:, :outputs]).double()
     out = torch.full_like(added, torch.nan)
-    bindings._call('product', problem, x, w, bias, out)
+    bindings.call('matmul', problem, x, w, bias, out)
     assert relative_error(out.double(), expected + bias) < 2e-6
     out.copy_(added)
-    bindings._call('product', problem, x, w, None, out)
+    bindings.call('matmul', problem, x, w, None, out)
     assert relative_error(out.double(), expected + added) < 2e-6
 
 
@@ -158,7 +161,9 @@ def test_products_of_any_size(pixels, inputs, outputs, turned, processor, thread
 def test_gradients_of_weights_of_any_size(pixels, left, right, add, processor, threads):
     a, b, out = torch.randn(pixels, left), torch.randn(pixels, right), torch.randn(left, right + 5)
     before = out.clone()
-    bindings._call('correlate', (c_int * 6)(pixels, left, right, right + 5, add, torch.get_num_threads()), a, b, out)
+    bindings.call(
+        'transposed_matmul', (c_int * 6)(pixels, left, right, right + 5, add, torch.get_num_threads()), a, b, out
+    )
     expected = a.double().t() @ b.double() + (before[:, :right] if add else 0)
     assert relative_error(out[:, :right].double(), expected) < 2e-6
     assert torch.equal(out[:, right:], before[:, right:])
@@ -175,7 +180,7 @@ def test_a_folded_block_computes_what_pytorch_does(shape, double, processor, thr
     x, found = torch.randn(shape).permute(0, 3, 1, 2), []
     for path in ('auto', 'pytorch'):
         with ops.use(path):
-            found.append(ops.fused.block(x, *folded, DILATIONS, double))
+            found.append(ops.fused.block(x, *folded, Options(double, DILATIONS)))
     assert relative_error(*found) < 1e-5
 
 
@@ -183,30 +188,43 @@ def test_numbers_beyond_what_floats_hold(processor):
     x = torch.tensor([0.0, -0.0, 1e-30, 88.0, -88.0, 100.0, -100.0, 1e4, -1e4, 1e30, torch.nan]).repeat(16)[None]
     channels, zeros = x.shape[1], torch.zeros(x.shape[1])
     out = torch.empty_like(x)
-    bindings._call('silu', (c_int * 4)(1, 1, channels, 1), x.clone(), None, out)
+    bindings.call('silu', (c_int * 4)(1, 1, channels, 1), x.clone(), None, out)
     assert torch.allclose(out, torch.nn.functional.silu(x), rtol=1e-6, atol=1e-30, equal_nan=True)
     taps = torch.zeros(channels, 9)
     taps[:, 4] = 1
     given = x, taps, zeros, zeros, zeros[:1]
-    bindings._call('ffn', (c_int * 5)(1, 1, 1, channels, 1), *given, out, torch.empty(1))
+    bindings.call('ffn', (c_int * 5)(1, 1, 1, channels, 1), *given, out, torch.empty(1))
     assert torch.allclose(out, torch.nn.functional.gelu(x), rtol=1e-6, atol=2e-7, equal_nan=True)
 
 
 def test_float32_on_cpus_is_compiled_unless_that_is_switched_off(processor):
-    x, convs = torch.ones(1), convolutions(16)[::2]
-    assert dispatch.compiled(x) and dispatch.compiled(x, convs)
-    assert not dispatch.compiled(x.double()) and not dispatch.compiled(x.bfloat16())
-    assert not dispatch.compiled(x, [torch.ones(1, 1, 9, 9)]) and not dispatch.compiled(x, [torch.ones(1, 1, 3, 5)])
-    for path in ('pytorch', 'reference'):
+    block, x = MogaBlock(16, 2, 0, DILATIONS, 'single'), torch.ones(1, 16, 8, 128)
+    assert dispatch.backend_for(block, x) is CPP
+    assert dispatch.backend_for(block.double(), x.double()) is TORCH
+    for sides in ((9, 9), (3, 5)):
+        block = MogaBlock(16, 2, 0, DILATIONS, 'single')
+        block.attn.value.DW_conv1 = torch.nn.Conv2d(6, 6, sides, padding=[side // 2 for side in sides], groups=6)
+        assert dispatch.backend_for(block, x) is TORCH
+    for path, expected in (('pytorch', TORCH), ('reference', None)):
         with ops.use(path):
-            assert not dispatch.compiled(x)
+            assert dispatch.backend_for(MogaBlock(16, 2, 0, DILATIONS, 'single'), x) is expected
+
+
+def test_folded_blocks_of_float32_are_compiled(processor):
+    x, weights = torch.ones(1, 16, 1, 1), [torch.ones(16)] * 5 + convolutions(16)
+    assert accepts_folded(x, weights)
+    assert not accepts_folded(x.double(), weights) and not accepts_folded(x.bfloat16(), weights)
+    for kernel in (torch.ones(1, 1, 9, 9), torch.ones(1, 1, 3, 5)):
+        assert not accepts_folded(x, [*weights[:5], kernel, *weights[6:]])
+    with ops.use('pytorch'):
+        assert dispatch.backend_for_folded(x, weights) is TORCH
 
 
 def test_too_little_memory_is_said(processor):
-    maps = bindings._channel_block(torch.empty(1, 1, 1, 1), 1)
+    maps = bindings.channel_block(torch.empty(1, 1, 1, 1), 1)
     maps.images, maps.width, maps.slice = 1 << 20, 1 << 20, 1 << 20
-    with pytest.raises(MemoryError, match='moganet_channel finds no memory'):
-        bindings._call('channel', maps, [], *[None] * 5)
+    with pytest.raises(MemoryError, match='moganet_channel cannot allocate'):
+        bindings.call('channel', maps, [], *[None] * 5)
 
 
 @pytest.fixture
@@ -218,8 +236,7 @@ def empty_cache(tmp_path, monkeypatch):
 
 
 def test_without_kernels_pytorch_computes_and_the_log_says_what_compiles_them(empty_cache, told):
-    assert not dispatch.compiled(torch.ones(1))
-    dispatch._announce_cpus()
+    assert dispatch.backend_for(MogaBlock(16, 2, 0, DILATIONS, 'single'), torch.ones(1, 16, 8, 128)) is TORCH
     assert 'faster path for CPUs' in told[-1] and '`moganet kernels` compiles' in told[-1]
 
 
@@ -242,7 +259,7 @@ def test_a_compiler_that_fails_leaves_nothing_and_says_so_in_a_line(compiler, wo
 
 def test_another_processor_or_other_sources_have_another_library(empty_cache, tmp_path, monkeypatch):
     paths = {library.path()}
-    monkeypatch.setattr(library, '_processor', lambda: 'x86_64 flags: fpu')
+    monkeypatch.setattr(library, 'processor', lambda: 'x86_64 flags: fpu')
     paths.add(library.path())
     source = tmp_path / 'a.cpp'
     source.write_text('int a;')
@@ -254,11 +271,11 @@ def test_another_processor_or_other_sources_have_another_library(empty_cache, tm
 
 def test_the_default_type_of_others_does_not_matter(processor):
     x = torch.randn(2, 4, 4, 16)
-    given = channel, channel_weights(16), (), x, x, None, x
-    expected = everything(*given)
+    arguments = CPP.branches()[1], channel_weights(16), Options(False, DILATIONS), x, x, None, x
+    expected = everything(*arguments)
     torch.set_default_dtype(torch.float64)
     try:
-        found = everything(*given)
+        found = everything(*arguments)
     finally:
         torch.set_default_dtype(torch.float32)
     assert all(torch.equal(ours, theirs) for ours, theirs in zip(found, expected, strict=True))

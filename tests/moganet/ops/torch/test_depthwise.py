@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from moganet.ops.torch import depthwise, elementwise, matmul
+from moganet import compat
+from moganet.ops.torch import depthwise, matmul
 
 SIZES = ((1, 1), (1, 4), (2, 2), (3, 3), (4, 7), (9, 6), (14, 14))
 CASES = [
@@ -34,23 +35,23 @@ def test_depthwise_convolution_and_gradients_equal_autograds(size, kernel, dilat
 @pytest.mark.parametrize('onednn', [True, False])
 def test_products_equal_their_definition(shapes, onednn, monkeypatch):
     if not onednn:
-        monkeypatch.setattr(matmul, '_onednn', lambda dtype: False)
+        monkeypatch.setattr(matmul, 'onednn_works', lambda dtype: False)
     n, k, m = shapes
     x, weight, bias, y = (torch.randn(shape) for shape in ((n, k), (m, k), (m,), (n, m)))
     close = dict(rtol=1e-4, atol=1e-4)
-    assert torch.allclose(matmul.product(x, weight, bias), torch.einsum('nk,mk->nm', x, weight) + bias, **close)
-    assert torch.allclose(matmul.product(y, weight.t()), torch.einsum('nm,mk->nk', y, weight), **close)
-    assert torch.allclose(elementwise.correlate(x, y), torch.einsum('nk,nm->km', x, y), **close)
+    assert torch.allclose(matmul.matmul(x, weight, bias), torch.einsum('nk,mk->nm', x, weight) + bias, **close)
+    assert torch.allclose(matmul.matmul(y, weight.t()), torch.einsum('nm,mk->nk', y, weight), **close)
+    assert torch.allclose(matmul.transposed_matmul(x, y), torch.einsum('nk,nm->km', x, y), **close)
 
 
 def test_products_do_without_onednn(monkeypatch):
     monkeypatch.setattr(torch.backends.mkldnn, 'is_available', lambda: False)
-    matmul._onednn.cache_clear()
+    matmul.onednn_works.cache_clear()
     try:
-        assert not matmul._onednn(torch.float32)
-        assert torch.equal(matmul.product(torch.eye(2), torch.ones(3, 2), torch.ones(3)), torch.full((2, 3), 2.0))
+        assert not matmul.onednn_works(torch.float32)
+        assert torch.equal(matmul.matmul(torch.eye(2), torch.ones(3, 2), torch.ones(3)), torch.full((2, 3), 2.0))
     finally:
-        matmul._onednn.cache_clear()
+        matmul.onednn_works.cache_clear()
 
 
 def test_types_that_onednn_refuses_are_multiplied_by_pytorch(monkeypatch):
@@ -59,10 +60,10 @@ def test_types_that_onednn_refuses_are_multiplied_by_pytorch(monkeypatch):
     def refuse(*args):
         raise RuntimeError('could not create a primitive descriptor')
 
-    monkeypatch.setattr(torch.ops.mkldnn, '_linear_pointwise', refuse)
-    matmul._onednn.cache_clear()
+    monkeypatch.setattr(compat, 'onednn_linear', refuse)
+    matmul.onednn_works.cache_clear()
     try:
         x, weight = torch.eye(2, dtype=torch.bfloat16), torch.ones(3, 2, dtype=torch.bfloat16)
-        assert torch.equal(matmul.product(x, weight), torch.ones(2, 3, dtype=torch.bfloat16))
+        assert torch.equal(matmul.matmul(x, weight), torch.ones(2, 3, dtype=torch.bfloat16))
     finally:
-        matmul._onednn.cache_clear()
+        matmul.onednn_works.cache_clear()

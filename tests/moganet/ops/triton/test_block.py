@@ -8,15 +8,15 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from helpers import interpreted
-from helpers.few_blocks import lively
+from helpers.few_blocks import accepted, lively
 from helpers.interpreted import relative
 from moganet import MogaNet, ops
 from moganet.backbone import MogaBlock
 from moganet.ops import triton
-from moganet.ops.triton import block as on_gpu
+from moganet.ops.triton import backend as on_gpu
 
 ARCH = dict(embed_dims=(8, 16, 8, 8), depths=(1, 1, 1, 1), ffn_ratios=(4, 2, 2, 2))
-OPERATORS = {'spatial_half', 'channel_half'}
+OPERATORS = {'spatial_branch', 'channel_branch'}
 
 
 @pytest.fixture(autouse=True)
@@ -166,28 +166,28 @@ def case_maps_kept_for_backward_are_little_more_than_half_of_the_references():
 
 
 def test_the_path_is_the_default_in_all_types_it_is_for(block, x):
-    assert ops.block.applies(block, x) and ops.block.layout(block, x) is torch.channels_last
+    assert accepted(block, x) and ops.preferred_layout(block, x) is torch.channels_last
     with torch.autocast('cpu', dtype=torch.bfloat16):
-        assert ops.block.applies(block, x) and ops.block.applies(block, x.bfloat16())
+        assert accepted(block, x) and accepted(block, x.bfloat16())
     for dtype in on_gpu.DTYPES:
-        assert ops.block.applies(block.to(dtype), x.to(dtype))
+        assert accepted(block.to(dtype), x.to(dtype))
 
 
 def test_it_is_switched_off(block, x):
     with ops.use('reference'):
-        assert not ops.block.applies(block, x)
+        assert not accepted(block, x)
 
 
 def test_other_types_and_empty_maps_take_the_reference(block, x):
-    assert not ops.block.applies(block, x.bfloat16()) and not ops.block.applies(block, x[:0])
-    assert not ops.block.applies(block.double(), x.double())
+    assert not accepted(block, x.bfloat16()) and not accepted(block, x[:0])
+    assert not accepted(block.double(), x.double())
     with torch.autocast('cpu', dtype=torch.bfloat16):
-        assert not ops.block.applies(block, x.double()) and not ops.block.applies(block, x)
+        assert not accepted(block, x.double()) and not accepted(block, x)
 
 
 def test_without_triton_the_reference_computes(block, x, monkeypatch):
     monkeypatch.setattr(on_gpu, 'available', lambda: False)
-    assert not ops.block.applies(block, x)
+    assert not accepted(block, x)
 
 
 @pytest.mark.parametrize(
@@ -210,30 +210,30 @@ def test_older_gpus_take_the_reference(block, x, capability, applies, monkeypatc
     monkeypatch.setattr(torch.cuda, 'get_device_capability', lambda device: capability)
     capable = on_gpu.capable.__wrapped__
     monkeypatch.setattr(on_gpu, 'capable', lambda device: capable(torch.device('cuda')))
-    assert ops.block.applies(block, x) is applies
+    assert accepted(block, x) is applies
 
 
 def test_other_devices_have_their_own_path(block, x, monkeypatch):
-    assert not ops.block.applies(block.to('meta'), x.to('meta'))
+    assert not accepted(block.to('meta'), x.to('meta'))
     monkeypatch.setattr(on_gpu, 'DEVICE', 'cuda')
-    assert not on_gpu.takes(x)
+    assert not on_gpu.accepts(x, ())
 
 
 @pytest.mark.parametrize('part', ['attn', 'attn.gate', 'attn.value', 'mlp.fc2'])
 @pytest.mark.parametrize('kind', ['register_forward_hook', 'register_forward_pre_hook', 'register_full_backward_hook'])
 def test_parts_with_hooks_take_the_reference(block, x, part, kind):
     handle = getattr(block.get_submodule(part), kind)(lambda *args: None)
-    assert not ops.block.applies(block, x)
+    assert not accepted(block, x)
     handle.remove()
-    assert ops.block.applies(block, x)
+    assert accepted(block, x)
 
 
 def test_replaced_and_rewritten_parts_are_called(block, x):
     block.mlp.forward = lambda y: 0 * y
-    assert not ops.block.applies(block, x)
+    assert not accepted(block, x)
     del block.mlp.forward
     block.attn.gate = nn.Sequential(block.attn.gate)
-    assert not ops.block.applies(block, x)
+    assert not accepted(block, x)
 
 
 def test_counters_and_transforms_see_the_reference(block, x):
@@ -252,5 +252,5 @@ def test_tracing_records_the_modules(block, x):
 
 def test_a_run_is_told(block, x, told):
     for _ in range(2):
-        ops.block.applies(block, x)
+        accepted(block, x)
     assert told == ['MogaNet computes by its faster path for GPUs; MOGANET_OPS=reference switches it off']

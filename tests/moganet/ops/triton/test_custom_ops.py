@@ -19,18 +19,18 @@ def arguments(name, dtype=torch.float32, shape=(2, 3, 4, 8)):
     block = lively(MogaBlock(shape[-1], 2, 0.0, (1, 2, 3), 'single')).to(dtype)
     x, normed = (torch.randn(shape, dtype=dtype, requires_grad=True) for _ in range(2))
     mask = torch.rand(shape[0], 1, 1, 1)
-    if name == 'spatial_half':
-        return x, normed, mask, list(blocks._spatial_weights(block)), operators._packed(blocks._options(block))
-    return x, normed, mask, list(blocks._channel_weights(block)), operators._packed(())
+    if name == 'spatial_branch':
+        return x, normed, mask, list(blocks.spatial_weights(block)), operators.packed(blocks.options_of(block))
+    return x, normed, mask, list(blocks.channel_weights(block)), operators.packed(blocks.options_of(block))
 
 
-@pytest.mark.parametrize(('name', 'dtype'), [('spatial_half', torch.float32), ('channel_half', torch.bfloat16)])
+@pytest.mark.parametrize(('name', 'dtype'), [('spatial_branch', torch.float32), ('channel_branch', torch.bfloat16)])
 def case_operators_are_what_they_are_registered_as(name, dtype):
     operator = getattr(torch.ops.moganet, name).default
     torch.library.opcheck(operator, arguments(name, dtype, (2, 2, 2, 8)))
 
 
-@pytest.mark.parametrize('name', ['spatial_half', 'channel_half'])
+@pytest.mark.parametrize('name', ['spatial_branch', 'channel_branch'])
 def test_fake_maps_go_through_without_a_kernel(name):
     operator = getattr(torch.ops.moganet, name).default
     real = arguments(name, torch.bfloat16, (2, 2, 3, 64))

@@ -19,12 +19,12 @@ def test_folded_blocks_by_the_interpreter():
 
 def arguments(channels, gate='single', dtype=torch.float32):
     fused = moganet.fuse(filled(MogaBlock(channels, 2, 0, (1, 2, 3), gate))).to(dtype)
-    return fused.spatial.weights(), fused.channel.weights(), fused.spatial.dilations, fused.spatial.double_gate
+    return fused.spatial.weights(), fused.channel.weights(), fused.spatial.options()
 
 
 def assert_equals_parts(shape, gate, dtype, bound):
     x = torch.randn(shape)
-    found = on_gpu.block(x.to(dtype), *arguments(shape[1], gate, dtype), keep=True)
+    found = on_gpu.block(x.to(dtype), *arguments(shape[1], gate, dtype), cache=True)
     with ops.use('reference'):
         expected = ops.fused.block(x.double(), *arguments(shape[1], gate, torch.float64))
     assert found.dtype is dtype and found.is_contiguous(memory_format=torch.channels_last)
@@ -46,35 +46,35 @@ def case_half_precision_is_near(dtype, bound):
 
 @torch.no_grad()
 def case_what_is_prepared_follows_the_weights():
-    spatial, channel, *options = arguments(8)
+    spatial, channel, options = arguments(8)
     x = torch.randn(1, 8, 4, 4)
-    before = on_gpu.block(x, spatial, channel, *options, keep=True)
+    before = on_gpu.block(x, spatial, channel, options, cache=True)
     known = len(on_gpu._prepared)
-    assert torch.equal(on_gpu.block(x, spatial, channel, *options, keep=True), before)
+    assert torch.equal(on_gpu.block(x, spatial, channel, options, cache=True), before)
     assert len(on_gpu._prepared) == known
     for weights, i in ((spatial, 5), (channel, 6)):
         weights[i].mul_(2)  # in place
-        after = on_gpu.block(x, spatial, channel, *options, keep=True)
+        after = on_gpu.block(x, spatial, channel, options, cache=True)
         assert not torch.equal(after, before)
         weights[i] = torch.nn.Parameter(weights[i] / 2, requires_grad=False)  # another one
-        assert torch.equal(on_gpu.block(x, spatial, channel, *options, keep=True), before)
+        assert torch.equal(on_gpu.block(x, spatial, channel, options, cache=True), before)
     with torch.inference_mode():
         spatial = [w.clone() for w in spatial]
-        assert torch.equal(on_gpu.block(x, spatial, channel, *options, keep=True), before)
+        assert torch.equal(on_gpu.block(x, spatial, channel, options, cache=True), before)
         spatial[5].mul_(2)  # which leaves no trace
-        assert not torch.equal(on_gpu.block(x, spatial, channel, *options, keep=True), before)
+        assert not torch.equal(on_gpu.block(x, spatial, channel, options, cache=True), before)
 
 
 @pytest.mark.gpu
 @pytest.mark.parametrize('channels, side', [(64, 56), (128, 28), (320, 14), (512, 7)])
 @torch.no_grad()
 def test_a_block_on_a_gpu_equals_its_parts(channels, side):
-    *weights, dilations, double = arguments(channels)
+    *weights, options = arguments(channels)
     weights = [[tensor.cuda() for tensor in half] for half in weights]
     x = torch.randn(4, channels, side, side, device='cuda')
-    found = ops.fused.block(x, *weights, dilations, double)
+    found = ops.fused.block(x, *weights, options)
     with ops.use('reference'):
-        expected = ops.fused.block(x, *weights, dilations, double)
+        expected = ops.fused.block(x, *weights, options)
     assert relative(found, expected) < 1e-3  # TF32 is off by default; products of both sum in another order
 
 

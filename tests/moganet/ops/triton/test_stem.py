@@ -70,13 +70,12 @@ class Cuda(torch.Tensor):
 
 
 def test_only_what_the_kernel_is_made_for_goes_to_it(monkeypatch):
-    monkeypatch.setattr(ops.fused.choice, 'fused', lambda x: True)
-    monkeypatch.setattr(ops.fused, '_embed_by_kernel', lambda x, weight, bias: 'kernel')
+    monkeypatch.setattr(ops.fused, 'stem', lambda x, weight, bias: 'kernel')
     x = torch.randn(1, 3, 8, 8).bfloat16().as_subclass(Cuda)
 
     def found(act=None, dtype=torch.bfloat16, x=x, **options):
         conv = nn.Conv2d(**{**dict(in_channels=3, out_channels=8, kernel_size=3, stride=2, padding=1), **options})
-        return ops.fused.embed(x.to(dtype), conv.to(dtype), act or nn.GELU())
+        return ops.fused.stem_start(x.to(dtype), conv.to(dtype), act or nn.GELU())
 
     assert found() == found(dtype=torch.float16) == 'kernel'
     four = dict(in_channels=4, x=torch.randn(1, 4, 8, 8).as_subclass(Cuda))

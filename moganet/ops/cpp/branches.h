@@ -56,8 +56,8 @@ inline void sum_rows(const float* rows, size_t count, size_t width, float* to, b
 // x w + bias, w (outputs, inputs) with rows that lie `stride` apart.
 inline void multiply(const Maps& p, int inputs, int outputs, const float* x, const float* w, int stride,
                      const float* bias, float* out) {
-  const Product problem = {pixels(p), inputs, outputs, stride, 1, p.threads};
-  moganet_product(&problem, x, w, bias, out);
+  const Matmul problem = {pixels(p), inputs, outputs, stride, 1, p.threads};
+  moganet_matmul(&problem, x, w, bias, out);
 }
 
 // So many zeros: what is a bias where there is none, since a product without one is added to what is there.
@@ -70,8 +70,8 @@ inline const float* zeros(size_t count) {
 // x w, w (inputs, outputs), into `out` or added to it.
 inline void multiply_back(const Maps& p, int inputs, int outputs, const float* x, const float* w, int stride, bool add,
                           float* out) {
-  const Product problem = {pixels(p), inputs, outputs, stride, 0, p.threads};
-  moganet_product(&problem, x, w, add ? nullptr : zeros(outputs), out);
+  const Matmul problem = {pixels(p), inputs, outputs, stride, 0, p.threads};
+  moganet_matmul(&problem, x, w, add ? nullptr : zeros(outputs), out);
 }
 
 // The convolutions of a spatial half, given as three weights and biases in turn.

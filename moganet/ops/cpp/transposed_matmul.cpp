@@ -59,7 +59,7 @@ void multiply(const float* a, const float* b, int pixels, float* out, int stride
 }
 
 // Columns `first` to `last` of a^T b over some pixels, into rows that lie `stride` apart or added to them.
-void correlate(const Products& p, const float* a, const float* b, int from, int to, int first, int last, float* out,
+void transposed_matmul(const TransposedMatmul& p, const float* a, const float* b, int from, int to, int first, int last, float* out,
                int stride, bool add) {
   const int columns = last - first, chunks = ceil_div(to - from, PIXELS);
   const size_t size_b = size_t(ceil_div(columns, COLUMNS)) * panel(COLUMNS);
@@ -80,8 +80,8 @@ void correlate(const Products& p, const float* a, const float* b, int from, int 
 }  // namespace
 
 // a (pixels, left), b (pixels, right). Where there are too few columns to share, threads have pixels to sum up instead.
-extern "C" void moganet_correlate(const Products* problem, const float* a, const float* b, float* out) {
-  const Products& p = *problem;
+extern "C" void moganet_transposed_matmul(const TransposedMatmul* problem, const float* a, const float* b, float* out) {
+  const TransposedMatmul& p = *problem;
   const int parts = ceil_div(p.right, COLUMNS) >= p.threads ? 1 : std::min(p.threads, ceil_div(p.pixels, PIXELS));
   const int shares = parts > 1 ? 1 : p.threads * ceil_div(p.right, p.threads * SPAN);
   const int share = ceil_div(ceil_div(p.right, COLUMNS), shares) * COLUMNS;
@@ -94,9 +94,9 @@ extern "C" void moganet_correlate(const Products* problem, const float* a, const
     const int last = std::min(p.right, first + share);
     const int from = bound(p.pixels, parts, part), to = bound(p.pixels, parts, part + 1);
     if (parts > 1)
-      correlate(p, a, b, from, to, first, last, sums.data() + part * size, p.right, false);
+      transposed_matmul(p, a, b, from, to, first, last, sums.data() + part * size, p.right, false);
     else
-      correlate(p, a, b, from, to, first, last, out, p.stride, p.add);
+      transposed_matmul(p, a, b, from, to, first, last, out, p.stride, p.add);
   }
   for (int part = 0; part < parts && parts > 1; ++part)
     for (int r = 0; r < p.left; ++r)

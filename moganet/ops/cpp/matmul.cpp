@@ -127,7 +127,7 @@ void multiply_panel(const float* x, int stride, int pixels, const float* panel, 
 }
 
 // Some pixels and outputs of the product.
-void multiply_part(const Product& p, const float* x, const float* w, const float* bias, float* out, int from, int to,
+void multiply_part(const Matmul& p, const float* x, const float* w, const float* bias, float* out, int from, int to,
                    int first, int last) {
   const int blocks = p.inputs <= DEPTH ? 1 : ceil_div(p.inputs, APART);
   alignas(LINE * sizeof(float)) float panel[DEPTH * COLUMNS];
@@ -148,9 +148,9 @@ void multiply_part(const Product& p, const float* x, const float* w, const float
 }  // namespace
 
 // out = x w + bias, or without a bias, out += x w.
-extern "C" void moganet_product(const Product* problem, const float* x, const float* w, const float* bias,
+extern "C" void moganet_matmul(const Matmul* problem, const float* x, const float* w, const float* bias,
                                 float* out) {
-  const Product& p = *problem;
+  const Matmul& p = *problem;
   const int panels = ceil_div(p.outputs, COLUMNS);
   const int by_pixels = ceil_div(p.pixels, std::max(64, TILE / std::min(p.inputs, DEPTH)));
   const int by_outputs = std::min(panels, ceil_div(PARTS * p.threads, by_pixels));
