@@ -1,4 +1,4 @@
-"""MogaNet for OpenMMLab: the core that every task shares. Importing it registers the backbone with MMEngine."""
+"""MogaNet for OpenMMLab: the core of all task packages. Importing it registers the backbone with MMEngine."""
 
 from .backbone import MogaNet
 from .fusion import fuse

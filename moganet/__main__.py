@@ -1,4 +1,4 @@
-"""``python -m moganet``: the console script ``moganet``."""
+"""Makes ``python -m moganet`` run the console script ``moganet``."""
 
 import sys
 

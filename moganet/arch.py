@@ -1,8 +1,8 @@
-"""The sizes of MogaNet and the checks of its options."""
+"""Sizes of MogaNet and checks of its options."""
 
 from collections.abc import Sequence
 
-# Paper Table A1. One row per size.
+# Paper, Table A1: one row per size.
 ARCHS = {
     'xtiny': dict(embed_dims=(32, 64, 96, 192), depths=(3, 3, 10, 2), ffn_ratios=(8, 8, 4, 4)),
     'tiny': dict(embed_dims=(32, 64, 128, 256), depths=(3, 3, 12, 2), ffn_ratios=(8, 8, 4, 4)),
@@ -22,9 +22,12 @@ LAYERS = dict(patch_embed1=0, blocks1=2, patch_embed2=3, blocks2=3, patch_embed3
 
 
 def split_channels(channels: int) -> tuple[int, int, int]:
-    """Numbers of low, middle and high order channels, 1:3:4.
+    """Return the numbers of low, middle and high order channels, 1:3:4.
 
-    The two larger groups are rounded down and the first takes what is left.
+    The two larger groups are rounded down, and the first group takes the rest.
+
+    Args:
+        channels: Number of all channels.
     """
     total = sum(CHANNEL_SPLIT)
     middle, high = (channels * share // total for share in CHANNEL_SPLIT[1:])
@@ -32,10 +35,13 @@ def split_channels(channels: int) -> tuple[int, int, int]:
 
 
 def resolve_arch(arch: str | dict) -> dict:
-    """The row of ``ARCHS`` that ``arch`` names, or ``arch`` itself once its keys and lengths are checked.
+    """Return the row of ``ARCHS`` that ``arch`` names, or a copy of ``arch`` after checks of its keys and values.
+
+    Args:
+        arch: A key of ``ARCHS``, or a dict with the keys of its rows and a sequence of four numbers for each.
 
     Raises:
-        ValueError: an unknown size, or a dict with other keys, lengths or widths than the network can have.
+        ValueError: the size is unknown, or the dict has keys, lengths or widths that the network cannot have.
     """
     if not isinstance(arch, dict):
         if arch not in ARCHS:
@@ -63,7 +69,14 @@ def resolve_arch(arch: str | dict) -> dict:
 def check_options(
     in_channels: int, drop_path_rate: float, out_indices: Sequence[int], frozen_stages: int, gate: str
 ) -> tuple[int, ...]:
-    """Raise ValueError for an option outside its range; return ``out_indices`` as a tuple."""
+    """Check the options of ``MogaNet``, which documents them.
+
+    Returns:
+        ``out_indices`` as a tuple.
+
+    Raises:
+        ValueError: an option is outside its range.
+    """
     if in_channels < 1:
         raise ValueError(f'in_channels={in_channels}: expected 1 or more')
     if not 0 <= drop_path_rate < 1:

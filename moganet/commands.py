@@ -8,17 +8,26 @@ from .errors import run_main
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The console script: ``moganet doctor``, ``kernels``, ``weights`` and ``swap``."""
+    """Run ``moganet doctor``, ``kernels``, ``weights`` or ``swap``.
+
+    Args:
+        argv: Arguments of the command line; None for those of the process.
+
+    Returns:
+        The exit code.
+    """
     return run_main(_main, argv)
 
 
 def _main(argv: Sequence[str] | None) -> int:
     parser = argparse.ArgumentParser(prog='moganet', description='MogaNet for OpenMMLab.')
     commands = parser.add_subparsers(dest='command', required=True)
-    commands.add_parser('doctor', help='versions, compiled operators, device, and what to do about what is missing')
+    commands.add_parser(
+        'doctor', help='versions, compiled operators, device, and the commands that install missing parts'
+    )
     commands.add_parser('kernels', help='compile the kernels for the CPU of this machine (needs g++)')
     commands.add_parser('weights', help='the published weights that moganet://NAME loads')
-    swapping = commands.add_parser('swap', help='put MogaNet in the place of the backbone of any config')
+    swapping = commands.add_parser('swap', help='replace the backbone of any config by MogaNet')
     swapping.add_argument('config', help='path, or a name such as mmdet::faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py')
     swapping.add_argument('--arch', choices=tuple(ARCHS), default='small', help='size of MogaNet (default: small)')
     swapping.add_argument('--out', help='file for the swapped config (default: standard output)')
@@ -38,7 +47,7 @@ def _main(argv: Sequence[str] | None) -> int:
         return 0
     from .checkpoint import list_weights
 
-    for row in list_weights():
-        gate = f'gate={row.gate}' if row.gate else ''
-        print(f'moganet://{row.name:41} {row.arch:10} {gate}'.rstrip())
+    for weights in list_weights():
+        gate = f'gate={weights.gate}' if weights.gate else ''
+        print(f'moganet://{weights.name:41} {weights.arch:10} {gate}'.rstrip())
     return 0

@@ -1,7 +1,7 @@
-"""Looks at the environment: versions, whether mmcv's ops load, CPU or GPU, and the command that mends what is wrong.
+"""Report on the environment: versions, mmcv's operators, device, and the command that corrects each problem.
 
-Standard library only and started by path (`make doctor`), because it must also speak where nothing is installed. The
-packages are imported in another process: an import that crashes is then one line of the report.
+The file imports the standard library alone and is started by its path (`make doctor`), so that it also runs where no
+package is installed. It imports the packages in another process, where a crash costs one line of the report.
 """
 
 import importlib.metadata
@@ -14,11 +14,15 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 REQUIREMENTS = ROOT / 'requirements'
 
-# Import name to distribution, in the order of the report. opencv's own version number lacks the last part of its pin.
+# {'ok': value} or {'error': one line}.
+Answer = dict[str, Any]
+
+# Import name: distribution, in the order of the report. opencv's own version number lacks the last part of its pin.
 PACKAGES = {
     'torch': 'torch',
     'torchvision': 'torchvision',
@@ -31,8 +35,8 @@ PACKAGES = {
     'mmseg': 'onedl-mmsegmentation',
     'mmpose': 'mmpose',
 }
-# Distributions that write over the files of those above.
-RIVALS = (
+# Distributions that overwrite files of those above.
+CONFLICTING = (
     'opencv-python',
     'opencv-contrib-python',
     'mmcv',
@@ -42,7 +46,7 @@ RIVALS = (
     'mmpretrain',
     'mmsegmentation',
 )
-# The steps of the set-up that install each list.
+# The step of the set-up that installs each file of requirements/.
 STEPS = {
     'build': 'wheels',
     'runtime': 'wheels',
@@ -52,7 +56,8 @@ STEPS = {
     'mmcv': 'mmcv',
 }
 
-# One line of JSON per answer, so that those before a crash are kept. The package is imported as the project does.
+# Each answer is a line of JSON, so that a crash does not lose the answers before it. MM packages are imported with the
+# subpackages that the project needs.
 PROBE = """
 import importlib, json, sys, warnings
 warnings.simplefilter('ignore')
@@ -72,9 +77,9 @@ def nms():
     import torch
     from mmcv.ops import nms
     boxes = torch.tensor([[0., 0., 10., 10.], [0., 0., 10., 9.], [20., 20., 30., 30.]])
-    kept = nms(boxes, torch.tensor([.9, .8, .7]), .5)[1].tolist()
-    if kept != [0, 2]:
-        raise RuntimeError(f'nms keeps boxes {kept}, not [0, 2]')
+    indices = nms(boxes, torch.tensor([.9, .8, .7]), .5)[1].tolist()
+    if indices != [0, 2]:
+        raise RuntimeError(f'nms keeps boxes {indices}, not [0, 2]')
     from mmcv.ops import get_compiling_cuda_version
     return get_compiling_cuda_version()
 def gpus():
@@ -92,25 +97,41 @@ ask('kernels', kernels)
 
 
 def read_pins(folder: Path) -> dict[str, tuple[str, str]]:
-    """What the requirement files pin for this Python: distribution to version and the step that installs it."""
+    """Return the pins of the requirement files for this Python.
+
+    Args:
+        folder: The folder of the ``.txt`` files.
+
+    Returns:
+        Distribution: (version, step of the set-up that installs it).
+    """
     pins = {}
     for file in sorted(folder.glob('*.txt')):
         for line in file.read_text().splitlines():
-            if match := re.match(r'([\w.-]+)==([\w.]+)(?:; python_version < "3\.11")?$', line):
-                if 'python_version' not in line or sys.version_info < (3, 11):
-                    pins[match[1]] = match[2], STEPS[file.stem]
+            match = re.match(r'([\w.-]+)==([\w.]+)(?:; python_version < "3\.11")?$', line)
+            if match and ('python_version' not in line or sys.version_info < (3, 11)):
+                pins[match[1]] = match[2], STEPS[file.stem]
     return pins
 
 
 def installed_version(distribution: str) -> str | None:
+    """Return the installed version of a distribution, or None."""
     try:
         return importlib.metadata.version(distribution)
     except importlib.metadata.PackageNotFoundError:
         return None
 
 
-def ask_packages(python: str) -> dict[str, dict]:
-    """Imports every package in another process. Each answer is {'ok': version} or {'error': one line}."""
+def ask_packages(python: str) -> dict[str, Answer]:
+    """Import every package in another process and run an operator of mmcv there.
+
+    Args:
+        python: The interpreter.
+
+    Returns:
+        An answer for each of ``PACKAGES`` (its version), 'ops' (the CUDA version that mmcv is compiled for), 'gpus'
+        (their names) and 'kernels' (whether this project's CPU kernels are compiled).
+    """
     child = subprocess.run([python, '-c', PROBE, *PACKAGES], cwd=ROOT, capture_output=True, text=True)
     lines = [line.removeprefix('answer ') for line in child.stdout.splitlines() if line.startswith('answer ')]
     answers = dict(json.loads(line) for line in lines)
@@ -119,49 +140,52 @@ def ask_packages(python: str) -> dict[str, dict]:
     return answers
 
 
-def find_problems(pins: dict[str, tuple[str, str]], answers: dict[str, dict]) -> list[tuple[str, str]]:
-    """What is wrong, as pairs of one line and the command that mends it, in the order to mend them."""
+def find_problems(pins: dict[str, tuple[str, str]], answers: dict[str, Answer]) -> list[tuple[str, str]]:
+    """Return each problem with the command that corrects it, in the order to run them.
+
+    Args:
+        pins: As ``read_pins`` returns them.
+        answers: As ``ask_packages`` returns them.
+    """
     differences: dict[str, list[str]] = {}
     for distribution, (version, step) in pins.items():
-        found = installed_version(distribution)
-        if found is None or found.split('+')[0] != version:
-            text = f'{distribution} {"is missing" if found is None else "is " + found}, pinned is {version}'
+        installed = installed_version(distribution)
+        if installed is None or installed.split('+')[0] != version:
+            text = f'{distribution} {"is missing" if installed is None else "is " + installed}, pinned is {version}'
             differences.setdefault(step, []).append(text)
     problems = []
-    for rival in filter(installed_version, RIVALS):
-        step = 'wheels' if rival.startswith('opencv') else 'openmmlab'
-        mend = f'{sys.executable} -m pip uninstall -y {rival} && make env FROM={step}'
-        problems.append((f'{rival} is installed and writes over files of the pinned packages', mend))
+    for name in filter(installed_version, CONFLICTING):
+        step = 'wheels' if name.startswith('opencv') else 'openmmlab'
+        command = f'{sys.executable} -m pip uninstall -y {name} && make env FROM={step}'
+        problems.append((f'{name} is installed and writes over files of the pinned packages', command))
     for step in (step for step in dict.fromkeys(STEPS.values()) if step in differences):
         lines = differences[step]
         more = f'; and {len(lines) - 3} more' if len(lines) > 3 else ''
         problems.append(('; '.join(lines[:3]) + more, f'make env FROM={step}'))
-    for name, what in {
-        **{name: f'{name} does not import' for name in PACKAGES},
-        'ops': "mmcv's ops do not load",
-    }.items():
+    failures = {name: f'{name} does not import' for name in PACKAGES} | {'ops': "mmcv's ops do not load"}
+    for name, failure in failures.items():
         if not problems and 'error' in answers[name]:
-            mend = 'make env FROM=mmcv' if name == 'ops' else 'rm -rf .venv && make env'
-            problems.append((f'{what}: {answers[name]["error"]}', mend))
+            command = 'make env FROM=mmcv' if name == 'ops' else 'rm -rf .venv && make env'
+            problems.append((f'{failure}: {answers[name]["error"]}', command))
     if pins and Path(sys.prefix).resolve() != ROOT / '.venv':
         return [(line, f'make env, then use {ROOT}/.venv/bin/python') for line, _ in problems]
     return problems
 
 
 def describe_nvcc() -> str:
-    places = (os.environ.get('CUDA_HOME', ''), '/usr/local/cuda')
-    found = next(
-        (f'{home}/bin/nvcc' for home in places if os.access(f'{home}/bin/nvcc', os.X_OK)), shutil.which('nvcc')
-    )
-    if found is None:
+    """Return version and path of the CUDA compiler, or 'none'."""
+    homes = (os.environ.get('CUDA_HOME', ''), '/usr/local/cuda')
+    nvcc = next((f'{home}/bin/nvcc' for home in homes if os.access(f'{home}/bin/nvcc', os.X_OK)), shutil.which('nvcc'))
+    if nvcc is None:
         return 'none'
-    version = re.search(r'release (\S+),', subprocess.run([found, '--version'], capture_output=True, text=True).stdout)
-    return f'{version[1] if version else "of unknown version"} ({found})'
+    version = re.search(r'release (\S+),', subprocess.run([nvcc, '--version'], capture_output=True, text=True).stdout)
+    return f'{version[1] if version else "of unknown version"} ({nvcc})'
 
 
-def describe_machine(answers: dict[str, dict]) -> list[tuple[str, str]]:
+def describe_machine(answers: dict[str, Answer]) -> list[tuple[str, str]]:
+    """Return the rows of the report on mmcv's operators, the device and this project's CPU kernels."""
     ops, gpus = answers['ops'], answers['gpus'].get('ok')
-    compiled = {'not available': 'the CPU'}.get(ops.get('ok'), f'CUDA {ops.get("ok")}')
+    compiled = 'the CPU' if ops.get('ok') == 'not available' else f'CUDA {ops.get("ok")}'
     return [
         ("mmcv's ops", f'load and run, compiled for {compiled}' if 'ok' in ops else f'do not load: {ops["error"]}'),
         ('device', ', '.join(gpus) if gpus else 'CPU only'),
@@ -170,7 +194,7 @@ def describe_machine(answers: dict[str, dict]) -> list[tuple[str, str]]:
 
 
 def main() -> int:
-    """Prints the report. Returns 0 if all is well, else 1."""
+    """Print the report and return the exit code: 0 if there is no problem, else 1."""
     rows = [('Python', f'{platform.python_version()}  {sys.executable}'), ('nvcc', describe_nvcc())]
     rows.append(('free disk', f'{shutil.disk_usage(ROOT).free / 1e9:.0f} GB in {ROOT}'))
     pins = read_pins(REQUIREMENTS)

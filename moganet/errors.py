@@ -1,17 +1,20 @@
-"""Errors that a user can mend, on one line."""
+"""Errors that a user can correct, printed on one line."""
 
 import re
 import sys
 import traceback
 from collections.abc import Callable, Sequence
 
-# What a user can cause. Anything else is a mistake of the program and shows its traceback.
+# Errors that a user can cause. Any other one is a bug and shows its traceback.
 USER_ERRORS = (ValueError, KeyError, TypeError, OSError, ImportError, NotImplementedError, FloatingPointError)
 MAX_MESSAGE = 600
 
 
 def one_line(error: BaseException) -> str:
-    """What an exception says, on one line. Of one that a loader's worker passed on, what the worker's own said."""
+    """Return the message of an exception on one line of at most 600 characters.
+
+    An exception from a worker of a loader contains the worker's traceback. Of this, only the last message is returned.
+    """
     text = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
     if 'Original Traceback' in text:
         text = re.sub(r'^[\w.]+: ', '', text.strip().splitlines()[-1])
@@ -20,9 +23,16 @@ def one_line(error: BaseException) -> str:
 
 
 def run_main(main: Callable[[Sequence[str] | None], int | None], argv: Sequence[str] | None = None) -> int:
-    """Call a tool's main; turn an error that the user can mend into one line and exit code 1.
+    """Call a tool's main and print an error of ``USER_ERRORS`` on one line.
 
     ``--debug`` anywhere on the command line shows the traceback too.
+
+    Args:
+        main: Takes the arguments without ``--debug`` and returns an exit code, where None means 0.
+        argv: Arguments of the command line; None for those of the process.
+
+    Returns:
+        The exit code: 1 after an error, 130 after Ctrl-C.
     """
     argv = list(sys.argv[1:] if argv is None else argv)
     debug = '--debug' in argv

@@ -1,6 +1,6 @@
-"""Layer-wise learning rates for any model of any MM package, as the released Cascade detectors have them.
+"""Layer-wise learning rates for the models of all MM packages, as in the released Cascade detectors.
 
-A config that imports no task package names this module itself:
+A config without a task package imports this module itself:
 
     custom_imports = dict(imports=['moganet', 'moganet.layer_decay'])
     optim_wrapper = dict(
@@ -9,34 +9,49 @@ A config that imports no task package names this module itself:
         optimizer=dict(type='AdamW', lr=1e-4, weight_decay=0.05))
 """
 
+from collections.abc import Mapping
+from typing import Any, Protocol, TypeGuard
+
 import torch
 from mmengine.logging import print_log
 from mmengine.optim import DefaultOptimWrapperConstructor, OptimWrapper
 from mmengine.registry import OPTIM_WRAPPER_CONSTRUCTORS
 from torch import nn
 
-# What wrappers for sharding, compiling and recomputing put between a module's name and that of its child.
-WRAPPERS = {'_fsdp_wrapped_module', '_checkpoint_wrapped_module', '_orig_mod'}
+from .compat import WRAPPER_NAMES, sharded_shapes
+
 OPTION = 'layer_decay_rate'
+
+
+class Layered(Protocol):
+    """A module that numbers the layers of its parameters, such as MogaNet."""
+
+    def get_layer_depth(self, param_name: str, prefix: str) -> tuple[int, int]:
+        """Return the layer of a parameter, from 0, and the number of layers.
+
+        Args:
+            param_name: Name of the parameter in the whole model.
+            prefix: Prefix of this module's names in the whole model.
+        """
 
 
 @OPTIM_WRAPPER_CONSTRUCTORS.register_module()
 class LayerDepthOptimWrapperConstructor(DefaultOptimWrapperConstructor):
-    """Scales the rate of layer ``i`` of ``n`` by ``layer_decay_rate ** (n - i - 1)``; decays matrices only.
+    """Constructor of optimizers with a learning rate per layer: ``lr * layer_decay_rate ** (n - i - 1)``, i of n.
 
-    Layers are those of ``get_layer_depth(name, prefix)``, which is asked of every module that has it: MogaNet and
-    mmpretrain's backbones. All other parameters keep the full rate. Biases, and tensors of which one side alone is
-    longer than 1 (norms, LayerScale, scales, 1x1 convolutions to one channel), have no weight decay.
+    Each module with a method ``get_layer_depth``, such as MogaNet and mmpretrain's backbones, numbers the layers of its
+    parameters. All other parameters have the full rate. Biases have no weight decay, nor have tensors with one side
+    longer than 1 (norms, LayerScale, scales, 1x1 convolutions to one channel).
 
     Args:
-        optim_wrapper_cfg: The config's ``optim_wrapper``; its optimizer needs ``lr``.
-        paramwise_cfg: ``layer_decay_rate``, above 0 and up to 1, and nothing else.
+        optim_wrapper_cfg: The config's ``optim_wrapper``. Its optimizer needs ``lr``.
+        paramwise_cfg: ``layer_decay_rate``, above 0 and up to 1, and no other option.
 
     Raises:
-        ValueError: another option, no rate, or a model where no module has ``get_layer_depth``.
+        ValueError: there is another option or no rate.
     """
 
-    def __init__(self, optim_wrapper_cfg: dict, paramwise_cfg: dict | None = None):
+    def __init__(self, optim_wrapper_cfg: dict, paramwise_cfg: dict | None = None) -> None:
         super().__init__(optim_wrapper_cfg, paramwise_cfg)
         rate = self.paramwise_cfg.get(OPTION, 0)
         if set(self.paramwise_cfg) != {OPTION} or not 0 < rate <= 1:
@@ -48,15 +63,29 @@ class LayerDepthOptimWrapperConstructor(DefaultOptimWrapperConstructor):
             raise ValueError(f'optimizer has no lr: {type(self).__name__} scales it')
 
     def __call__(self, model: nn.Module) -> OptimWrapper:
+        """Return the optimizer of a model, inside its wrapper.
+
+        Raises:
+            ValueError: no module of the model has ``get_layer_depth``, or FSDP has merged the parameters.
+        """
         self._shapes = original_shapes(model)
         return super().__call__(model)
 
-    def add_params(self, params: list[dict], module: nn.Module, **kwargs) -> None:
-        """Add one group per layer and weight decay to ``params``, in place."""
+    def add_params(self, params: list[dict], module: nn.Module, **kwargs: object) -> None:
+        """Add one group per layer and weight decay to ``params``.
+
+        Args:
+            params: Groups of the optimizer. Changed in place.
+            module: The model.
+            kwargs: Arguments of MMEngine's constructor, unused.
+
+        Raises:
+            ValueError: no module of the model has ``get_layer_depth``.
+        """
         owners = layered_modules(module)
         if not owners:
             raise ValueError(f'{OPTION}: no module of {type(module).__name__} has get_layer_depth, as MogaNet has')
-        groups = {}
+        groups: dict[tuple[float, bool], dict[str, Any]] = {}
         for raw_name, param in module.named_parameters():
             if not param.requires_grad:
                 continue
@@ -76,15 +105,24 @@ class LayerDepthOptimWrapperConstructor(DefaultOptimWrapperConstructor):
         )
 
 
-def layered_modules(model: nn.Module) -> dict[str, nn.Module]:
-    """Every module with ``get_layer_depth``, by the prefix of its parameters in ``model``."""
-    # Wrappers pass on what their module has, so the class is asked.
-    found = {name: module for name, module in model.named_modules() if hasattr(type(module), 'get_layer_depth')}
-    return {f'{clean(name)}.' if clean(name) else '': module for name, module in found.items()}
+def layered_modules(model: nn.Module) -> dict[str, Layered]:
+    """Return each module with ``get_layer_depth``, by the prefix of its parameters in ``model``."""
+    found = {clean(name): module for name, module in model.named_modules() if is_layered(module)}
+    return {f'{name}.' if name else '': module for name, module in found.items()}
 
 
-def distance_to_last(name: str, owners: dict[str, nn.Module]) -> int:
-    """How many layers come after that of a parameter, by the innermost of ``owners`` that it belongs to."""
+def is_layered(module: nn.Module) -> TypeGuard[Layered]:
+    """Return whether the class of a module has ``get_layer_depth``. A wrapper's instance has it from its module."""
+    return hasattr(type(module), 'get_layer_depth')
+
+
+def distance_to_last(name: str, owners: Mapping[str, Layered]) -> int:
+    """Return the number of layers after that of a parameter, 0 outside ``owners``.
+
+    Args:
+        name: Name of the parameter in the model, without the names of wrappers.
+        owners: As ``layered_modules`` returns them. The innermost one that has the parameter counts.
+    """
     prefix = max((prefix for prefix in owners if name.startswith(prefix)), key=len, default=None)
     if prefix is None:
         return 0
@@ -93,22 +131,20 @@ def distance_to_last(name: str, owners: dict[str, nn.Module]) -> int:
 
 
 def clean(name: str) -> str:
-    """A name without what wrappers put into it."""
-    return '.'.join(part for part in name.split('.') if part not in WRAPPERS)
+    """Return the name of a parameter or module without the names of wrappers in it."""
+    return '.'.join(part for part in name.split('.') if part not in WRAPPER_NAMES)
 
 
 def original_shapes(model: nn.Module) -> dict[nn.Parameter, torch.Size]:
-    """The shape of every parameter, also where FSDP has cut it into shards.
+    """Return the shape of every parameter, before FSDP cut it into shards.
 
     Raises:
-        ValueError: FSDP has made one parameter of many, so that they cannot have rates of their own.
+        ValueError: FSDP has merged many parameters into one, which cannot have several rates.
     """
     shapes = {param: param.shape for param in model.parameters()}
     for module in model.modules():
-        flat = getattr(module.__dict__.get('_handle'), 'flat_param', None)  # of FullyShardedDataParallel
-        if flat is None:
-            continue
-        if flat._params is None:
+        sharded = sharded_shapes(module)
+        if sharded is None:
             raise ValueError(f'{OPTION} needs use_orig_params=True in the model wrapper of FSDP')
-        shapes.update(zip(flat._params, flat._shapes, strict=True))
+        shapes.update(sharded)
     return shapes

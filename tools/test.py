@@ -33,7 +33,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     engine.set_work_dir(cfg, args.config, args.work_dir)
     evaluate.prepare(cfg, tta=args.tta, out=args.out, show_dir=args.show_dir)
     runner = engine.build_runner(cfg, ('test_dataloader',), args.trust_checkpoint)
-    evaluate.test(runner, args.checkpoint, out=args.out, fused=args.fuse)
+    evaluate.run_test(runner, args.checkpoint, out=args.out, fused=args.fuse)
 
 
 if __name__ == '__main__':

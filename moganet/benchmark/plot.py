@@ -29,7 +29,7 @@ def draw_points(points: Sequence[Point], title: str, path: str | Path) -> Path:
     Returns:
         The path of the file.
     """
-    figure = new_figure(8, 5.5, DPI, layout=None)
+    figure = new_figure(8, 5.5, DPI, constrained=False)
     figure.subplots_adjust(left=0.09, right=0.97, bottom=0.1, top=0.93)
     axes = figure.add_subplot()
     for members in _families(points):

@@ -1,1 +1,1 @@
-"""Files and images: whole writing, readable errors, pictures for people."""
+"""Files, images and figures: atomic writing, reading with clear errors, pictures for people."""

@@ -7,16 +7,16 @@ from matplotlib.figure import Figure
 DPI = 110
 
 
-def new_figure(width: float, height: float, dpi: float = DPI, layout: str | None = 'constrained') -> Figure:
+def new_figure(width: float, height: float, dpi: float = DPI, constrained: bool = True) -> Figure:
     """Return an empty figure.
 
     Args:
         width: In inches.
         height: In inches.
         dpi: Pixels per inch of the figure when it is drawn and saved.
-        layout: Layout engine of matplotlib; None leaves the margins to ``subplots_adjust``.
+        constrained: Use matplotlib's constrained layout; else the caller sets the margins by ``subplots_adjust``.
     """
-    return Figure(figsize=(width, height), dpi=dpi, layout=layout)
+    return Figure(figsize=(width, height), dpi=dpi, layout='constrained' if constrained else None)
 
 
 def save_figure(figure: Figure, path: str | Path) -> Path:

@@ -1,4 +1,4 @@
-"""Pictures for people, whatever is drawn on them: read, put in a grid, written."""
+"""Images as arrays: reading, enlarging, grids and writing."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,16 +8,16 @@ import numpy as np
 
 from .readable import require_readable
 
-# Labels cannot be read on smaller pictures.
+# Labels on smaller pictures are hard to read.
 MIN_LONG_EDGE = 640
 
 
 def read_image(path: str | Path) -> np.ndarray:
-    """An image file as RGB, (H, W, 3) uint8, turned as its camera says.
+    """Return an image file as RGB, (H, W, 3) uint8, rotated by its EXIF orientation.
 
     Raises:
-        FileNotFoundError: no such file.
-        ValueError: it cannot be decoded; the message names it.
+        FileNotFoundError: the file does not exist.
+        ValueError: the file cannot be decoded. The message names it.
     """
     require_readable(path)
     return cv2.cvtColor(read_bgr(path), cv2.COLOR_BGR2RGB)
@@ -36,14 +36,31 @@ def read_bgr(path: str | Path) -> np.ndarray:
 
 
 def enlarge(image: np.ndarray, long_edge: int = MIN_LONG_EDGE) -> tuple[np.ndarray, float]:
-    """An image whose long edge has at least ``long_edge`` pixels, and the factor by which it grew, 1 or more."""
+    """Enlarge an image (H, W, 3) unless its long edge has at least ``long_edge`` pixels.
+
+    Returns:
+        The image and the factor of its size, 1 or more.
+    """
     zoom = max(1.0, long_edge / max(image.shape[:2]))
     size = round(image.shape[1] * zoom), round(image.shape[0] * zoom)
     return cv2.resize(image, size, interpolation=cv2.INTER_CUBIC), zoom
 
 
 def draw_grid(pictures: Sequence[np.ndarray], path: str | Path, columns: int = 4, cell: int = MIN_LONG_EDGE) -> Path:
-    """Write RGB pictures in rows, each centred in a white square of ``cell`` pixels."""
+    """Write RGB pictures in rows, each centred in a white square.
+
+    Args:
+        pictures: Each (H, W, 3) uint8, of any size.
+        path: The image file.
+        columns: Pictures per row.
+        cell: Side of a square, in pixels.
+
+    Returns:
+        ``path``.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
     rows = -(-len(pictures) // columns)
     grid = np.full((rows * cell, columns * cell, 3), 255, np.uint8)
     for i, picture in enumerate(pictures):
@@ -57,10 +74,10 @@ def draw_grid(pictures: Sequence[np.ndarray], path: str | Path, columns: int = 4
 
 
 def write_image(picture: np.ndarray, path: str | Path) -> Path:
-    """Write an RGB picture, making its folder.
+    """Write an RGB picture (H, W, 3) uint8, making its folder, and return the path.
 
     Raises:
-        OSError: it cannot be written there.
+        OSError: the file cannot be written.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,8 +1,11 @@
-"""Image files: found on the command line, and named when they cannot be read."""
+"""Image files: listed from the paths of a command line, and named in the error if one cannot be read."""
 
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
+
+from mmengine.dataset import BaseDataset
 
 SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.ppm', '.pgm', '.tif', '.tiff', '.webp')
 
@@ -25,10 +28,11 @@ def find_images(paths: Sequence[str]) -> list[Path]:
 
 
 def require_readable(path: str | Path) -> None:
-    """Raise ValueError, naming the file, if ``path`` is no image that can be decoded whole.
+    """Check that an image file can be decoded to its end.
 
     Raises:
-        FileNotFoundError: no such file.
+        FileNotFoundError: the file does not exist.
+        ValueError: the file cannot be decoded. The message names it.
     """
     from PIL import Image, UnidentifiedImageError
 
@@ -42,11 +46,14 @@ def require_readable(path: str | Path) -> None:
 
 
 def require_files(paths: Sequence[str], named_by: str) -> None:
-    """Raise FileNotFoundError if images are missing: one listing per folder, cheap where a look at each file is not.
+    """Check that files exist, by one listing per folder, which is much faster than a look at each file.
 
     Args:
-        paths: Files; where the first one is an address, nothing is looked at.
+        paths: The files. If the first one is an address, nothing is checked.
         named_by: The annotation file that names them, for the message.
+
+    Raises:
+        FileNotFoundError: files are missing. The message names the first and counts them.
     """
     if any('://' in path for path in paths[:1]):
         return
@@ -60,13 +67,18 @@ def require_files(paths: Sequence[str], named_by: str) -> None:
         )
 
 
-class NamesBrokenImages:
-    """For data sets of MMEngine's kind: whatever a broken image makes a pipeline raise, the error names the file.
+class NamesBrokenImages(BaseDataset):
+    """Mixin of MMEngine's data sets: if a broken image makes the pipeline fail, the error names the file.
 
-    It looks at the file only after something was raised, in the process that loads it, so that it costs nothing.
+    The file is checked only after an exception, so that good images cost nothing.
     """
 
-    def prepare_data(self, idx: int) -> dict:
+    def prepare_data(self, idx: int) -> Any:
+        """Return a sample after the pipeline.
+
+        Raises:
+            ValueError: the image cannot be decoded. Any other exception of the pipeline passes through.
+        """
         try:
             return super().prepare_data(idx)
         except Exception:

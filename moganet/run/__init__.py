@@ -1,1 +1,1 @@
-"""From a config to a run: reading it, checking it against the data, and the Runner with its hooks."""
+"""Reads a config, checks it against the data and builds a Runner with this project's hooks."""

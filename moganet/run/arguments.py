@@ -1,12 +1,13 @@
-"""The command-line arguments of every tool that runs a config."""
+"""Command-line arguments that several tools share."""
 
 import argparse
+from collections.abc import Sequence
 
 from mmengine.config import DictAction
 
 
 def add_config_arguments(parser: argparse.ArgumentParser) -> None:
-    """The arguments of every tool that runs a config."""
+    """Add the arguments of every tool that runs a config."""
     parser.add_argument('--work-dir', help='folder for logs and checkpoints (default: work_dirs/<name of the config>)')
     parser.add_argument(
         '--cfg-options',
@@ -26,9 +27,16 @@ def add_config_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 class OptionsAction(DictAction):
-    """MMEngine's KEY=VALUE parsing, with one line for an argument that has no '='."""
+    """MMEngine's KEY=VALUE parsing, with an error of one line for an argument without '='."""
 
-    def __call__(self, parser, namespace, values, option_string=None) -> None:
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Sequence[str],
+        option_string: str | None = None,
+    ) -> None:
+        """Parse ``values`` into a dict of ``namespace``."""
         for value in values:
             if '=' not in value:
                 parser.error(f'{option_string}: expected KEY=VALUE, got {value!r}')

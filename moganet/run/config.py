@@ -1,9 +1,9 @@
-"""How every tool reads a config: ``load_config``, its checks, and ``shrink`` for smoke runs."""
+"""Reading of configs for every tool: ``load_config`` with its checks, and ``shrink`` for smoke runs."""
 
 import difflib
 import inspect
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +11,8 @@ from mmengine.config import Config
 from mmengine.config import utils as config_utils
 from mmengine.runner import Runner
 
-# MMEngine looks the scope mmseg up under the name of its old distribution, which the maintained fork does not have:
-# without this `_base_ = 'mmseg::...'` fails.
+# MMEngine looks for the scope mmseg under the name of its old distribution, which the maintained fork lacks.
+# Without this line, `_base_ = 'mmseg::...'` fails.
 config_utils.MODULE2PACKAGE['mmseg'] = 'mmseg'
 
 # Keys that MMEngine's Runner and the MM packages' tools read at the top of a config.
@@ -22,29 +22,29 @@ RUNNER_KEYS = {
     *('activation_checkpointing', 'efficient_conv_bn_eval', 'vis_backends', 'work_dir'),
     *('model_wrapper_cfg', 'find_unused_parameters', 'sync_bn'),
 } - {'self', 'cfg'}
-# Variables that the MM packages' own configs name so near to a key that they would pass for a misspelling.
+# Variables of the MM packages' own configs whose names are so close to a key that they look like misspelt keys.
 CONVENTIONS = ('train_pipeline', 'val_pipeline', 'test_pipeline', 'train_dataset', 'val_dataset', 'test_dataset')
 DATALOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 EVALUATORS = ('val_evaluator', 'test_evaluator')
 
 
 def load_config(path: str | os.PathLike, options: dict | None = None) -> Config:
-    """Read a config, apply ``--cfg-options`` and look for misspelt keys.
+    """Read a config, apply ``--cfg-options`` and refuse misspelt keys.
 
-    An option ``data_root=DIR`` moves every data set and evaluator file of the config that lies under its old root.
+    An option ``data_root=DIR`` replaces the old root in the paths of all data sets and evaluators of the config.
 
     Args:
         path: The config file.
         options: Dotted keys and their values.
 
     Raises:
-        FileNotFoundError: no such file.
-        ValueError: the file cannot be read as a config, or a key of it or of ``options`` looks misspelt.
+        FileNotFoundError: the file does not exist.
+        ValueError: the file is no config, an option does not fit it, or a key of either looks misspelt.
     """
     cfg = _read(Path(path))
     for key in cfg:
         if key not in RUNNER_KEYS and key not in CONVENTIONS and not key.startswith('_'):
-            # An unknown key may be a variable of the user's own, so only a near miss is an error.
+            # An unknown key may be the user's own variable, so only a key close to a known one is an error.
             _refuse_near_miss(key, RUNNER_KEYS, f'{path}: top-level key {key!r}', cutoff=0.9)
     options = dict(options or {})
     if 'data_root' in options:
@@ -59,6 +59,7 @@ def load_config(path: str | os.PathLike, options: dict | None = None) -> Config:
 
 
 def _read(path: Path) -> Config:
+    """Read a config file; raise FileNotFoundError or ValueError with one line."""
     if not path.is_file():
         near = difflib.get_close_matches(path.name, [p.name for p in path.parent.glob('*.py')], n=3)
         hint = f'; near it: {", ".join(near)}' if near else ''
@@ -66,18 +67,19 @@ def _read(path: Path) -> Config:
     try:
         return Config.fromfile(path)
     except Exception as error:
-        # Reading a config runs it, so anything can be raised here, and all of it is the config's fault.
+        # Reading a config runs it, so it can raise any exception, each of which is a fault of the config.
         raise ValueError(f'config {path} cannot be read: {type(error).__name__}: {error}') from error
 
 
-def _refuse_near_miss(key: str, known: Iterator[str], where: str, cutoff: float) -> None:
+def _refuse_near_miss(key: str, known: Iterable[str], where: str, cutoff: float) -> None:
+    """Raise ValueError if ``key`` is close to one of the ``known`` keys."""
     near = difflib.get_close_matches(key, list(known), n=1, cutoff=cutoff)
     if near:
         raise ValueError(f'{where} is unknown: did you mean {near[0]!r}?')
 
 
 def _check_option(cfg: Config, option: str) -> None:
-    """Refuse an option whose path leads nowhere, or whose last key is a near miss of one that is there."""
+    """Raise ValueError for an option whose parents do not exist, or whose last key is close to an existing one."""
     node = cfg
     *parents, last = option.split('.')
     where = f'--cfg-options {option}: '
@@ -94,14 +96,14 @@ def _check_option(cfg: Config, option: str) -> None:
                 near = difflib.get_close_matches(key, [*node, *RUNNER_KEYS], n=1)
                 hint = f': did you mean {near[0]!r}?' if near else f'; there are {", ".join(map(str, node))}'
                 raise ValueError(f'{where}no key {key!r} in the config{hint}')
-            if depth < len(parents) or 'type' not in node:  # else its class refuses what it does not know
+            if depth < len(parents) or 'type' not in node:  # a class refuses unknown arguments itself
                 _refuse_near_miss(key, node, f'{where}key {key!r}', cutoff=0.8)
             return
         node = node[key]
 
 
 def task_package(cfg: Config) -> str | None:
-    """The task package ('mogacls', 'mogadet', ...) that a config imports, or None."""
+    """Return the task package ('mogacls', 'mogadet', ...) that a config imports, or None."""
     imports = cfg.get('custom_imports', {}).get('imports', [])
     names = [name for name in ([imports] if isinstance(imports, str) else imports) if name.startswith('moga')]
     return next((name for name in names if name != 'moganet'), None)
@@ -122,7 +124,7 @@ def dicts(node: Any) -> Iterator[dict]:
 
 
 def _move_data(cfg: Config, new: str) -> None:
-    """Let the data sets and evaluators of ``cfg`` read from ``new`` instead of their common root."""
+    """Replace the common root of all data sets by ``new`` in the paths of data sets and evaluators."""
     nodes = (node for name in DATALOADERS for node in dicts(cfg.get(name)))
     roots = sorted({node['data_root'] for node in nodes if node.get('data_root')})
     if len(roots) != 1:
@@ -141,27 +143,39 @@ def _move_data(cfg: Config, new: str) -> None:
 
 
 def keep_few(dataset: dict, number: int) -> None:
-    """Let a data set have ``number`` items, and each one that a wrapper such as RepeatDataset goes over."""
-    inner = dataset.get('datasets') or [dataset['dataset']] if {'dataset', 'datasets'} & set(dataset) else []
-    if not inner:
+    """Limit a data set, or each one inside a wrapper such as RepeatDataset, to its first items.
+
+    Args:
+        dataset: Config of the data set, changed in place.
+        number: Number of items.
+    """
+    wrapped = dataset.get('datasets') or [dataset['dataset']] if {'dataset', 'datasets'} & set(dataset) else []
+    if not wrapped:
         dataset['indices'] = number
     if 'times' in dataset:
         dataset['times'] = 1
-    for part in inner:
-        keep_few(part, number)
+    for inner in wrapped:
+        keep_few(inner, number)
 
 
 def shrink(cfg: Config, iterations: int = 2) -> Config:
-    """Make ``cfg`` a smoke run, in place: a few iterations of batch 2 and one short evaluation, no download.
+    """Make ``cfg`` a smoke run: a few iterations of batch 2 and one short evaluation, without downloads.
 
-    Everything else stays as it is, so that a run that passes has used the recipe's own parts.
+    All other settings stay, so that the smoke run tests the model, pipelines and hooks of the recipe.
+
+    Args:
+        cfg: Changed in place.
+        iterations: Number of training iterations.
+
+    Returns:
+        ``cfg``.
     """
     batch_size = 2
     for name in DATALOADERS:
         if cfg.get(name):
-            # Images that are tested one by one may differ in size.
-            alone = name != 'train_dataloader' and cfg[name].get('batch_size') == 1
-            cfg[name].update(batch_size=1 if alone else batch_size, num_workers=0, persistent_workers=False)
+            # An evaluation with batch size 1 may have images of different sizes.
+            single = name != 'train_dataloader' and cfg[name].get('batch_size') == 1
+            cfg[name].update(batch_size=1 if single else batch_size, num_workers=0, persistent_workers=False)
             keep_few(cfg[name].dataset, batch_size * iterations)
     if cfg.get('train_cfg'):
         by_epoch = 'max_epochs' in cfg.train_cfg
@@ -170,7 +184,7 @@ def shrink(cfg: Config, iterations: int = 2) -> Config:
         )
         cfg.train_cfg.pop('dynamic_intervals', None)
         cfg.train_cfg.pop('val_begin', None)
-    for node in dicts(cfg._cfg_dict):
+    for node in dicts(list(cfg.values())):
         if (node.get('init_cfg') or {}) and 'Pretrained' in str(node['init_cfg']):
             node['init_cfg'] = None
         if node.get('type') == 'PreciseBNHook':

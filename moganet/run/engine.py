@@ -1,4 +1,4 @@
-"""From a config to a Runner: what the tools of every task share."""
+"""Settings of a run from the command line, and the Runner of a config. The tools of all tasks use them."""
 
 import copy
 import os
@@ -20,16 +20,26 @@ AMP_TYPES = ('float16', 'bfloat16')
 
 
 def set_work_dir(cfg: Config, config_path: str | os.PathLike, work_dir: str | None) -> None:
-    """The command line's folder, else the config's, else work_dirs/<name of the config>."""
+    """Set the work folder: from the command line, else from the config, else work_dirs/<name of the config>.
+
+    Args:
+        cfg: Changed in place.
+        config_path: The config file.
+        work_dir: The command line's folder, if any.
+    """
     if work_dir or not cfg.get('work_dir'):
         cfg.work_dir = work_dir or str(Path('work_dirs', Path(config_path).stem))
 
 
 def set_resume(cfg: Config, resume: str | None) -> None:
-    """Go on from a checkpoint: 'auto' is the last one in the work folder, if there is one; None starts anew.
+    """Let the run resume from a checkpoint.
+
+    Args:
+        cfg: Changed in place.
+        resume: A checkpoint file; 'auto' for the last one in the work folder, if there is one; None for a new run.
 
     Raises:
-        FileNotFoundError: ``resume`` is a path and there is no such file.
+        FileNotFoundError: the checkpoint file does not exist.
     """
     if resume is None:
         return
@@ -40,10 +50,14 @@ def set_resume(cfg: Config, resume: str | None) -> None:
 
 
 def set_amp(cfg: Config, dtype: str | None) -> None:
-    """Mixed precision: 'float16', 'bfloat16', or 'auto' for bfloat16 where the GPU has it. None changes nothing.
+    """Set mixed precision.
+
+    Args:
+        cfg: Changed in place.
+        dtype: 'float16', 'bfloat16', or 'auto' for bfloat16 where the device has it. None changes nothing.
 
     Raises:
-        ValueError: the optimizer wrapper cannot be turned into the mixed-precision one.
+        ValueError: the config's optimizer wrapper has another type than OptimWrapper and AmpOptimWrapper.
     """
     if dtype is None:
         return
@@ -54,15 +68,19 @@ def set_amp(cfg: Config, dtype: str | None) -> None:
         raise ValueError(f'--amp: optim_wrapper has type {wrapper.type}, expected OptimWrapper or AmpOptimWrapper')
     wrapper.type = 'AmpOptimWrapper'
     wrapper.dtype = dtype
-    # bfloat16 has float32's range, so nothing needs scaling; loss_scale=1. would still pay for the checks.
+    # bfloat16 has the range of float32 and needs no loss scale. loss_scale=1. would still check every gradient.
     wrapper.loss_scale = 'dynamic' if dtype == 'float16' else dict(enabled=False)
 
 
 def set_auto_scale_lr(cfg: Config, enable: bool) -> None:
-    """Scale the learning rate with the batch: linear, from ``auto_scale_lr.base_batch_size`` of the config.
+    """Let the learning rate scale linearly with the total batch, from the config's ``auto_scale_lr.base_batch_size``.
+
+    Args:
+        cfg: Changed in place.
+        enable: False changes nothing.
 
     Raises:
-        ValueError: the config does not say for which batch its rate is meant.
+        ValueError: the config has no ``auto_scale_lr.base_batch_size``.
     """
     if not enable:
         return
@@ -72,16 +90,27 @@ def set_auto_scale_lr(cfg: Config, enable: bool) -> None:
 
 
 def set_seed(cfg: Config, seed: int | None) -> None:
-    """The command line's seed, else the config's, else 0: a run without a seed could not be repeated or resumed."""
+    """Set the seed: from the command line, else from the config, else 0. A run without a seed cannot be repeated.
+
+    Args:
+        cfg: Changed in place.
+        seed: The command line's seed, if any.
+    """
     if seed is not None or cfg.get('randomness', {}).get('seed') is None:
         cfg.merge_from_dict({'randomness.seed': seed or 0})
 
 
 def adapt_to_hardware(cfg: Config) -> list[str]:
-    """Replace what needs CUDA where there is none, in place; return what was replaced, a line each.
+    """Replace settings that need CUDA on a machine without it.
 
-    A model that is built without this can predict and be counted all the same: SyncBN needs CUDA where several
-    processes train, else it computes what BN does.
+    A model may also be built without this function: SyncBN needs CUDA only while several processes train, and computes
+    the same as BN otherwise.
+
+    Args:
+        cfg: Changed in place.
+
+    Returns:
+        The replacements, in words.
     """
     if torch.cuda.is_available():
         return []
@@ -90,7 +119,7 @@ def adapt_to_hardware(cfg: Config) -> list[str]:
     if cfg.get('launcher', 'none') != 'none':
         notes.append('gloo between the processes')
         if cfg.get('runner_type', 'Runner') == 'Runner' and not cfg.get('model_wrapper_cfg'):
-            # MMEngine's default names the CUDA device of each process.
+            # MMEngine's default wrapper is given the CUDA device of each process.
             unused = cfg.get('find_unused_parameters', False)
             cfg.model_wrapper_cfg = dict(device_ids=None, broadcast_buffers=False, find_unused_parameters=unused)
     replaced = set()
@@ -108,25 +137,26 @@ def adapt_to_hardware(cfg: Config) -> list[str]:
 
 
 def build_runner(cfg: Config, dataloaders: Sequence[str], trust_checkpoint: bool = False) -> Runner:
-    """The Runner of a config, after the checks that are cheap now and expensive later.
+    """Build the Runner of a config, after the checks of its data.
 
     Args:
-        cfg: As ``load_config`` gives it, with its work folder set.
-        dataloaders: Those that will be used, such as ('train_dataloader', 'val_dataloader').
-        trust_checkpoint: Load checkpoint files that hold more than data. The user's own explicit choice.
+        cfg: A config from ``load_config`` with its work folder set. Changed in place.
+        dataloaders: Names of the loaders in use, such as ('train_dataloader', 'val_dataloader').
+        trust_checkpoint: Load checkpoint files that hold more than data. Only the user may choose this.
 
     Raises:
-        FileNotFoundError, ValueError: data that is not there or does not fit the model.
+        FileNotFoundError: data are missing.
+        ValueError: data do not fit the model.
     """
     use_safe_loader(trust=trust_checkpoint)
     notes = adapt_to_hardware(cfg)
     with DefaultScope.overwrite_default_scope(cfg.get('default_scope')):
         check_data(cfg, dataloaders)
     set_seed(cfg, None)
-    ours = [dict(type=name) for name in ('StrictLoad', 'PlainSchedulers', 'SeedEachIteration', 'StopOnBadLoss')]
-    cfg.custom_hooks = [*copy.deepcopy(cfg.get('custom_hooks') or []), *ours]
+    added = [dict(type=name) for name in ('StrictLoad', 'PlainSchedulers', 'SeedEachIteration', 'StopOnBadLoss')]
+    cfg.custom_hooks = [*copy.deepcopy(cfg.get('custom_hooks') or []), *added]
     if cfg.get('launcher') == 'pytorch' and not torch.cuda.is_available() and not dist.is_initialized():
-        dist.init_process_group('gloo')  # MMEngine's own start asks for a CUDA device first
+        dist.init_process_group('gloo')  # MMEngine's own initialisation asks for a CUDA device
     runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
     if notes:
         runner.logger.info(f'no CUDA device here: {", ".join(notes)}')

@@ -1,4 +1,4 @@
-"""Evaluation of a checkpoint: test-time augmentation, pictures, metrics and predictions as files."""
+"""Evaluation of a checkpoint: test-time augmentation, pictures, and files of metrics or predictions."""
 
 import json
 import os
@@ -14,21 +14,21 @@ from ..fusion import fuse
 from ..io.files import atomic
 from .tasks import find_task, task_of
 
-# Hooks that change the weights while training. A checkpoint's weights already are what such a hook made of them.
+# Hooks that change weights while training. The weights of a checkpoint have been through them already.
 TRAINING_HOOKS = ('EMAHook', 'PreciseBNHook')
 
 
 def prepare(cfg: Config, tta: bool = False, out: str | None = None, show_dir: str | None = None) -> None:
-    """Make ``cfg`` one that is tested, in place.
+    """Prepare a config for a test.
 
     Args:
-        cfg: Any config.
-        tta: Replace model and pipeline by ``tta_model`` and ``tta_pipeline`` of the config, else by the task's own.
-        out: Predictions go into this file if its name ends in .pkl.
-        show_dir: Pictures of predictions go into this folder.
+        cfg: Any config. Changed in place.
+        tta: Test with ``tta_model`` and ``tta_pipeline`` of the config, or with the task's default if it has none.
+        out: Write the predictions into this file if its name ends in .pkl.
+        show_dir: Draw the predictions into this folder.
 
     Raises:
-        ValueError: the config cannot do what is asked, or ``out`` has another ending.
+        ValueError: test-time augmentation or pictures are not possible with the config, or ``out`` ends otherwise.
     """
     cfg.load_from, cfg.resume = None, False
     cfg.custom_hooks = [hook for hook in cfg.get('custom_hooks') or [] if hook['type'] not in TRAINING_HOOKS]
@@ -53,7 +53,7 @@ def prepare(cfg: Config, tta: bool = False, out: str | None = None, show_dir: st
 
 
 def _draw(cfg: Config, show_dir: str) -> None:
-    """Turn the config's visualization hook on; each MM package spells its options in its own way."""
+    """Enable the config's visualization hook, whose options differ between the MM packages."""
     hook = (cfg.get('default_hooks') or {}).get('visualization')
     if not hook:
         raise ValueError('--show-dir: the config has no default_hooks.visualization')
@@ -62,7 +62,7 @@ def _draw(cfg: Config, show_dir: str) -> None:
         hook['test_out_dir'] = os.path.abspath(show_dir)
     elif hook['type'] == 'SegVisualizationHook':
         hook['draw'] = True
-        # The hook has no folder of its own. A visualizer that a training made in this process would keep its folder.
+        # This hook has no option for a folder. The new name keeps it apart from a visualizer of a training before.
         folder = os.path.abspath(show_dir)
         cfg.merge_from_dict({'visualizer.save_dir': folder, 'visualizer.name': folder})
     else:
@@ -71,17 +71,21 @@ def _draw(cfg: Config, show_dir: str) -> None:
     hook.setdefault('interval', 1)
 
 
-def test(runner: Runner, checkpoint: str, out: str | None = None, fused: bool = False) -> dict:
-    """Load ``checkpoint`` strictly, test, and return the metrics; write them to ``out`` if that ends in .json.
+def run_test(runner: Runner, checkpoint: str, out: str | None = None, fused: bool = False) -> dict:
+    """Load a checkpoint strictly and test it.
 
     Args:
-        runner: Of a config that ``prepare`` has changed.
-        checkpoint: A file, an address or moganet://NAME.
-        out: Where the metrics go.
-        fused: Test with the backbone folded, see ``moganet.fuse``.
+        runner: Runner of a config that ``prepare`` has changed.
+        checkpoint: A file, an http(s) address or moganet://NAME.
+        out: Write the metrics into this file if its name ends in .json.
+        fused: Test with the backbone folded by ``moganet.fuse``.
+
+    Returns:
+        The metrics.
 
     Raises:
-        ValueError, FileNotFoundError: the checkpoint cannot be loaded whole; there is nothing to fold.
+        FileNotFoundError: the checkpoint does not exist.
+        ValueError: the checkpoint does not fit, or the model has no MogaNet to fold.
     """
     wrapper = None
     model = runner.model

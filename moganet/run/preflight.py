@@ -1,7 +1,7 @@
-"""Checks of a config against the data on disk, before anything expensive starts.
+"""Checks of a config against the data on disk, before an expensive step starts.
 
-A task package registers what it knows of its data sets' layouts and the checks of its own; it is imported by the
-config, so the core needs to know no task.
+A task package registers the layouts of its data sets and its own checks. The config imports the package, so the core
+does not.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,32 +16,45 @@ _CHECKS: list[Callable[[Config, Sequence[str]], None]] = []
 
 
 def register_layout(dataset_type: str, layout: str) -> None:
-    """Say how the files of a data set must lie, for the message that names a missing folder."""
+    """Register the expected files of a data set, for the message that names a missing folder.
+
+    Args:
+        dataset_type: Name of the data set's class.
+        layout: The files, in words.
+    """
     _LAYOUTS[dataset_type] = layout
 
 
 def register_check(check: Callable[[Config, Sequence[str]], None]) -> None:
-    """Add a check of (config, names of the loaders in use). It raises ValueError or FileNotFoundError."""
+    """Register a check of a task.
+
+    Args:
+        check: Called with the config and the names of the loaders in use. Raises ValueError or FileNotFoundError.
+    """
     if check not in _CHECKS:
         _CHECKS.append(check)
 
 
 def datasets_of(cfg: Config, dataloaders: Sequence[str]) -> list[tuple[str, dict]]:
-    """(name of the loader, config of a data set) for every data set with a root, wrapped ones too."""
+    """Return (name of its loader, its config) of every data set that has a ``data_root``, also inside wrappers."""
     return [(name, node) for name in dataloaders for node in dicts(cfg.get(name)) if node.get('data_root')]
 
 
 def check_data(cfg: Config, dataloaders: Sequence[str]) -> None:
-    """Look for the data that the loaders named will read, then run the checks of the tasks.
+    """Check that the data of some loaders exist, then run the checks of the tasks.
+
+    Args:
+        cfg: A task's check may change it.
+        dataloaders: Names of the loaders in use, such as 'train_dataloader'.
 
     Raises:
-        FileNotFoundError: a data set's root is missing; the message shows the layout that is expected.
-        ValueError: what a task's check finds.
+        FileNotFoundError: the root of a data set does not exist. The message shows the expected layout.
+        ValueError: a task's check fails.
     """
     for name, dataset in datasets_of(cfg, dataloaders):
         root = str(dataset['data_root'])
         if '://' not in root and not Path(root).is_dir():
-            layout = _LAYOUTS.get(dataset.get('type'), '')
+            layout = _LAYOUTS.get(dataset.get('type', ''), '')
             mini = Path(root).parts[:2] == ('data', 'mini')
             raise FileNotFoundError(
                 f'data_root {root!r} of {name} does not exist'

@@ -1,4 +1,6 @@
-"""Smoke runs: any config, two iterations and one evaluation on the task's mini data."""
+"""Smoke runs: two iterations and one evaluation of any config on the mini data of its task."""
+
+from typing import Any
 
 from mmengine.config import Config
 
@@ -6,18 +8,21 @@ from .config import shrink, task_package
 from .tasks import find_task, task_of
 
 
-def smaller(size: object, factor: float) -> object:
-    """A length in pixels times ``factor``, at least 32; of pairs and lists, each length."""
+def smaller(size: Any, factor: float) -> Any:
+    """Return a length in pixels times ``factor``, at least 32. Each length of a list or tuple is scaled."""
     if isinstance(size, list | tuple):
-        return type(size)(smaller(part, factor) for part in size)
+        return type(size)(smaller(length, factor) for length in size)
     return max(32, round(size * factor))
 
 
 def prepare(cfg: Config) -> None:
-    """Point ``cfg`` at the mini data of its task, writing that first if need be, and shrink it.
+    """Point ``cfg`` at the mini data of its task and shrink it to a smoke run. Missing mini data are written first.
+
+    Args:
+        cfg: Changed in place.
 
     Raises:
-        ValueError: the config imports no task package, so nothing says which mini data fit.
+        ValueError: the config imports no task package, so its mini data are unknown.
     """
     if task_package(cfg) is None:
         raise ValueError("--smoke: the config's custom_imports name no task package (mogacls, mogadet, ...)")

@@ -1,7 +1,7 @@
-"""The tasks, and the protocol by which the core and the tools use a task's package.
+"""The tasks, and the interface of a task's package for the core and the tools.
 
-Each package exports one ``TASK``. The core imports no task by itself: a tool asks for the task of its config, and the
-task imports its own modules when they are asked for, as a module may load an MM package.
+Each task package exports one ``TASK``. The core imports no task package until a tool needs the task of its config. The
+modules of a package are imported one by one, when they are needed, as each may load an MM package.
 """
 
 import importlib
@@ -25,7 +25,7 @@ PACKAGES = {
     'expose': 'mogapose.expose',
     'video': 'mogavideo',
 }
-# Scopes of configs that import no task package: those of the MM packages themselves.
+# Scopes of the MM packages' own configs, which import no task package.
 SCOPES = {'cls': 'mmpretrain', 'det': 'mmdet', 'seg': 'mmseg', 'pose': 'mmpose'}
 
 
@@ -34,12 +34,12 @@ class Counting(Protocol):
     """Module ``complexity``: parameters and multiply-adds of a model."""
 
     COUNTERS: Mapping[str, str]
-    """Each counter that the task knows, with what it includes."""
+    """The counters of the task, each with a text on the operations that it counts."""
     PAPER_COUNTER: str
     """The counter behind the paper's digits."""
 
     def count(self, cfg: Config, shape: tuple[int, int] | None = None, counter: str = ...) -> Any:
-        """Count ``cfg.model`` for one input of ``shape`` (H, W); return a ``moganet.paper.complexity.Complexity``."""
+        """Count ``cfg.model`` for one input of ``shape`` (H, W). Return a ``moganet.paper.complexity.Complexity``."""
 
 
 class Predictor(Protocol):
@@ -96,14 +96,14 @@ class Benchmark(Protocol):
 
 @dataclass(frozen=True)
 class Task:
-    """What the core and the tools ask of a task.
+    """The interface of a task for the core and the tools.
 
     Args:
         name: Its folder in ``configs/``.
-        package: The package that exports this object. Its modules have the names of the properties below.
-        find_inputs: The inputs that paths on the command line stand for.
-        nouns: One input, and the part of the model whose parameters are counted by themselves.
-        takes_boxes: The predictor needs a box around each subject.
+        package: The package that exports this object. Its modules are named like the properties below.
+        find_inputs: Returns the inputs that paths of the command line name.
+        nouns: Names of an input and of the part of the model whose parameters are counted separately.
+        takes_boxes: The predictor accepts a box around each subject.
         has_tta: The package has a module ``tta``.
         has_benchmark: The package has a module ``benchmark``.
     """
@@ -123,7 +123,7 @@ class Task:
 
     @property
     def predictor(self) -> Callable[[Config, str], Predictor]:
-        """Makes a predictor of a config and a checkpoint."""
+        """The class that makes a predictor from a config and a checkpoint."""
         return self.module('infer').Predictor
 
     @property
@@ -147,7 +147,7 @@ class Task:
         return self.module('benchmark') if self.has_benchmark else None
 
     def box_subject(self, cfg: Config) -> str:
-        """Return the class that a box of ``cfg``'s task is around, such as 'person'; '' if the task takes no boxes."""
+        """Return the class of the subjects in boxes, such as 'person'; '' if the task takes no boxes."""
         return self.module('infer').subject(cfg) if self.takes_boxes else ''
 
     def module(self, name: str) -> Any:
