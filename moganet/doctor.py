@@ -167,7 +167,7 @@ def find_problems(pins: dict[str, tuple[str, str]], answers: dict[str, Answer]) 
         if not problems and 'error' in answers[name]:
             command = 'make env FROM=mmcv' if name == 'ops' else 'rm -rf .venv && make env'
             problems.append((f'{failure}: {answers[name]["error"]}', command))
-    if pins and Path(sys.prefix).resolve() != ROOT / '.venv':
+    if pins and Path(sys.prefix).resolve() != (ROOT / '.venv').resolve():
         return [(line, f'make env, then use {ROOT}/.venv/bin/python') for line, _ in problems]
     return problems
 
