@@ -112,7 +112,7 @@ def head_shapes(part: str, channels: int) -> dict[str, tuple[int, ...]]:
 
 def mmhuman3d_state(part: str) -> dict[str, torch.Tensor]:
     """A ResNet-18's state as MMHuman3D saves it: layers twice, index tables, and two body models whole."""
-    _, body_model, _, betas, expression, poses = PARTS[part]
+    _, _, _, betas, expression, poses = PARTS[part]
     state = {f'backbone.{name}': shape for name, shape in resnet18_shapes().items()}
     state |= {f'head.{name}': shape for name, shape in head_shapes(part, 512).items()}
     state = {name: torch.rand(shape) if shape else torch.tensor(7) for name, shape in state.items()}

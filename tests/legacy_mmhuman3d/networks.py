@@ -198,7 +198,7 @@ def train(model: torch.nn.Module, batch: dict[str, torch.Tensor], iterations: in
 
 
 def pretrained(folder: Path) -> dict[str, np.ndarray]:
-    """How many weights differ from a checkpoint that ``init_cfg`` names."""
+    """Return the number of weights that differ from a checkpoint that ``init_cfg`` names."""
     weights = {name: torch.randn_like(value) for name, value in MogaNet('xtiny').named_parameters()}
     state = MogaNet('xtiny').state_dict() | weights
     torch.save(state, folder / 'xtiny.pth')

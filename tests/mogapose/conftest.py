@@ -1,4 +1,4 @@
-"""What the tests of 2D pose share."""
+"""Fixtures of the tests of 2D pose."""
 
 import pytest
 

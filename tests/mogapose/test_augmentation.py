@@ -34,7 +34,7 @@ def boxes(number: int = NUMBER, width: float = 75.0, height: float = 100.0) -> d
 
 @pytest.fixture(scope='module')
 def drawn() -> dict[str, dict[str, np.ndarray]]:
-    """What either side draws: shift as a part of the width, factor of the size, angle; each at every time."""
+    """Draws of both implementations: shift as a share of the width, factor of the size, angle; always all three."""
     np.random.seed(3)
     ours = ScaleRotateBBox(rotate_prob=1.0)(ShiftBBox(input_size=(192, 256), prob=1.0)(boxes()))
     theirs = RandomBBoxTransform(shift_prob=1.0, rotate_prob=1.0)(boxes())
@@ -78,7 +78,7 @@ def test_boxes_are_changed_as_often_as_released():
     assert {shifted.dtype, turned['bbox_scale'].dtype, turned['bbox_rotation'].dtype} == {np.dtype('float32')}
 
 
-@pytest.mark.parametrize('width, height, whole', [(40, 100, (75, 100)), (90, 100, (90, 120))])
+@pytest.mark.parametrize(('width', 'height', 'whole'), [(40, 100, (75, 100)), (90, 100, (90, 120))])
 def test_shift_is_a_part_of_the_box_in_the_aspect_of_the_input(width, height, whole):
     np.random.seed(0)
     found = ShiftBBox(input_size=(288, 384), factor=0.2, prob=1.0)(boxes(20_000, width, height))
@@ -96,7 +96,7 @@ def test_options_are_those_of_the_law():
 
 
 @pytest.mark.parametrize(
-    'upper, lower, chance',
+    ('upper', 'lower', 'chance'),
     [
         (8, 0, None),  # too few to be halved
         (11, 6, 0.6915),  # how often a normal draw is below 0.5

@@ -60,7 +60,7 @@ def test_detections_of_other_things_than_people_have_any_number(tmp_path):
 
 
 @pytest.mark.parametrize(
-    'name, expected',
+    ('name', 'expected'),
     [
         ('000000000785.jpg', [[10, 20, 40, 60]]),
         ('x/785.png', [[10, 20, 40, 60]]),
@@ -79,7 +79,7 @@ def test_detections_of_a_low_score_are_taken_if_wanted(tmp_path):
 
 
 @pytest.mark.parametrize(
-    'content, words',
+    ('content', 'words'),
     [
         ('{', 'boxes.json is no json'),
         (dict(images=[]), 'boxes.json: expected a COCO annotation file'),
@@ -102,7 +102,7 @@ def test_files_of_another_form_are_named(tmp_path, content, words):
 
 
 def test_a_missing_file_is_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match='--boxes .*none.json does not exist'):
+    with pytest.raises(FileNotFoundError, match=r'--boxes .*none\.json does not exist'):
         boxes.from_json(tmp_path / 'none.json')
 
 

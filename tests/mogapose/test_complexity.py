@@ -48,7 +48,7 @@ def head_macs(channels: int, height: int, width: int) -> int:
     return total + height * width // 16 * (WIDTH * JOINTS + JOINTS)
 
 
-@pytest.mark.parametrize('name, millions, gmacs, parameters, flops', ROWS, ids=[row[0] for row in ROWS])
+@pytest.mark.parametrize(('name', 'millions', 'gmacs', 'parameters', 'flops'), ROWS, ids=[row[0] for row in ROWS])
 def test_count_gives_the_printed_digits(name, millions, gmacs, parameters, flops, count_once):
     counted = count_once('pose')(config(name))
     height, width = map(int, name.rsplit('_', 1)[1].split('x'))
@@ -142,5 +142,6 @@ def test_count_names_the_counters_it_knows():
 def test_get_flops_counts_a_pose_estimator_by_both_counters(capsys):
     assert run_tool('get_flops', CHECKOUT / 'configs/pose/moganet_xt_256x192.py', '--shape', 64, 96) == 0
     out = capsys.readouterr().out
-    assert 'one image of 64x96' in out and 'parameters  5,652,555 (backbone 2,763,066)' in out
-    assert ['mmcv', 'fvcore'] == [line.split()[0] for line in out.splitlines() if 'GMACs' in line]
+    assert 'one image of 64x96' in out
+    assert 'parameters  5,652,555 (backbone 2,763,066)' in out
+    assert [line.split()[0] for line in out.splitlines() if 'GMACs' in line] == ['mmcv', 'fvcore']

@@ -69,7 +69,8 @@ def test_many_people_are_as_if_they_came_one_by_one(tiny, image, mini_pose, monk
     boxes = annotations(mini_pose)
     together = predictor(image, boxes)
     monkeypatch.setattr(infer, 'BATCH_SIZE', 2)
-    assert together.keypoints.shape == (len(boxes), 17, 2) and len(boxes) > 2
+    assert together.keypoints.shape == (len(boxes), 17, 2)
+    assert len(boxes) > 2
     np.testing.assert_allclose(predictor(image, boxes).keypoints, together.keypoints, atol=0.05)
     assert together.bboxes.tolist() == boxes
 
@@ -173,7 +174,7 @@ def test_infer_names_a_class_that_the_detector_lacks(tiny, image, detector, tmp_
 
 
 @pytest.mark.parametrize(
-    'options, words',
+    ('options', 'words'),
     [
         (['--boxes', 'none.json'], '--boxes none.json does not exist'),
         (['--boxes', 'none.json', '--det-class', 'cat'], '--boxes and a detector: expected one of them'),
@@ -184,7 +185,8 @@ def test_infer_names_a_class_that_the_detector_lacks(tiny, image, detector, tmp_
 def test_options_that_do_not_fit_are_refused_in_one_line(tiny_pose, image, tmp_path, capsys, options, words):
     assert run_tool('infer', tiny_pose, 'none.pth', image, '--out-dir', tmp_path / 'out', *options) == 1
     error = capsys.readouterr().err
-    assert words in error and len(error.splitlines()) == 1
+    assert words in error
+    assert len(error.splitlines()) == 1
 
 
 def test_boxes_are_refused_for_other_tasks(image, tmp_path, capsys):

@@ -14,7 +14,7 @@ NAME = 'mogapose.legacy_mmhuman3d'
 
 
 def test_importing_registers_the_backbone_that_mmhuman3d_builds(monkeypatch):
-    parts = 'mmhuman3d.models.backbones.builder'.split('.')
+    parts = ['mmhuman3d', 'models', 'backbones', 'builder']
     for i in range(len(parts)):
         monkeypatch.setitem(sys.modules, '.'.join(parts[: i + 1]), ModuleType(parts[i]))
     builder = sys.modules['.'.join(parts)]
@@ -25,7 +25,8 @@ def test_importing_registers_the_backbone_that_mmhuman3d_builds(monkeypatch):
     backbone.init_weights()
     maps = backbone(torch.zeros(1, 3, 64, 64))
     # Its head reads the last of several maps.
-    assert isinstance(maps, tuple) and [tuple(m.shape) for m in maps] == [(1, 192, 2, 2)]
+    assert isinstance(maps, tuple)
+    assert [tuple(m.shape) for m in maps] == [(1, 192, 2, 2)]
     monkeypatch.delitem(sys.modules, NAME)
     widths = re.search(r'is the width of the last stage: ([\d, or]+), from xtiny to xlarge', module.__doc__)[1]
     expected = [ARCHS[name]['embed_dims'][-1] for name in ('xtiny', 'tiny', 'small', 'base', 'large', 'xlarge')]

@@ -87,7 +87,7 @@ def test_own_data_flip_as_their_joints_say(own):
 
 
 @pytest.mark.parametrize(
-    'changes, words',
+    ('changes', 'words'),
     [
         (dict(keypoints=JOINTS[:9]), 'data/birds/train.json: annotation 3 has 9 numbers in keypoints, expected 12'),
         (dict(num_keypoints=None), "data/birds/train.json: annotation 3 has no 'num_keypoints'"),

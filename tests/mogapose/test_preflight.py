@@ -30,7 +30,7 @@ def scope():
 
 @pytest.fixture
 def said(monkeypatch):
-    """What the data sets log."""
+    """The log lines of the data sets."""
     lines = []
     monkeypatch.setattr('mogapose.coco.print_log', lambda text, logger=None, level=logging.INFO: lines.append(text))
     return lines
@@ -110,11 +110,12 @@ def test_what_coco_holds_beside_usable_persons_is_left_out_with_a_count(root, sa
 
 def test_box_that_reaches_out_of_its_image_is_kept(root, said):
     write_people(root, annotations=[person(1, 1, [-5, -5, 30, 60]), person(2, 2, [0, 0, WIDTH, HEIGHT])])
-    assert len(load(root)) == 2 and said == []
+    assert len(load(root)) == 2
+    assert said == []
 
 
 @pytest.mark.parametrize(
-    'changes, message',
+    ('changes', 'message'),
     [
         (dict(num_keypoints=None), "annotation 7 has no 'num_keypoints': expected the number of its joints with"),
         (dict(keypoints=None), "annotation 7 has no 'keypoints': expected a file of keypoints, such as "),
@@ -142,7 +143,8 @@ def test_annotation_that_cannot_be_used_is_named_with_its_file(changes, message,
     path = write_people(root, annotations=[person(1, 1, BOX), tampered(**changes)])
     with pytest.raises(ValueError, match=message) as error:
         load(root)
-    assert str(error.value).startswith(f'{path}: ') and '\n' not in str(error.value)
+    assert str(error.value).startswith(f'{path}: ')
+    assert '\n' not in str(error.value)
 
 
 def test_area_is_asked_for_where_it_is_evaluated(root):
@@ -154,7 +156,7 @@ def test_area_is_asked_for_where_it_is_evaluated(root):
 
 
 @pytest.mark.parametrize(
-    'tables, message',
+    ('tables', 'message'),
     [
         (dict(images=[]), 'has no images: expected COCO json with the lists images, annotations and categories'),
         (dict(images=None), 'has no images: expected'),
@@ -190,7 +192,7 @@ def test_missing_images_are_counted_and_the_first_is_named(root):
     (root / 'val2017/2.jpg').unlink()
     with pytest.raises(FileNotFoundError, match=r'val2017/2\.jpg does not exist; .* names 1 such of 3 images'):
         load(root)
-    with pytest.raises(FileNotFoundError, match='names 3 such of 3 images: look at the dataset.s data_prefix.img'):
+    with pytest.raises(FileNotFoundError, match=r"names 3 such of 3 images: look at the dataset's data_prefix\.img"):
         load(root, data_prefix=dict(img='photos/'))
 
 
@@ -231,7 +233,9 @@ def test_bottom_up_models_get_whole_images(root, said):
     write_people(root, annotations=[person(1, 1, BOX), person(2, 1, BOX, num_keypoints=0)])
     data = load(root, data_mode='bottomup')
     # mmpose keeps the second one: what is left unlabelled in an image is not trained as background.
-    assert len(data) == 1 and data.get_data_info(0)['bbox'].shape == (2, 4) and said == []
+    assert len(data) == 1
+    assert data.get_data_info(0)['bbox'].shape == (2, 4)
+    assert said == []
 
 
 # Boxes of a detector.
@@ -251,7 +255,7 @@ def test_detected_boxes_are_those_of_the_file(root, said):
 def test_missing_standard_boxes_give_way_to_annotated_ones_with_a_word(root, said):
     write_people(root)
     data = load(root, test_mode=True, bbox_file=f'{root}/{BOXES}')
-    assert [data.get_data_info(i)['bbox'].tolist() for i in range(4)][0] == [[10, 6, 40, 66]]
+    assert data.get_data_info(0)['bbox'].tolist() == [[10, 6, 40, 66]]
     assert said == [
         f'{root}/{BOXES} does not exist: persons are taken in their annotated boxes. AP with these cannot be compared '
         'with the tables, which have the boxes of that file'
@@ -259,7 +263,7 @@ def test_missing_standard_boxes_give_way_to_annotated_ones_with_a_word(root, sai
 
 
 @pytest.mark.parametrize(
-    'boxes, message',
+    ('boxes', 'message'),
     [
         (dict(annotations=[]), r'\.json \(or .*\) does not fit: expected a list of dicts with image_id, category_id'),
         ([[1, 2, 3, 4]], r'entry 0 is \[1, 2, 3, 4\]; expected a list of dicts'),
@@ -330,7 +334,7 @@ def test_configs_of_other_tasks_stay_as_they_are(cfg):
 
 
 @pytest.mark.parametrize(
-    'options, message',
+    ('options', 'message'),
     [
         (
             {'train_dataloader.dataset.ann_file': 'mine.json'},
@@ -397,7 +401,8 @@ def test_tool_says_that_boxes_are_missing_in_a_line(explicit, cfg, root, tmp_pat
     (log,) = (tmp_path / 'run').glob('*/*.log')
     lines = log.read_text().splitlines()
     missing = [line for line in lines if 'cannot be compared with the tables' in line]
-    assert len(missing) == 1 and f'{root}/{BOXES} does not exist' in missing[0]
+    assert len(missing) == 1
+    assert f'{root}/{BOXES} does not exist' in missing[0]
     assert any('coco/AP: ' in line for line in lines)
 
 

@@ -66,7 +66,7 @@ def test_every_recipe_is_tested():
     assert configs == set(NAMES)
 
 
-@pytest.mark.parametrize('name, arch, channels, drop_path, precision', ROWS, ids=NAMES)
+@pytest.mark.parametrize(('name', 'arch', 'channels', 'drop_path', 'precision'), ROWS, ids=NAMES)
 def test_recipe_has_the_released_values(name, arch, channels, drop_path, precision):
     cfg = recipe(name)
     assert plain(cfg.model.backbone) == dict(
@@ -185,7 +185,8 @@ def test_head_is_three_deconvolutions_and_a_convolution():
 def test_nothing_is_decayed_and_all_has_one_rate():
     optimizer = build_optim_wrapper(build(SMALL), recipe(SMALL).optim_wrapper).optimizer
     assert {(group['lr'], group['weight_decay']) for group in optimizer.param_groups} == {(1e-3, 0)}
-    assert type(optimizer) is torch.optim.Adam and optimizer.defaults['betas'] == (0.9, 0.999)
+    assert type(optimizer) is torch.optim.Adam
+    assert optimizer.defaults['betas'] == (0.9, 0.999)
 
 
 def test_rate_warms_up_and_falls_as_released():

@@ -96,13 +96,13 @@ def batch(pipeline: list[dict], size: int, num_keypoints: int, side: int, topdow
 
 
 def joints(cfg: Config) -> int:
-    """How many keypoints the head of a config predicts."""
+    """Return the number of keypoints that the head of a config predicts."""
     head = cfg.model.head
     return next(head[key] for key in ('num_keypoints', 'num_joints', 'out_channels') if key in head)
 
 
 @pytest.mark.parametrize(
-    'name, stages, channels',
+    ('name', 'stages', 'channels'),
     [*QUICK, *(pytest.param(*row, marks=pytest.mark.slow) for row in SLOW)],
     ids=[row[0].rpartition('/')[2].partition('_8xb')[0] for row in QUICK + SLOW],
 )

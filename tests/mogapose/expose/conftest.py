@@ -1,4 +1,4 @@
-"""What the tests of ExPose share."""
+"""Fixtures of the tests of ExPose."""
 
 from types import SimpleNamespace
 

@@ -29,7 +29,7 @@ def config(name: str) -> Config:
     return load_config(CHECKOUT / f'configs/expose/{name}.py')
 
 
-@pytest.mark.parametrize('name, parameters, gmacs, fvcore, millions, flops', ROWS, ids=NAMES)
+@pytest.mark.parametrize(('name', 'parameters', 'gmacs', 'fvcore', 'millions', 'flops'), ROWS, ids=NAMES)
 def test_count_gives_the_printed_digits(name, parameters, gmacs, fvcore, millions, flops, count_once):
     counted = count_once('expose')(config(name))
     side = 224 if name.startswith('hand') else 256
@@ -40,7 +40,7 @@ def test_count_gives_the_printed_digits(name, parameters, gmacs, fvcore, million
     assert f'{counted.macs / 1e9:.1f}' == MISPRINTS.get(name, flops)
 
 
-@pytest.mark.parametrize('name, fvcore', [(row[0], row[3]) for row in ROWS if row[0].endswith('moganet_t')])
+@pytest.mark.parametrize(('name', 'fvcore'), [(row[0], row[3]) for row in ROWS if row[0].endswith('moganet_t')])
 def test_fvcore_counts_without_biases(name, fvcore):
     assert count(config(name), counter='fvcore').macs / 1e9 == pytest.approx(float(fvcore), abs=6e-3)
 
@@ -74,7 +74,7 @@ def test_paper_table_agrees(capsys, tables_count_once):
     assert 'FLOPs 1.5 G (Table A12) should be 1.4 G' in capsys.readouterr().out
 
 
-@pytest.mark.parametrize('name, channels, size', [('hand_moganet_t', 256, 109), ('face_moganet_t', 256, 165)])
+@pytest.mark.parametrize(('name', 'channels', 'size'), [('hand_moganet_t', 256, 109), ('face_moganet_t', 256, 165)])
 def test_head_is_counted_three_times_over(name, channels, size):
     cfg, shape = config(name), (64, 64)
     whole = count(cfg, shape)
@@ -113,5 +113,6 @@ def test_count_names_the_counters_it_knows():
 def test_get_flops_counts_a_crop_by_both_counters(capsys):
     assert run_tool('get_flops', CHECKOUT / 'configs/expose/hand_moganet_t.py', '--shape', 64, 64) == 0
     out = capsys.readouterr().out
-    assert 'one image of 64x64' in out and 'parameters  6,476,441 (backbone 4,940,332)' in out
-    assert ['mmcv', 'fvcore'] == [line.split()[0] for line in out.splitlines() if 'GMACs' in line]
+    assert 'one image of 64x64' in out
+    assert 'parameters  6,476,441 (backbone 4,940,332)' in out
+    assert [line.split()[0] for line in out.splitlines() if 'GMACs' in line] == ['mmcv', 'fvcore']

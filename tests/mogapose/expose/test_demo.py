@@ -68,4 +68,5 @@ def test_the_table_has_a_row_for_the_network_and_one_for_the_mean():
     metrics = {'face/3DRMSE': 9.0, 'hand/PA-MPJPE': 5.0, 'hand/F@5': 0.75}
     title, network, mean = demo.table(metrics, before).splitlines()
     assert title.split() == ['PA-MPJPE', 'F@5']
-    assert network.split() == ['network', '5.00', '0.75'] and mean.split() == ['the', 'mean', '12.50', '0.25']
+    assert network.split() == ['network', '5.00', '0.75']
+    assert mean.split() == ['the', 'mean', '12.50', '0.25']

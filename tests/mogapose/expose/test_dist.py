@@ -81,4 +81,5 @@ def test_two_processes_test_as_one(part, tiny_expose, mini_expose, tmp_path):
     ]
     subprocess.run(list(map(str, command)), cwd=ROOT, env=ENVIRONMENT, check=True, capture_output=True)
     one, two = (json.loads((tmp_path / name).read_text()) for name in ('one.json', 'two.json'))
-    assert one and two == pytest.approx(one, rel=1e-6)
+    assert one
+    assert two == pytest.approx(one, rel=1e-6)

@@ -90,7 +90,7 @@ def test_keypoints_are_the_crops_taken_back_to_the_image(tiny_hand, mini_expose)
 
 
 @pytest.mark.parametrize(
-    'boxes, words',
+    ('boxes', 'words'),
     [
         ([], 'no boxes, where one or more are expected'),
         ([[5, 5, 5, 9]], r'box .* has no pixel of the image, which has 96x96'),
@@ -106,18 +106,19 @@ def test_boxes_that_show_nothing_are_refused_with_the_images_name(tiny_hand, min
 
 
 def test_a_box_beyond_the_border_is_not_cut(tiny_hand, mini_expose):
-    """What lies outside is black, and the rest as large as it would be anyway."""
+    """Pixels outside the image are black, and the rest has the same scale."""
     cfg, checkpoint, _ = tiny_hand
     image = mini_expose / 'images/hand/val/000000.jpg'
     crop = infer.Predictor(cfg, checkpoint)(image, [[-96, 0, 96, 192]])['crops'][0]
-    assert not crop[:, :32].any() and not crop[32:].any()
+    assert not crop[:, :32].any()
+    assert not crop[32:].any()
     np.testing.assert_array_equal(crop[:32, 32:], cv2.imread(str(image))[::3, ::3, ::-1])
 
 
 def test_an_unreadable_image_is_named(tiny_hand, tmp_path):
     cfg, checkpoint, _ = tiny_hand
     (tmp_path / 'broken.jpg').write_bytes(b'no image')
-    with pytest.raises(ValueError, match='broken.jpg cannot be read'):
+    with pytest.raises(ValueError, match=r'broken\.jpg cannot be read'):
         infer.Predictor(cfg, checkpoint)(tmp_path / 'broken.jpg')
 
 
@@ -176,7 +177,7 @@ def written_boxes(folder, size):
     return path
 
 
-@pytest.mark.parametrize('part, counts', [('hand', [2, 1, 0]), ('face', [1, 0, 0])])
+@pytest.mark.parametrize(('part', 'counts'), [('hand', [2, 1, 0]), ('face', [1, 0, 0])])
 def test_the_tool_takes_boxes_of_its_part(part, counts, tiny_expose, mini_expose, tmp_path, capsys):
     _, checkpoint, path = write(part, tiny_expose, mini_expose, tmp_path)
     images = [mini_expose / f'images/{part}/val/{i:06d}.jpg' for i in range(3)]
@@ -190,7 +191,7 @@ def test_the_tool_takes_boxes_of_its_part(part, counts, tiny_expose, mini_expose
 
 
 @pytest.mark.parametrize(
-    'options, words',
+    ('options', 'words'),
     [
         (['--boxes', 'none.json'], '--boxes none.json does not exist'),
         (['--boxes', 'none.json', '--det-class', 'hand'], '--boxes and a detector: expected one of them'),
@@ -201,10 +202,11 @@ def test_box_options_that_do_not_fit_are_refused_in_one_line(tiny_hand, mini_exp
     _, checkpoint, path = tiny_hand
     assert run_tool('infer', path, checkpoint, mini_expose / 'images/hand/val/000000.jpg', *options) == 1
     error = capsys.readouterr().err
-    assert words in error and len(error.splitlines()) == 1
+    assert words in error
+    assert len(error.splitlines()) == 1
 
 
-@pytest.mark.parametrize('part, name', [('hand', 'hand'), ('face', 'face')])
+@pytest.mark.parametrize(('part', 'name'), [('hand', 'hand'), ('face', 'face')])
 def test_a_detector_is_asked_for_the_part_of_the_config(part, name, tiny_expose):
     assert infer.subject(load_config(tiny_expose(part))) == name
     assert infer.subject(load_config(ROOT / 'configs/expose/body_moganet_s.py')) == 'person'

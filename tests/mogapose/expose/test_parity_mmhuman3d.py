@@ -43,7 +43,7 @@ if not ENVIRONMENT.is_dir():
 
 @pytest.fixture(scope='module')
 def dumped(body_models, tmp_path_factory):
-    """What MMHuman3D was given and what it computed, by path."""
+    """Inputs and results of MMHuman3D, by path."""
     folder = write_data(tmp_path_factory.mktemp('mmhuman3d'))
     path = os.pathsep.join(filter(None, [str(ENVIRONMENT), os.environ.get('PYTHONPATH')]))
     command = [sys.executable, str(ROOT / 'tests/legacy_mmhuman3d/dump.py'), str(body_models), str(folder)]
@@ -122,7 +122,8 @@ def estimator(part, state, body_models):
     body_model = dict(type=kind, path=str(body_models / file))
     model = SMPLXImageBodyModelEstimator(backbone, head, body_model, loss_smplx_betas_prior=prior, **options)
     state, note = model.from_released(state)
-    assert '4 second names' in note and ('tensors of body_model_train' in note) == (part != 'body')
+    assert '4 second names' in note
+    assert ('tensors of body_model_train' in note) == (part != 'body')
     model.load_state_dict(state, strict=True)
     return model
 
@@ -217,7 +218,8 @@ def test_two_iterations_of_training_are_mmhuman3ds(dumped, body_models, part):
         f'{part}: {len(weights)} parameters after two iterations: {(weights > TOLERANCE).float().mean():.1e} of them '
         f'differ by more than {TOLERANCE}, in the mean {weights.mean():.1e}'
     )
-    assert weights.mean() < 1e-6 and (weights > TOLERANCE).float().mean() < 0.01
+    assert weights.mean() < 1e-6
+    assert (weights > TOLERANCE).float().mean() < 0.01
 
 
 @pytest.mark.parametrize('kind', ['L1Loss', 'MSELoss'])

@@ -171,11 +171,12 @@ def test_rate_falls_once_after_60_epochs():
     assert rates == pytest.approx([1e-4] * 60 + [1e-5] * 40)
 
 
-@pytest.mark.parametrize('name, trained', [('hand_moganet_t', True), ('hand_resnet18', False)])
+@pytest.mark.parametrize(('name', 'trained'), [('hand_moganet_t', True), ('hand_resnet18', False)])
 def test_norms_of_moganet_train_and_those_of_resnet_keep_their_statistics(name, trained):
     model = build(name, 'cpu').train()
     norms = [m for m in model.backbone.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
-    assert norms and {norm.training for norm in norms} == {trained}
+    assert norms
+    assert {norm.training for norm in norms} == {trained}
     assert all(parameter.requires_grad for parameter in model.parameters())
 
 

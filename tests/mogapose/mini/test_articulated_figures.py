@@ -23,7 +23,25 @@ def bends(joints, first, middle, last):
 
 
 def test_joints_are_cocos_17_in_its_order():
-    names = 'nose eye eye ear ear shoulder shoulder elbow elbow wrist wrist hip hip knee knee ankle ankle'.split()
+    names = [
+        'nose',
+        'eye',
+        'eye',
+        'ear',
+        'ear',
+        'shoulder',
+        'shoulder',
+        'elbow',
+        'elbow',
+        'wrist',
+        'wrist',
+        'hip',
+        'hip',
+        'knee',
+        'knee',
+        'ankle',
+        'ankle',
+    ]
     sides = ['', *('left_', 'right_') * 8]
     assert list(articulated_figures.JOINTS) == [side + name for side, name in zip(sides, names, strict=True)]
 
@@ -68,8 +86,10 @@ def test_elbows_and_knees_bend_within_human_limits():
         for thigh, shin in zip(thighs, shins, strict=True):
             # Seen from the body's side, with y down and z forwards, a heel goes behind its knee, never before it.
             assert thigh[1] * shin[2] - thigh[2] * shin[1] <= 0.02 * np.linalg.norm(thigh) * np.linalg.norm(shin)
-    assert max(knees) < 111 and max(elbows) < 111
-    assert np.ptp(knees) > 60 and np.ptp(elbows) > 60
+    assert max(knees) < 111
+    assert max(elbows) < 111
+    assert np.ptp(knees) > 60
+    assert np.ptp(elbows) > 60
 
 
 @pytest.fixture
@@ -104,9 +124,12 @@ def test_every_joint_lies_on_the_figure(seed):
     assert figure.image.shape == (height, width, 3)
     columns, rows = figure.joints.round().astype(int).T
     assert (figure.opacity[rows, columns] > 0.5).all()
-    assert figure.opacity[[0, -1]].max() == 0 and figure.opacity[:, [0, -1]].max() == 0  # not cut off
+    assert figure.opacity[[0, -1]].max() == 0
+    assert figure.opacity[:, [0, -1]].max() == 0
     inside = figure.image[figure.opacity > 0.99]
-    assert 0 <= inside.min() and inside.max() <= 255 and inside.std() > 10
+    assert inside.min() >= 0
+    assert inside.max() <= 255
+    assert inside.std() > 10
 
 
 def test_a_figure_is_as_tall_as_is_asked():
@@ -131,5 +154,6 @@ def test_a_hand_before_the_hip_hides_it():
 
 def test_the_same_seed_draws_the_same_figure():
     first, again, other = (articulated_figures.draw_figure(100, RandomState(seed)) for seed in (7, 7, 8))
-    assert (first.image == again.image).all() and (first.joints == again.joints).all()
+    assert (first.image == again.image).all()
+    assert (first.joints == again.joints).all()
     assert first.joints.tolist() != other.joints.tolist()

@@ -47,7 +47,8 @@ def dataset(root, split, **options):
 
 
 def test_defaults_are_600_and_80_images():
-    assert mini.NUM_IMAGES == dict(train=600, val=80)
+    numbers = mini.NUM_IMAGES
+    assert numbers == dict(train=600, val=80)
     recipe = load_config(ROOT / 'configs/pose/moganet_xt_256x192.py').val_dataloader.dataset
     assert is_standard(recipe.bbox_file, recipe.data_root)
 
@@ -62,7 +63,8 @@ def test_the_real_data_set_reads_everybody_with_keypoints(root, split):
         with Image.open(data['img_path']) as image:
             width, height = image.size
         left, top, right, bottom = data['bbox'][0]
-        assert 0 <= left < right <= width and 0 <= top < bottom <= height
+        assert 0 <= left < right <= width
+        assert 0 <= top < bottom <= height
         assert data['keypoints'].shape == (1, 17, 2)
 
 
@@ -88,7 +90,8 @@ def test_masks_boxes_and_areas_agree(root):
                 assert annotation['area'] == mask.sum()
                 for x, y, flag in np.reshape(annotation['keypoints'], (17, 3)):
                     assert flag in (0, 1, 2)
-                    assert 0 <= x < mask.shape[1] and 0 <= y < mask.shape[0]
+                    assert 0 <= x < mask.shape[1]
+                    assert 0 <= y < mask.shape[0]
                     if flag == 0:
                         assert (x, y) == (0, 0)
                     if flag == 2:
@@ -102,7 +105,8 @@ def test_every_flag_is_there_and_counted(root):
         if annotation['num_keypoints']:
             flags += keypoints[:, 2].tolist()
     shares = np.bincount(flags, minlength=3) / len(flags)
-    assert shares.min() > 0.03 and shares[2] > 0.5
+    assert shares.min() > 0.03
+    assert shares[2] > 0.5
 
 
 def test_joints_under_another_figure_are_hidden(root):
@@ -241,7 +245,8 @@ def test_use_reaches_wrapped_data_sets_other_joints_and_metrics(root):
     mini.use(cfg, str(root))
     inner = cfg.train_dataloader.dataset.dataset
     assert (inner.type, inner.data_root, inner.pipeline) == ('CocoDataset', str(root), ['kept'])
-    assert 'metainfo' not in inner and 'bbox_file' not in inner
+    assert 'metainfo' not in inner
+    assert 'bbox_file' not in inner
     assert cfg.train_dataloader.dataset.times == 3
     assert 'val2017' in cfg.val_dataloader.dataset.ann_file
     assert cfg.val_evaluator[0] == cfg.test_evaluator == pck

@@ -58,8 +58,10 @@ def test_body_has_the_parameters_of_backbone_and_head_and_all_losses():
     )
     assert (cfg.train_dataloader.batch_size, cfg.auto_scale_lr.base_batch_size) == (48, 192)
     steps = {step.type: step for step in cfg.train_dataloader.dataset.pipeline}
-    assert 'BBoxCenterJitter' not in steps and 'SimulateLowRes' not in steps
-    assert steps['RandomHorizontalFlip'].flip_prob == 0.5 and steps['MeshAffine'].img_res == 256
+    assert 'BBoxCenterJitter' not in steps
+    assert 'SimulateLowRes' not in steps
+    assert steps['RandomHorizontalFlip'].flip_prob == 0.5
+    assert steps['MeshAffine'].img_res == 256
     assert steps['GetRandomScaleRotation'].scale_factor == 0.25
 
 
@@ -92,7 +94,8 @@ def test_bodies_are_trained_on_predicted_and_drawn(bodies):
     call('test', bodies, weights, '--out', 'bodies.pkl')
     found = pickle.loads((bodies.parent / 'bodies.pkl').read_bytes())  # noqa: S301  written just above
     assert len(found) == COUNT
-    assert found[0]['pred_vertices'].shape == (10475, 3) and found[0]['pred_body_pose'].shape == (21, 3, 3)
+    assert found[0]['pred_vertices'].shape == (10475, 3)
+    assert found[0]['pred_body_pose'].shape == (21, 3, 3)
     assert np.isfinite(np.asarray(found[3]['pred_joints'])).all()
     call('infer', bodies, weights, 'data/datasets/0.png', '--out-dir', 'found')
     assert cv2.imread('found/0.png') is not None

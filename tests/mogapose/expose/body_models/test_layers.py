@@ -164,7 +164,8 @@ def test_the_body_has_its_vertices_between_joints_and_face(models):
     model = models[SMPLX]
     out = model(**random_pose(model, batch=1, size=0.2))
     names = (*conventions.SMPLX_55, *conventions.SMPLX_VERTEX_JOINTS)
-    assert names[55] == 'nose' and names[71] == 'right_thumb_tip'
+    assert names[55] == 'nose'
+    assert names[71] == 'right_thumb_tip'
     torch.testing.assert_close(out['joints'][:, 55], out['vertices'][:, 9120])
     torch.testing.assert_close(out['joints'][:, 71], out['vertices'][:, 8079])
     # The same head on both models: landmarks lie alike but for where the head sits.
@@ -174,7 +175,7 @@ def test_the_body_has_its_vertices_between_joints_and_face(models):
 
 
 @pytest.mark.parametrize(
-    'degrees,row', [(0, 0), (0.4, 0), (-10, 10), (-39, 39), (-60, 39), (1, 40), (10.4, 49), (39, 78), (60, 78)]
+    ('degrees', 'row'), [(0, 0), (0.4, 0), (-10, 10), (-39, 39), (-60, 39), (1, 40), (10.4, 49), (39, 78), (60, 78)]
 )
 def test_the_row_of_the_contour_is_the_turn_of_the_head(degrees, row):
     turn = torch.deg2rad(torch.tensor([[0.0, degrees, 0]]))
@@ -209,7 +210,8 @@ def test_the_contour_follows_the_turned_head(models):
 @pytest.mark.parametrize('kind', FILES)
 def test_nothing_is_learned_and_nothing_is_saved(models, kind):
     model = models[kind]
-    assert not list(model.parameters()) and not model.state_dict()
+    assert not list(model.parameters())
+    assert not model.state_dict()
     model.load_state_dict({}, strict=True)
 
 
@@ -220,7 +222,8 @@ def test_autocast_changes_nothing(models):
     with torch.autocast('cpu', dtype=torch.bfloat16):
         out = model(**pose, betas=betas)
     for key in expected:
-        assert out[key].dtype == torch.float32 and torch.equal(out[key], expected[key])
+        assert out[key].dtype == torch.float32
+        assert torch.equal(out[key], expected[key])
 
 
 def test_inputs_of_half_precision_are_widened(models):
@@ -230,7 +233,8 @@ def test_inputs_of_half_precision_are_widened(models):
 
 def test_models_are_built_by_name(body_models):
     model = MODELS.build(dict(type='SMPLX', path=str(body_models / FILES[SMPLX]), num_betas=3, num_expression=4))
-    assert model.shapedirs.shape == (10475, 3, 7) and model.faces.shape == (20908, 3)
+    assert model.shapedirs.shape == (10475, 3, 7)
+    assert model.faces.shape == (20908, 3)
 
 
 def test_fewer_shapes_are_the_first_ones(models, body_models):
@@ -248,7 +252,7 @@ def test_more_shapes_than_the_file_has_are_an_error(body_models):
 
 
 @pytest.mark.parametrize(
-    'arguments,error,match',
+    ('arguments', 'error', 'match'),
     [
         (dict(global_orient=torch.eye(3)[None]), ValueError, r'global_orient .*\(1, 3, 3\), .*\(1, 1, 3, 3\)'),
         (dict(global_orient=identity(), betas=torch.zeros(1, 9)), ValueError, r'betas .*\(1, 9\), .* \(1, 10\)'),

@@ -58,7 +58,8 @@ def error_of(function, *args, **options) -> str:
     with pytest.raises((ValueError, FileNotFoundError)) as caught:
         function(*args, **options)
     text = str(caught.value)
-    assert '\n' not in text and len(text) < 400
+    assert '\n' not in text
+    assert len(text) < 400
     return text
 
 
@@ -68,15 +69,20 @@ def error_of(function, *args, **options) -> str:
 def test_hand_samples(freihand):
     dataset = load(freihand.out / 'freihand_train.npz', freihand.source, 'mano')
     info = dataset.get_data_info(4)  # the second version of the second of three poses
-    assert len(dataset) == 12 and info['sample_idx'] == 4
+    assert len(dataset) == 12
+    assert info['sample_idx'] == 4
     assert info['img_path'] == str(freihand.source / 'training/rgb/00000005.jpg')
-    assert info['dataset'] == 'freihand_train' and info['convention'] == 'mano'
-    assert info['center'].tolist() == [112, 112] and info['scale'].tolist() == [224, 224]
+    assert info['dataset'] == 'freihand_train'
+    assert info['convention'] == 'mano'
+    assert info['center'].tolist() == [112, 112]
+    assert info['scale'].tolist() == [224, 224]
     np.testing.assert_allclose(info['keypoints3d'][:, :3], freihand.truth['joints'][1], atol=1e-6)
     np.testing.assert_allclose(info['right_hand_pose'], freihand.truth['poses'][1], atol=1e-6)
     shapes = dict(keypoints2d=(21, 3), keypoints3d=(21, 4), global_orient=(1, 3), right_hand_pose=(15, 3), betas=(10,))
     for name, shape in shapes.items():
-        assert info[name].shape == shape and info[name].dtype == np.float32 and info[f'has_{name}'] == 1
+        assert info[name].shape == shape
+        assert info[name].dtype == np.float32
+        assert info[f'has_{name}'] == 1
     assert not {'gt_vertices', 'gt_joints', 'jaw_pose', 'expression'} & info.keys()
 
 
@@ -96,11 +102,14 @@ def test_packed_crop_of_a_freihand_image_is_the_image(freihand):
     image = cv2.imread(str(freihand.source / 'evaluation/rgb/00000001.jpg'))
     assert torch.equal(batch['inputs'][1], torch.from_numpy(image).permute(2, 0, 1))
     sample = batch['data_samples'][1]
-    assert sample.metainfo['sample_idx'] == 1 and sample.metainfo['img_path'].endswith('00000001.jpg')
-    assert sample.gt_vertices.shape == (778, 3) and sample.gt_joints.shape == (21, 3)
+    assert sample.metainfo['sample_idx'] == 1
+    assert sample.metainfo['img_path'].endswith('00000001.jpg')
+    assert sample.gt_vertices.shape == (778, 3)
+    assert sample.gt_joints.shape == (21, 3)
     projected = sample.gt_joints @ torch.tensor([[480.0, 0, 112], [0, 480, 112], [0, 0, 1]]).T
     torch.testing.assert_close(sample.keypoints2d[:, :2], projected[:, :2] / projected[:, 2:], atol=1e-2, rtol=0)
-    assert sample.has_keypoints2d.tolist() == [1] and sample.betas.shape == (10,)
+    assert sample.has_keypoints2d.tolist() == [1]
+    assert sample.betas.shape == (10,)
 
 
 def test_indices_and_serialisation_change_no_sample(freihand):
@@ -129,7 +138,8 @@ def test_type_is_found_from_the_root_registry(freihand):
         pipeline=TEST_PIPELINE,
     )
     dataset = ROOT_DATASETS.build(config)
-    assert isinstance(dataset, HumanDataDataset) and dataset[0]['inputs'].shape == (3, 224, 224)
+    assert isinstance(dataset, HumanDataDataset)
+    assert dataset[0]['inputs'].shape == (3, 224, 224)
 
 
 # --- faces
@@ -140,10 +150,13 @@ def test_face_samples(ffhq):
     info = dataset.get_data_info(2)
     shapes = dict(keypoints2d=(73, 3), global_orient=(1, 3), jaw_pose=(1, 3), betas=(100,), expression=(50,))
     for name, shape in shapes.items():
-        assert info[name].shape == shape and info[f'has_{name}'] == 1
+        assert info[name].shape == shape
+        assert info[f'has_{name}'] == 1
     np.testing.assert_allclose(info['expression'], ffhq.truth['expression'][2], atol=1e-6)
     np.testing.assert_allclose(info['keypoints2d'][:, :2], ffhq.truth['keypoints2d'][2], atol=1e-5)
-    assert info['has_keypoints3d'] == 0 and (info['keypoints3d'] == 0).all() and info['keypoints3d'].shape == (73, 4)
+    assert info['has_keypoints3d'] == 0
+    assert (info['keypoints3d'] == 0).all()
+    assert info['keypoints3d'].shape == (73, 4)
 
 
 def test_faces_that_are_tested_have_scans(stirling):
@@ -154,7 +167,8 @@ def test_faces_that_are_tested_have_scans(stirling):
         sample = dataset[i]['data_samples']
         np.testing.assert_allclose(sample.scan_vertices, vertices, atol=1e-4)
         np.testing.assert_allclose(sample.scan_landmarks, landmarks, atol=1e-4)
-        assert sample.has_keypoints3d.tolist() == [0] and (sample.keypoints3d == 0).all()  # those are the scan's, in mm
+        assert sample.has_keypoints3d.tolist() == [0]
+        assert (sample.keypoints3d == 0).all()
     assert dataset.get_data_info(1)['center'].tolist() == [35.5, 31.5]
     assert dataset.get_data_info(1)['scale'].tolist() == [71, 71]
 
@@ -214,10 +228,12 @@ def test_body_samples_and_what_they_lack(one):
     )
     there = {'keypoints2d', 'body_pose', 'betas'}
     for name, shape in shapes.items():
-        assert info[name].shape == shape and info[f'has_{name}'] == (name in there), name
+        assert info[name].shape == shape, name
+        assert info[f'has_{name}'] == (name in there), name
         assert (info[name] == 0).all() == (name not in there), name
     assert info['betas'].tolist() == list(range(10))
-    assert info['center'].tolist() == [10, 15] and info['scale'].tolist() == [30, 30]  # the longer side of 20 x 30
+    assert info['center'].tolist() == [10, 15]
+    assert info['scale'].tolist() == [30, 30]
 
 
 def test_numbers_of_coefficients_can_be_chosen(one):
@@ -225,7 +241,8 @@ def test_numbers_of_coefficients_can_be_chosen(one):
     for convention, slots in (('flame', FLAME_SLOTS), ('smplx', SLOTS['smplx'])):
         options = dict(num_betas=7, num_expression=5)
         info = one(convention, slots, keypoints2d=points(slots), smplx=smplx, options=options).get_data_info(0)
-        assert info['betas'].tolist() == list(range(7)) and info['expression'].tolist() == list(range(5))
+        assert info['betas'].tolist() == list(range(7))
+        assert info['expression'].tolist() == list(range(5))
     text = error_of(one, 'flame', FLAME_SLOTS, keypoints2d=points(FLAME_SLOTS), smplx=smplx)
     assert 'a.npz: smplx.betas has 20 numbers, where 100 are expected' in text
 
@@ -263,7 +280,8 @@ def test_truth_that_does_not_fit_is_refused(one):
     text = error_of(one, **content, gt_vertices=np.zeros((1, 700, 3)))
     assert 'a.npz: gt_vertices has shape 1 x 700 x 3, where any x 778 x 3 is expected' in text
     found = one(**content, gt_vertices=np.full((1, 778, 3), 0.5)).get_data_info(0)
-    assert (found['gt_vertices'] == 0.5).all() and (found['gt_joints'] == 1).all()
+    assert (found['gt_vertices'] == 0.5).all()
+    assert (found['gt_joints'] == 1).all()
 
 
 def test_missing_images_are_counted(freihand, tmp_path):
@@ -285,7 +303,7 @@ def test_a_broken_image_is_named(freihand, tmp_path):
 
 
 @pytest.mark.parametrize(
-    'options, message',
+    ('options', 'message'),
     [
         (dict(convention='hand'), "convention='hand': expected mano, flame, smplx"),
         (dict(convention='mano', data_prefix=dict(img_path='x')), 'expected dict.img=FOLDER'),

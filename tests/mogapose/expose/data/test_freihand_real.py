@@ -57,7 +57,8 @@ def test_joints_and_pixels_are_kept_where_nothing_is_augmented(images, dataset):
     for sample, name, joints in zip(found, *images, strict=True):
         assert np.array_equal(sample['inputs'].permute(1, 2, 0), cv2.imread(str(FOLDER / name)))
         np.testing.assert_allclose(sample['data_samples'].keypoints2d, joints, atol=1e-3)
-        assert sample['data_samples'].has_keypoints2d == 1 and sample['data_samples'].has_right_hand_pose == 0
+        assert sample['data_samples'].has_keypoints2d == 1
+        assert sample['data_samples'].has_right_hand_pose == 0
 
 
 def test_joints_are_in_freihands_order(images):
@@ -71,7 +72,7 @@ def test_joints_are_in_freihands_order(images):
 
 
 def test_augmented_joints_stay_on_the_same_pixels(images, dataset):
-    """What surrounds a joint in the crop is what surrounds it in the image, turned and scaled."""
+    """The surroundings of a joint in the crop are those in the image, rotated and scaled."""
     pipeline = [
         step for step in load_config(RECIPE).train_pipeline if step.type not in ('RandomChannelNoise', 'SimulateLowRes')
     ]

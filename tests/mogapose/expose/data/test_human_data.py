@@ -1,6 +1,7 @@
 """HumanData files: what is written reads the same, what others wrote reads, what does not fit is one line."""
 
 import os
+import re
 import subprocess
 import sys
 
@@ -29,7 +30,7 @@ def arrays(slots=HAND_SLOTS) -> dict:
 
 
 def content() -> dict:
-    """What MMHuman3D's own class dumps: 190 key points, wider types, objects."""
+    """Write a file as MMHuman3D's own class does: 190 key points, wider types, objects."""
     written = arrays()
     full2d, full3d, mask = np.zeros((N, 190, 3)), np.zeros((N, 190, 4)), np.zeros(190)
     full2d[:, HAND_SLOTS], full3d[:, HAND_SLOTS], mask[list(HAND_SLOTS)] = *list(written.values())[:2], 1
@@ -68,10 +69,11 @@ def read_all(path) -> dict:
 
 
 def error_of(path) -> str:
-    with pytest.raises(ValueError) as caught:
+    with pytest.raises(ValueError, match=re.escape(str(path))) as caught:
         read_all(path)
     text = str(caught.value)
-    assert str(path) in text and '\n' not in text and len(text) < 400
+    assert '\n' not in text
+    assert len(text) < 400
     return text
 
 
@@ -109,10 +111,13 @@ def test_written_files_have_the_entries_that_mmhuman3d_asks_for(tmp_path):
     points = arrays(FLAME_SLOTS)
     write_human_data(path, ['a.jpg', 'b.jpg', 'c.jpg'], BOXES, slots=FLAME_SLOTS, **points, config=np.array('x'))
     found = dict(np.load(path, allow_pickle=True))
-    assert found['__data_len__'].item() == N and found['__keypoints_compressed__'].item() is True
-    assert found['__key_strict__'].item() is False and found['config'].item() == 'x'
+    assert found['__data_len__'].item() == N
+    assert found['__keypoints_compressed__'].item() is True
+    assert found['__key_strict__'].item() is False
+    assert found['config'].item() == 'x'
     assert found['image_path'].tolist() == ['a.jpg', 'b.jpg', 'c.jpg']
-    assert found['bbox_xywh'].shape == (N, 5) and (found['bbox_xywh'][:, 4] == 1).all()
+    assert found['bbox_xywh'].shape == (N, 5)
+    assert (found['bbox_xywh'][:, 4] == 1).all()
     assert set(found['smplx'].item()) == {'global_orient', 'right_hand_pose', 'betas'}
     # As MMHuman3D takes compressed key points apart: the columns are those that the mask marks, in order.
     mask = found['keypoints2d_mask'].astype(bool)
@@ -123,7 +128,7 @@ def test_written_files_have_the_entries_that_mmhuman3d_asks_for(tmp_path):
 
 
 @pytest.mark.parametrize(
-    'changes, message',
+    ('changes', 'message'),
     [
         (
             dict(keypoints2d=np.ones((N, 20, 3))),
@@ -199,7 +204,7 @@ def put(value, index, new):
 
 
 @pytest.mark.parametrize(
-    'changes, message',
+    ('changes', 'message'),
     [
         (dict(image_path=None), 'has no image_path, but __data_len__'),
         (dict(bbox_xywh=None), 'has no bbox_xywh'),
@@ -238,7 +243,7 @@ def test_what_does_not_fit_is_one_line(tmp_path, changes, message):
 
 def test_a_file_that_is_none_is_one_line(tmp_path):
     path = tmp_path / 'a.npz'
-    with pytest.raises(FileNotFoundError, match='a.npz: no such file of HumanData; tools/convert_expose_data.py'):
+    with pytest.raises(FileNotFoundError, match=r'a\.npz: no such file of HumanData; tools/convert_expose_data\.py'):
         HumanData(path)
     path.write_bytes(b'<html>')
     assert 'not a readable .npz' in error_of(path)
@@ -265,7 +270,8 @@ def test_a_writer_that_fails_leaves_nothing(tmp_path, monkeypatch):
     monkeypatch.setattr(np, 'savez_compressed', broken)
     with pytest.raises(OSError, match='disk full'):
         write_human_data(path, ['a'], BOXES[:1])
-    assert path.read_bytes() == before and [found.name for found in tmp_path.iterdir()] == ['a.npz']
+    assert path.read_bytes() == before
+    assert [found.name for found in tmp_path.iterdir()] == ['a.npz']
 
 
 def test_importing_the_package_loads_no_mm_package_but_mmengine():

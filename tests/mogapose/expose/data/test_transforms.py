@@ -106,7 +106,8 @@ def test_crop_takes_the_square_to_the_corners():
     found = build('MeshAffine', img_res=64)(dict(sample(), rotation=0.0))
     # The middle (45, 30) and the side 40 by hand: 64 / 40 = 1.6 pixels of the crop for one of the image.
     np.testing.assert_allclose(found['crop_transform'], [[1.6, 0, 32 - 1.6 * 45], [0, 1.6, 32 - 1.6 * 30]], atol=1e-5)
-    assert found['img'].shape == (64, 64, 3) and found['img'].dtype == np.uint8
+    assert found['img'].shape == (64, 64, 3)
+    assert found['img'].dtype == np.uint8
     beyond = build('MeshAffine', img_res=64)(dict(sample(), center=np.array([-200.0, 0.0]), rotation=0.0))
     assert (beyond['img'] == 0).all()
 
@@ -142,7 +143,7 @@ def test_positive_rotation_turns_the_picture_counter_clockwise(degrees):
 
 
 def test_rotation_keeps_projected_points_on_the_2d_points():
-    """Of a sample whose 2D points are its 3D points under a weak perspective camera, the crop has such a camera too."""
+    """If a weak perspective camera projects the 3D points to the 2D points of a sample, so does one for its crop."""
     given = sample()
     given['keypoints2d'][:, :2] = 20 * given['keypoints3d'][:, :2] + (40, 35)
     given['keypoints2d'][:, 2] = 1
@@ -201,9 +202,12 @@ def test_flip_twice_is_the_identity_but_for_the_expression(convention):
     flip = build('RandomHorizontalFlip', flip_prob=1)
     twice = flip(flip(given))
     assert_same(twice, given, [key for key in given if key not in ('expression', 'has_expression')], atol=1e-5)
-    assert (twice['expression'] == 0).all() and twice['has_expression'] == 0
+    assert (twice['expression'] == 0).all()
+    assert twice['has_expression'] == 0
     once = flip(given)
-    assert (once['expression'] == 0).all() and once['has_expression'] == 0 and once['flipped'] is True
+    assert (once['expression'] == 0).all()
+    assert once['has_expression'] == 0
+    assert once['flipped'] is True
 
 
 def test_flip_mirrors_image_points_and_centre_alike():
@@ -270,13 +274,15 @@ def test_centre_moves_uniformly_and_stays_in_the_image():
     jitter = build('BBoxCenterJitter', factor=0.2)
     given = sample()
     moves = np.array([jitter(given)['center'] - given['center'] for _ in range(2000)])
-    assert np.abs(moves).max() <= 8 and np.abs(moves).max() > 7.9
+    assert np.abs(moves).max() <= 8
+    assert np.abs(moves).max() > 7.9
     np.testing.assert_allclose(moves.mean(0), 0, atol=0.5)
     np.testing.assert_allclose(moves.std(0), 16 / np.sqrt(12), rtol=0.05)
     assert abs(np.corrcoef(moves.T)[0, 1]) < 0.1
     at_the_edge = dict(given, center=np.array([WIDTH - 1.0, 1.0]))
     centers = np.array([jitter(at_the_edge)['center'] for _ in range(50)])
-    assert centers[:, 0].max() == WIDTH and centers[:, 1].min() == 0
+    assert centers[:, 0].max() == WIDTH
+    assert centers[:, 1].min() == 0
     assert build('BBoxCenterJitter')(given)['center'] is given['center']
 
 
@@ -295,8 +301,10 @@ def test_draws_are_those_of_the_recipe():
         np.testing.assert_allclose(each['rotation'], rotation if rotated else 0)
     rotations = np.array([each['rotation'] for each in found])
     scales = np.array([each['scale'][0] for each in found])
-    assert rotations.max() == 20 and abs((rotations == 0).mean() - 0.5) < 0.15
-    assert scales.min() == pytest.approx(36) and scales.max() == pytest.approx(44)
+    assert rotations.max() == 20
+    assert abs((rotations == 0).mean() - 0.5) < 0.15
+    assert scales.min() == pytest.approx(36)
+    assert scales.max() == pytest.approx(44)
 
 
 def test_channel_noise_saturates():
@@ -309,7 +317,9 @@ def test_channel_noise_saturates():
     assert found.dtype == np.uint8
     assert found[0, 0].tolist() == [min(round(200 * factor), 255) for factor in factors]
     many = np.array([step(dict(img=image))['img'][0, 0] for _ in range(200)])
-    assert many.max() == 255 and many.min() < 130 and many.min() >= 120
+    assert many.max() == 255
+    assert many.min() < 130
+    assert many.min() >= 120
     assert (build('RandomChannelNoise', noise_factor=0)(dict(img=image))['img'] == image).all()
 
 
@@ -337,9 +347,10 @@ def test_images_are_read_as_bgr(tmp_path):
     image = sample()['img']
     cv2.imwrite(path, image)
     found = build('LoadImageFromFile')(dict(img_path=path))
-    assert np.array_equal(found['img'], image) and found['ori_shape'] == (HEIGHT, WIDTH)
+    assert np.array_equal(found['img'], image)
+    assert found['ori_shape'] == (HEIGHT, WIDTH)
     (tmp_path / 'a.png').write_bytes(b'no image')
-    with pytest.raises(ValueError, match='a.png is missing or cannot be read'):
+    with pytest.raises(ValueError, match=r'a\.png is missing or cannot be read'):
         build('LoadImageFromFile')(dict(img_path=path))
 
 
@@ -347,12 +358,19 @@ def test_packed_samples_hold_tensors_and_what_they_came_from():
     given = dict(sample(), img_path='x.jpg', sample_idx=5, dataset='y', has_betas=0.0)
     found = build('PackExPoseInputs')(build('MeshAffine', img_res=32)(given))
     inputs, packed = found['inputs'], found['data_samples']
-    assert inputs.dtype == torch.uint8 and inputs.shape == (3, 32, 32)
-    assert packed.metainfo['img_path'] == 'x.jpg' and packed.metainfo['sample_idx'] == 5
-    assert packed.metainfo['crop_transform'].shape == (2, 3) and packed.metainfo['rotation'] == 0
-    assert packed.keypoints2d.shape == (144, 3) and packed.keypoints3d.shape == (144, 4)
-    assert packed.left_hand_pose.shape == (15, 3) and packed.betas.shape == (10,)
-    assert packed.has_betas.tolist() == [0] and packed.has_jaw_pose.tolist() == [1]
-    for name in packed.keys():
+    assert inputs.dtype == torch.uint8
+    assert inputs.shape == (3, 32, 32)
+    assert packed.metainfo['img_path'] == 'x.jpg'
+    assert packed.metainfo['sample_idx'] == 5
+    assert packed.metainfo['crop_transform'].shape == (2, 3)
+    assert packed.metainfo['rotation'] == 0
+    assert packed.keypoints2d.shape == (144, 3)
+    assert packed.keypoints3d.shape == (144, 4)
+    assert packed.left_hand_pose.shape == (15, 3)
+    assert packed.betas.shape == (10,)
+    assert packed.has_betas.tolist() == [0]
+    assert packed.has_jaw_pose.tolist() == [1]
+    fields = packed.keys()
+    for name in fields:
         assert packed.get(name).dtype == torch.float32, name
-    assert {'img', 'center', 'scale', 'crop_transform'} & set(packed.keys()) == set()
+    assert {'img', 'center', 'scale', 'crop_transform'} & set(fields) == set()

@@ -62,7 +62,8 @@ def least_of_all_pairs(points, vertices, faces):
 )
 def test_distance_to_a_triangle_by_hand(point, distance):
     found = surface_distances(torch.tensor([point], dtype=torch.float32), TRIANGLE, ONE)
-    assert found.dtype == torch.float64 and found.item() == pytest.approx(distance, rel=1e-15, abs=1e-15)
+    assert found.dtype == torch.float64
+    assert found.item() == pytest.approx(distance, rel=1e-15, abs=1e-15)
     # Seen from below, and by either orientation.
     below = torch.tensor([[point[0], point[1], -point[2]]], **DOUBLE)
     assert surface_distances(below, TRIANGLE, ONE.flip(1)).item() == pytest.approx(distance, rel=1e-15, abs=1e-15)
@@ -97,7 +98,7 @@ def test_distances_are_the_least_of_all_pairs(spread, monkeypatch):
 
 
 def test_few_triangles_are_measured(monkeypatch):
-    """What keeps ten thousand points and triangles to seconds: the others are ruled out by their spheres."""
+    """Bounding spheres rule out most triangles, so that ten thousand points and triangles take seconds."""
     vertices, faces = sphere(70, 70, radius=80.0)  # about FLAME's size, in millimetres
     points = vertices[torch.randperm(len(vertices), generator=torch.Generator().manual_seed(0))[:500]] * 1.01
     measured = []

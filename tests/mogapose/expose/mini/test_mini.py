@@ -53,7 +53,8 @@ def posed(root, part, sample):
 
 
 def test_default_numbers():
-    assert mini.NUM_IMAGES == dict(hand=dict(train=4800, val=200), face=dict(train=2400, val=60))
+    numbers = mini.NUM_IMAGES
+    assert numbers == dict(hand=dict(train=4800, val=200), face=dict(train=2400, val=60))
 
 
 @parts
@@ -72,7 +73,8 @@ def test_the_real_data_set_reads_everything(root, part, split):
         np.testing.assert_array_equal(sample['scale'], [mini.SIDE] * 2)
         framed = sample['keypoints2d'][0 if part == 'hand' else 5 :]
         assert (framed[:, 2] == 1).all()
-        assert (framed[:, :2] >= 0).all() and (framed[:, :2] <= mini.SIDE - 1).all()
+        assert (framed[:, :2] >= 0).all()
+        assert (framed[:, :2] <= mini.SIDE - 1).all()
         assert np.ptp(framed[:, :2], 0).max() > 0.5 * mini.SIDE
 
 
@@ -92,7 +94,8 @@ def test_key_points_are_what_a_pinhole_camera_sees_of_the_parameters(root, part)
         solution, *_ = np.linalg.lstsq(np.concatenate(rows).astype(float), right, rcond=None)
         residual = np.concatenate(rows) @ solution - right
         distance = solution[0]
-        assert 0.3 < distance < 2 and solution[1] > 0
+        assert 0.3 < distance < 2
+        assert solution[1] > 0
         assert np.abs(residual).max() / distance < 0.02  # pixels
 
 
@@ -149,7 +152,7 @@ def test_truth_as_prediction_scores_zero_for_faces(root):
 
 def test_scans_are_dense_and_hold_other_points_than_the_mesh(root):
     for sample in samples(root, 'face', 'val'):
-        vertices, joints = posed(root, 'face', sample)
+        _, joints = posed(root, 'face', sample)
         scan = sample['scan_vertices']
         assert 2000 < len(scan) < 6000
         steps = np.diff(np.unique(np.round(scan[:, 0], 2)))
@@ -191,9 +194,12 @@ def test_fingers_bend_as_fingers_do(root):
     poses = np.array([s['right_hand_pose'] for s in samples(root, 'hand', 'train')])
     fingers = poses[:, :12].reshape(-1, 4, 3, 3)
     bend, aside, twist = fingers[..., 2], fingers[..., 1], fingers[..., 0]
-    assert bend.min() > -0.35 and bend.max() < 1.7  # radians
-    assert bend.max() > 1.0 and np.median(bend) > 0.2
-    assert np.abs(aside).max() < 0.5 and np.abs(twist).max() < 1e-6
+    assert bend.min() > -0.35
+    assert bend.max() < 1.7
+    assert bend.max() > 1.0
+    assert np.median(bend) > 0.2
+    assert np.abs(aside).max() < 0.5
+    assert np.abs(twist).max() < 1e-6
 
 
 def test_faces_are_of_many_shapes_and_open_their_mouths(root):
@@ -202,7 +208,8 @@ def test_faces_are_of_many_shapes_and_open_their_mouths(root):
     assert np.abs(betas).max() < 3  # within the prior's margin
     outline = [1, 2, 4]  # width, length, jaw
     assert betas[:, outline].std() > 1.3 > 0.2 > betas[:, 14:].std() > 0.05
-    assert jaw[:, 0].min() >= 0 and 0.3 < jaw[:, 0].max() <= 0.45
+    assert jaw[:, 0].min() >= 0
+    assert 0.3 < jaw[:, 0].max() <= 0.45
 
 
 def test_the_same_data_every_time(root, tmp_path, monkeypatch):
@@ -242,7 +249,8 @@ def test_use_points_any_recipe_at_the_mini_data(root, config):
     mini.use(cfg, str(root))
     assert cfg.train_dataloader.dataset.ann_file == f'{part}_train.npz'
     assert cfg.val_dataloader.dataset.ann_file == cfg.test_dataloader.dataset.ann_file == f'{part}_val.npz'
-    assert cfg.val_dataloader.dataset.data_root == str(root) and cfg.val_dataloader.dataset.data_prefix == dict(img='')
+    assert cfg.val_dataloader.dataset.data_root == str(root)
+    assert cfg.val_dataloader.dataset.data_prefix == dict(img='')
     assert cfg.train_dataloader.dataset.pipeline == pipeline
     assert cfg.model.body_model.path == str(root / 'body_models' / FILES[CONVENTIONS[part]])
 
@@ -275,5 +283,7 @@ def test_mini_recipes_find_what_make_writes(root, part):
     cfg = load_config(ROOT / f'configs/expose/{part}_moganet_xt_mini.py')
     for loader, split in (('train_dataloader', 'train'), ('val_dataloader', 'val'), ('test_dataloader', 'val')):
         data = cfg[loader].dataset
-        assert data.data_root == mini.ROOT and (root / data.ann_file).is_file() and split in data.ann_file
+        assert data.data_root == mini.ROOT
+        assert (root / data.ann_file).is_file()
+        assert split in data.ann_file
     assert cfg.model.body_model.path == f'{mini.ROOT}/{mini.BODY_MODEL_FOLDER}/{FILES[CONVENTIONS[part]]}'

@@ -14,9 +14,11 @@ def test_a_square_covers_the_pixel_centres_in_it():
     expected[3:8, 2:9] = True
     np.testing.assert_array_equal(raster.triangle >= 0, expected)
     np.testing.assert_array_equal(np.abs(raster.depth - 1) < 1e-9, expected)
-    assert np.isinf(raster.depth[~expected]).all() and not raster.weights[~expected].any()
+    assert np.isinf(raster.depth[~expected]).all()
+    assert not raster.weights[~expected].any()
     # Above the diagonal it is the first triangle, below it the second.
-    assert raster.triangle[4, 7] == 0 and raster.triangle[6, 3] == 1
+    assert raster.triangle[4, 7] == 0
+    assert raster.triangle[6, 3] == 1
 
 
 def test_weights_take_the_corners_to_the_pixel():
@@ -32,7 +34,7 @@ def test_weights_take_the_corners_to_the_pixel():
 
 @pytest.mark.parametrize('order', [[0, 1], [1, 0]])
 def test_the_nearer_one_is_seen_whatever_the_order(order):
-    far = SQUARE + (0, 0, 1)
+    far = SQUARE + np.array((0, 0, 1))
     near = SQUARE * (0.5, 1, 1)
     points = np.concatenate((far, near))
     faces = [HALVES, HALVES + 4]
@@ -45,7 +47,8 @@ def test_triangles_that_cut_through_each_other_are_each_seen_in_front():
     up, down = SQUARE.copy(), SQUARE.copy()
     up[:, 2], down[:, 2] = up[:, 0], 10 - down[:, 0]
     raster = rasterise(np.concatenate((up, down)), np.concatenate((HALVES, HALVES + 4)), (10, 10))
-    assert np.isin(raster.triangle[3:8, 2:5], (0, 1)).all() and np.isin(raster.triangle[3:8, 6:9], (2, 3)).all()
+    assert np.isin(raster.triangle[3:8, 2:5], (0, 1)).all()
+    assert np.isin(raster.triangle[3:8, 6:9], (2, 3)).all()
     np.testing.assert_allclose(raster.depth[5, 2:9], [2, 3, 4, 5, 4, 3, 2])
 
 
@@ -54,13 +57,14 @@ def test_what_lies_outside_or_has_no_area_is_not_drawn():
     assert (rasterise(line, np.array([[0, 1, 2]]), (10, 10)).triangle == -1).all()
     for move in ((20, 0, 0), (-20, 0, 0), (0, 20, 0), (0, -20, 0)):
         assert (rasterise(SQUARE + move, HALVES, (10, 10)).triangle == -1).all()
-    cut = rasterise(SQUARE + (-4, 0, 0), HALVES, (10, 10)).triangle >= 0
-    assert cut[3:8, :5].all() and cut.sum() == 25
+    cut = rasterise(SQUARE + np.array((-4, 0, 0)), HALVES, (10, 10)).triangle >= 0
+    assert cut[3:8, :5].all()
+    assert cut.sum() == 25
 
 
 def test_a_ball_is_as_large_as_its_formula_says():
     vertices, faces = ball(30.0)
-    raster = rasterise(vertices + (49.5, 49.5, 100), faces, (100, 100))
+    raster = rasterise(vertices + np.array((49.5, 49.5, 100)), faces, (100, 100))
     seen = raster.triangle >= 0
     assert seen.sum() == pytest.approx(np.pi * 30**2, rel=0.01)
     y, x = np.mgrid[:100, :100] - 49.5
@@ -90,7 +94,9 @@ def test_light_falls_by_lamberts_law_on_both_sides(angle, side):
     colours, opacity = render(SQUARE, SQUARE, HALVES[:, ::side], np.array([100, 200, 50]), lamp, (10, 10))
     shade = rendering.AMBIENT + (1 - rendering.AMBIENT) * max(0, np.cos(np.deg2rad(angle)))
     np.testing.assert_allclose(colours[5, 5], shade * np.array([100, 200, 50]), rtol=1e-5)
-    assert opacity[5, 5] == 1 and opacity[0, 0] == 0 and not colours[0, 0].any()
+    assert opacity[5, 5] == 1
+    assert opacity[0, 0] == 0
+    assert not colours[0, 0].any()
 
 
 def test_colours_go_over_from_vertex_to_vertex():
@@ -99,14 +105,16 @@ def test_colours_go_over_from_vertex_to_vertex():
     np.testing.assert_allclose(colours[5, 3:8, 0], [40, 80, 120, 160, 200], atol=1e-3)
 
 
-@pytest.mark.parametrize('oversampling, share', [(1, 1), (2, 0.5), (4, 0.5)])
+@pytest.mark.parametrize(('oversampling', 'share'), [(1, 1), (2, 0.5), (4, 0.5)])
 def test_edges_are_as_opaque_as_they_are_covered(oversampling, share):
     """The left edge runs through the middle of the pixels of column 2, which end at 2.5."""
     moved = SQUARE - (0.001, 0, 0)
     colours, opacity = render(
         moved, moved, HALVES, np.array([200, 200, 200]), np.array([0, 0, -1]), (10, 10), oversampling
     )
-    assert opacity[5, 2] == share and opacity[5, 1] == 0 and opacity[5, 3] == 1
+    assert opacity[5, 2] == share
+    assert opacity[5, 1] == 0
+    assert opacity[5, 3] == 1
     np.testing.assert_allclose(colours[5, 2], 200 * share)
 
 

@@ -47,7 +47,9 @@ def length(hand, a, b):
 def test_surfaces_have_the_official_sizes_and_face_outwards(arrays, kind):
     vertices, faces, open_edges, joints = SIZES[kind]
     a = arrays[kind]
-    assert len(a['v_template']) == vertices and len(a['f']) == faces and len(a['J_regressor']) == joints
+    assert len(a['v_template']) == vertices
+    assert len(a['f']) == faces
+    assert len(a['J_regressor']) == joints
     edges = np.concatenate((a['f'][:, [0, 1]], a['f'][:, [1, 2]], a['f'][:, [2, 0]]))
     directed = set(map(tuple, edges.tolist()))
     assert len(directed) == len(edges), 'two triangles run along an edge in the same direction'
@@ -89,7 +91,8 @@ def test_the_hand_has_natural_proportions(models):
     assert fingers['middle'] > fingers['ring'] > fingers['index'] > fingers['pinky'] > 0.06
     for finger in conventions.FINGERS[1:]:
         bones = [length(hand, f'{finger}_{a}', f'{finger}_{b}') for a, b in (('1', '2'), ('2', '3'), ('3', 'tip'))]
-        assert bones[0] > 1.3 * max(bones[1:]) and min(bones) > 0.015
+        assert bones[0] > 1.3 * max(bones[1:])
+        assert min(bones) > 0.015
 
 
 def test_the_hand_is_a_right_one(models):
@@ -146,7 +149,8 @@ def test_landmarks_lie_where_a_face_has_them(models):
     assert nose[2] == face[:, 2].max()
     assert usual[36][0] < usual[39][0] < 0 < usual[42][0] < usual[45][0]
     contour = face[51:]
-    assert contour[8][1] == contour[:, 1].min() and abs(contour[8][0]) < 0.002
+    assert contour[8][1] == contour[:, 1].min()
+    assert abs(contour[8][0]) < 0.002
     assert (contour[1:, 0] > contour[:-1, 0]).all()
 
 
@@ -166,7 +170,8 @@ def test_eyes_are_balls_about_their_joints(models, arrays):
         ball = arrays['flame']['v_template'][weights[:, joint] == 1]
         distance = np.linalg.norm(ball - joints[joint], axis=1)
         np.testing.assert_allclose(distance, 0.0135, atol=1e-4)
-    assert joints[3][0] > 0.025 and joints[4][0] < -0.025
+    assert joints[3][0] > 0.025
+    assert joints[4][0] < -0.025
 
 
 def test_expressions_leave_the_skull_and_the_eyes(models, arrays):
@@ -177,7 +182,9 @@ def test_expressions_leave_the_skull_and_the_eyes(models, arrays):
     assert np.abs(expression[eyes]).max() == 0
     assert np.linalg.norm(expression, axis=1).max() > 0.003
     smile = face_of(models, expression=torch.eye(50)[1:2] * 2) - face_of(models)
-    assert smile[48 - 17][1] > 0.003 and smile[54 - 17][0] > 0.003 and smile[48 - 17][0] < -0.003
+    assert smile[48 - 17][1] > 0.003
+    assert smile[54 - 17][0] > 0.003
+    assert smile[48 - 17][0] < -0.003
 
 
 def test_the_body_stands_with_its_arms_out(models):

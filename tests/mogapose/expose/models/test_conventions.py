@@ -39,14 +39,19 @@ def test_tips_are_freihands_vertices():
 
 
 def test_slots_are_those_of_human_data():
-    assert c.HAND_SLOTS[:2] == (21, 40) and c.HAND_SLOTS[15:] == (54, 71, 72, 73, 74, 75) and len(c.HAND_SLOTS) == 21
-    assert c.FLAME_SLOTS[:6] == (15, 12, 22, 57, 56, 76) and c.FLAME_SLOTS[-1] == 143 and len(c.FLAME_SLOTS) == 73
+    assert c.HAND_SLOTS[:2] == (21, 40)
+    assert c.HAND_SLOTS[15:] == (54, 71, 72, 73, 74, 75)
+    assert len(c.HAND_SLOTS) == 21
+    assert c.FLAME_SLOTS[:6] == (15, 12, 22, 57, 56, 76)
+    assert c.FLAME_SLOTS[-1] == 143
+    assert len(c.FLAME_SLOTS) == 73
     assert c.SMPLX_SLOTS[-1] == 143
 
 
 def test_slots_name_the_right_parts():
     assert len(SMPLX_144) == 144
-    assert SMPLX_144[c.HAND_SLOTS[0]] == 'right_wrist' and SMPLX_144[c.HAND_SLOTS[1]] == 'right_index_1'
+    assert SMPLX_144[c.HAND_SLOTS[0]] == 'right_wrist'
+    assert SMPLX_144[c.HAND_SLOTS[1]] == 'right_index_1'
     assert [SMPLX_144[i] for i in c.HAND_SLOTS[16:]] == [f'right_{finger}_tip' for finger in c.FINGERS]
     assert [SMPLX_144[i] for i in c.FLAME_SLOTS[:5]] == ['head', 'neck', 'jaw', 'left_eye', 'right_eye']
 
@@ -58,7 +63,7 @@ def test_seven_points_of_a_scan_are_corners_nose_and_mouth():
 
 
 @pytest.mark.parametrize(
-    'convention,in_the_middle',
+    ('convention', 'in_the_middle'),
     [
         # root, neck, jaw; nose; lips; chin
         ('flame', 3 + 5 + 4 + 1),
@@ -84,9 +89,13 @@ def test_pairs_of_the_face_agree_between_flame_and_the_body():
 
 
 def test_parts_leave_out_wrist_and_neck():
-    assert len(c.JOINT_GROUPS['mano']['right_hand']) == 20 and 0 not in c.JOINT_GROUPS['mano']['right_hand']
-    assert len(c.JOINT_GROUPS['flame']['face']) == 72 and 1 not in c.JOINT_GROUPS['flame']['face']
+    assert len(c.JOINT_GROUPS['mano']['right_hand']) == 20
+    assert 0 not in c.JOINT_GROUPS['mano']['right_hand']
+    assert len(c.JOINT_GROUPS['flame']['face']) == 72
+    assert 1 not in c.JOINT_GROUPS['flame']['face']
     assert {SMPLX_144[i].split('_')[0] for i in c.JOINT_GROUPS['smplx']['left_hand']} == {'left'}
     face = {SMPLX_144[i] for i in c.JOINT_GROUPS['smplx']['face']}
-    assert len(face) == 68 + 9 and {'head', 'jaw', 'nose', 'left_ear', 'face_0'} < face and 'neck' not in face
+    assert len(face) == 68 + 9
+    assert {'head', 'jaw', 'nose', 'left_ear', 'face_0'} < face
+    assert 'neck' not in face
     assert set(c.JOINT_GROUPS['smplx']['right_hand']) == set(c.HAND_SLOTS) - {21}

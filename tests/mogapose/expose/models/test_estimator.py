@@ -82,7 +82,9 @@ def test_key_points_in_3d_are_centred_between_the_hips(body_models):
     assert loss == pytest.approx(0.1 + 142 * 0.1, rel=1e-3)
 
 
-@pytest.mark.parametrize('part, label, points', [('hand', 'right_hand_pose', FINGERS), ('face', 'jaw_pose', FACE)])
+@pytest.mark.parametrize(
+    ('part', 'label', 'points'), [('hand', 'right_hand_pose', FINGERS), ('face', 'jaw_pose', FACE)]
+)
 def test_pose_counts_as_much_as_its_part_is_seen(part, label, points, body_models):
     model, inputs = estimator(part, body_models).eval(), crops(2)
     samples = perfect(model, inputs, part)
@@ -173,7 +175,9 @@ def test_predictions_are_vertices_joints_camera_and_parameters(part, body_models
     out = model(inputs, given, mode='predict')
     found = predicted(model, inputs)
     body = model.body_model(**found['pred_param'])
-    assert out[0] is given[0] and 'keypoints2d' in out[0] and out[0].metainfo['img_path'] == 'a.jpg'
+    assert out[0] is given[0]
+    assert 'keypoints2d' in out[0]
+    assert out[0].metainfo['img_path'] == 'a.jpg'
     for i, one in enumerate(out):
         assert one.pred_vertices.shape == (VERTICES[part], 3)
         assert one.pred_joints.shape == (PARTS[part][2], 3)
@@ -192,7 +196,7 @@ def test_tensor_mode_needs_no_body_model(body_models):
     model = MODELS.build(config).eval()
     out = model(crops(2))
     assert out['pred_param']['expression'].shape == (2, 50)
-    with pytest.raises(FileNotFoundError, match='nowhere/FLAME_NEUTRAL.pkl'):
+    with pytest.raises(FileNotFoundError, match=r'nowhere/FLAME_NEUTRAL\.pkl'):
         model(crops(2), mode='predict')
 
 
@@ -256,7 +260,8 @@ def test_preprocessor_turns_bgr_into_rgb(body_models):
     crop = torch.zeros(3, 8, 8, dtype=torch.uint8)
     crop[2] = 255  # red
     out = model.data_preprocessor(dict(inputs=[crop], data_samples=[sample('hand')]))
-    assert out['inputs'][0, 0].min() == 1 and out['inputs'][0, 1:].max() == 0
+    assert out['inputs'][0, 0].min() == 1
+    assert out['inputs'][0, 1:].max() == 0
 
 
 def test_double_precision_and_autocast_work(body_models):
@@ -305,7 +310,7 @@ class Twice(torch.nn.Module):
 
 
 @pytest.mark.parametrize(
-    'changes, error, message',
+    ('changes', 'error', 'message'),
     [
         (dict(body_model=None), ValueError, 'body_model is missing'),
         (dict(body_model=dict(type='SMPL', path='x')), ValueError, "type='SMPL': expected MANO, FLAME, SMPLX"),
@@ -328,7 +333,7 @@ def without(field):
 
 
 @pytest.mark.parametrize(
-    'samples, message',
+    ('samples', 'message'),
     [
         (None, 'the loss needs data_samples'),
         ([without('global_orient')] * 2, "no 'global_orient', which the loss of global_orient needs"),
@@ -355,7 +360,7 @@ def test_crops_that_are_not_square_and_unknown_modes_are_refused(body_models):
 
 
 @pytest.mark.parametrize(
-    'part, layer, folder',
+    ('part', 'layer', 'folder'),
     [
         ('hand', 'MANOLayer', 'mano'),
         ('face', 'FLAMELayer', 'flame'),

@@ -22,7 +22,7 @@ def head(part, in_channels=8, **options):
 
 
 @pytest.mark.parametrize(
-    'part, channels, parameters',
+    ('part', 'channels', 'parameters'),
     [
         ('hand', 256, 1_536_109),
         ('hand', 512, 1_798_253),
@@ -67,8 +67,10 @@ def test_vector_holds_its_parts_in_order():
 
 def test_mean_is_the_identity_the_face_and_body_turned_about_x_and_the_camera_s_scale():
     hand, face, body = (head(part).regressor.mean_param[0].tolist() for part in HEADS)
-    assert hand[:96] == IDENTITY * 16 and hand[96:106] == [0] * 10
-    assert face[:12] == TURNED + IDENTITY and face[12:162] == [0] * 150
+    assert hand[:96] == IDENTITY * 16
+    assert hand[96:106] == [0] * 10
+    assert face[:12] == TURNED + IDENTITY
+    assert face[12:162] == [0] * 150
     assert body[:318] == TURNED + IDENTITY * 52
     assert hand[106:] == body[338:] == pytest.approx([0.3782, 0, 0], abs=1e-4)  # ln(e^0.9 - 1)
     assert face[162:] == pytest.approx([7.9997, 0, 0], abs=1e-4)  # ln(e^8 - 1)
@@ -118,7 +120,7 @@ def by_hand(found, feature, start, steps=3, activation=True):
     return p
 
 
-@pytest.mark.parametrize('part, activation', [('hand', True), ('face', True), ('body', False)])
+@pytest.mark.parametrize(('part', 'activation'), [('hand', True), ('face', True), ('body', False)])
 def test_regression_takes_three_steps_from_the_mean_with_one_network(part, activation):
     found = head(part)
     maps = torch.rand(2, 8, 5, 4)
@@ -155,16 +157,18 @@ def test_dropout_is_of_a_half_and_in_training_only():
 
 def test_last_layer_starts_as_pytorch_makes_it_or_as_xavier_s_with_a_gain():
     plain = head('hand', regressor_cfg=dict(layers=(1024,))).regressor.module.output_layer
-    assert 0.9 / 32 < plain.weight.abs().max() <= 1 / 32 and plain.bias.abs().max() > 0.01
+    assert 0.9 / 32 < plain.weight.abs().max() <= 1 / 32
+    assert plain.bias.abs().max() > 0.01
     xavier = head('hand', regressor_cfg=dict(layers=(1024,), init='xavier', gain=0.01)).regressor.module.output_layer
     bound = 0.01 * math.sqrt(6 / (1024 + 109))
-    assert 0.9 * bound < xavier.weight.abs().max() <= bound and xavier.bias.abs().max() == 0
+    assert 0.9 * bound < xavier.weight.abs().max() <= bound
+    assert xavier.bias.abs().max() == 0
     wide = head('hand', regressor_cfg=dict(layers=(1024,), init='xavier', gain=0.1)).regressor.module.output_layer
     assert wide.weight.abs().max() > 5 * bound
 
 
 @pytest.mark.parametrize(
-    'pos_func, raw, scale',
+    ('pos_func', 'raw', 'scale'),
     [
         ('exp', math.log(0.9), math.exp(2.0)),
         ('none', 0.9, 2.0),
@@ -185,11 +189,12 @@ def test_options_change_the_vector_and_the_camera():
     assert F.softplus(found.regressor.mean_param[0, -3]).item() == pytest.approx(2.0)
     linear = head('hand', regressor_cfg=dict(layers=(16, 16, 16), activ_type='none', dropout=0.1))
     kinds = [type(m).__name__ for m in linear.regressor.module.blocks[2]]
-    assert kinds == ['Linear', 'Dropout'] and len(linear.regressor.module.blocks) == 3
+    assert kinds == ['Linear', 'Dropout']
+    assert len(linear.regressor.module.blocks) == 3
 
 
 @pytest.mark.parametrize(
-    'part, options, message',
+    ('part', 'options', 'message'),
     [
         ('hand', dict(num_expression_coeffs=10), 'ExPoseHandHead has no expression'),
         ('face', dict(num_betas=0), 'num_betas=0.*expected 1 or more'),
@@ -236,12 +241,15 @@ def test_mean_poses_and_shape_are_read_from_files(tmp_path):
     np.save(tmp_path / 'shape_mean.npy', np.arange(20, dtype=np.float32))
     path = write_means(tmp_path / 'all_means.pkl')
     body = head('body', mean_pose_path=path, shape_mean_path=str(tmp_path / 'shape_mean.npy')).regressor.mean_param[0]
-    assert body[:6].tolist() == TURNED and body[312:318].tolist() == IDENTITY
+    assert body[:6].tolist() == TURNED
+    assert body[312:318].tolist() == IDENTITY
     assert body[6:132].tolist() == list(range(126))
-    assert body[132:222].tolist() == list(range(1, 91)) and body[222:312].tolist() == list(range(2, 92))
+    assert body[132:222].tolist() == list(range(1, 91))
+    assert body[222:312].tolist() == list(range(2, 92))
     assert body[318:328].tolist() == list(range(10))
     hand = head('hand', mean_pose_path=path).regressor.mean_param[0]
-    assert hand[:6].tolist() == IDENTITY and hand[6:96].tolist() == list(range(2, 92))
+    assert hand[:6].tolist() == IDENTITY
+    assert hand[6:96].tolist() == list(range(2, 92))
 
 
 def test_mean_file_that_does_not_fit_is_refused(tmp_path):
@@ -260,6 +268,6 @@ def test_mean_file_that_runs_code_is_refused(tmp_path):
     import pickle
 
     (tmp_path / 'evil.pkl').write_bytes(pickle.dumps(dict(right_hand_pose=command(tmp_path / 'ran'))))
-    with pytest.raises(ValueError, match='evil.pkl: not read'):
+    with pytest.raises(ValueError, match=r'evil\.pkl: not read'):
         head('hand', mean_pose_path=str(tmp_path / 'evil.pkl'))
     assert not (tmp_path / 'ran').exists()

@@ -14,7 +14,7 @@ TARGET = torch.tensor([[0.0, 4], [3, 1]])  # differences 1, 2, 0, 3
 
 
 @pytest.mark.parametrize(
-    'loss, options, call, expected',
+    ('loss', 'options', 'call', 'expected'),
     [
         (L1Loss, {}, {}, 6.0),
         (MSELoss, {}, {}, 14.0),
@@ -124,18 +124,20 @@ def test_prior_within_the_margin_is_zero_with_a_gradient_of_zero():
     betas = torch.full((2, 10), 2.9, requires_grad=True)
     loss = ShapeThresholdPriorLoss()(betas)
     loss.backward()
-    assert loss.item() == 0 and betas.grad.abs().max() == 0
+    assert loss.item() == 0
+    assert betas.grad.abs().max() == 0
     with pytest.raises(ValueError, match="norm='max': expected 'l1' or 'l2'"):
         ShapeThresholdPriorLoss(norm='max')
 
 
 def test_mmhuman3d_s_name_of_the_prior_is_known():
     loss = MODELS.build(dict(type='ThresholdPrior', margin=2.0))
-    assert isinstance(loss, ShapeThresholdPriorLoss) and loss.margin == 2.0
+    assert isinstance(loss, ShapeThresholdPriorLoss)
+    assert loss.margin == 2.0
 
 
 @pytest.mark.parametrize(
-    'loss, shape', [(L1Loss(), (0, 21, 2)), (MSELoss(), (0, 50)), (RotationDistance(), (0, 15, 3, 3))]
+    ('loss', 'shape'), [(L1Loss(), (0, 21, 2)), (MSELoss(), (0, 50)), (RotationDistance(), (0, 15, 3, 3))]
 )
 def test_loss_of_no_samples_is_zero_and_backpropagates(loss, shape):
     pred = torch.rand(4, *shape[1:], requires_grad=True)
@@ -143,4 +145,5 @@ def test_loss_of_no_samples_is_zero_and_backpropagates(loss, shape):
     for weight in (None, torch.rand(0, *[1] * (len(shape) - 1 - 2 * isinstance(loss, RotationDistance)))):
         value = loss(pred[rows], torch.zeros(shape), weight)
         value.backward()
-        assert value.item() == 0 and pred.grad.count_nonzero() == 0
+        assert value.item() == 0
+        assert pred.grad.count_nonzero() == 0

@@ -51,7 +51,8 @@ def test_released_checkpoint_loads_whole(part, tmp_path):
     )
     own = model.state_dict()
     names = {f'backbone.{name}' for name in resnet18_shapes()} | {f'head.{name}' for name in head_shapes(part, 512)}
-    assert set(own) == names and len(names) == TENSORS
+    assert set(own) == names
+    assert len(names) == TENSORS
     assert all(torch.equal(own[name], state[name]) for name in names)
 
 
@@ -64,7 +65,7 @@ def test_released_checkpoint_loads_in_a_runner():
 
 
 @pytest.mark.parametrize(
-    'change, message',
+    ('change', 'message'),
     [
         (lambda s: s.pop('head.regressor.mean_param'), '1 missing: head.regressor.mean_param'),
         (lambda s: s.pop('backbone.layer4.1.bn2.bias'), '1 missing: backbone.layer4.1.bn2.bias'),
@@ -98,13 +99,13 @@ def test_checkpoint_that_does_not_fit_is_refused(change, message, tmp_path):
 
 
 def test_checkpoint_of_another_part_is_refused(tmp_path):
-    with pytest.raises(ValueError, match='head.jaw_pose_idxs: .* has no such part'):
+    with pytest.raises(ValueError, match=r'head\.jaw_pose_idxs: .* has no such part'):
         load_model(baseline('hand'), write(tmp_path / 'face.pth', mmhuman3d_state('face')))
 
 
 def test_checkpoint_that_runs_code_is_refused(tmp_path):
     path = write(tmp_path / 'evil.pth', mmhuman3d_state('hand'), hook=command(tmp_path / 'ran'))
-    with pytest.raises(ValueError, match='evil.pth.*holds more than data'):
+    with pytest.raises(ValueError, match=r'evil\.pth.*holds more than data'):
         load_model(baseline('hand'), path)
     assert not (tmp_path / 'ran').exists()
 
@@ -116,7 +117,8 @@ def test_own_checkpoint_predicts_the_same_and_holds_no_body_model(part, body_mod
     (expected,) = trained(inputs, [sample(part)], mode='predict')
     torch.save(dict(state_dict=trained.state_dict(), meta=dict(epoch=3)), tmp_path / 'epoch_3.pth')
     line = load_model(model, tmp_path / 'epoch_3.pth')
-    assert line.startswith(f'loaded {len(model.state_dict())} of') and 'left out' not in line
+    assert line.startswith(f'loaded {len(model.state_dict())} of')
+    assert 'left out' not in line
     (found,) = model(inputs, mode='predict')
     assert torch.equal(found.pred_vertices, expected.pred_vertices)
     kept = torch.load(tmp_path / 'epoch_3.pth', weights_only=True)['state_dict']

@@ -1,5 +1,6 @@
 """FFHQ's fits to HumanData."""
 
+import re
 import shutil
 
 import numpy as np
@@ -28,7 +29,8 @@ def test_first_four_fifths_are_trained_on(ffhq):
 def test_fits_are_kept_as_they_are(ffhq):
     with HumanData(ffhq.out / 'ffhq_flame_val.npz') as data:
         parameters, points = data.parameters(), data.keypoints('keypoints2d', FLAME_SLOTS)
-        assert (data.boxes() == (0, 0, 64, 64)).all() and 'keypoints3d' not in data.keys
+        assert (data.boxes() == (0, 0, 64, 64)).all()
+        assert 'keypoints3d' not in data.keys
     for name, key in dict(global_orient='global_pose', jaw_pose='jaw_pose').items():
         np.testing.assert_allclose(parameters[name][:, 0], ffhq.truth[key][4:], atol=1e-6)
     for name in ('betas', 'expression'):
@@ -58,7 +60,7 @@ def test_images_are_1024_unless_told_otherwise(ffhq, tmp_path):
 
 
 @pytest.mark.parametrize(
-    'changes, message',
+    ('changes', 'message'),
     [
         (dict(jaw_pose=None), 'has no jaw_pose, but betas, expression'),
         (dict(keypoints2d=None), 'has no keypoints2d'),
@@ -72,19 +74,22 @@ def test_images_are_1024_unless_told_otherwise(ffhq, tmp_path):
 def test_a_file_that_does_not_fit_is_one_line(ffhq, source, tmp_path, changes, message):
     fits = {key: value for key, value in (ffhq.truth | changes).items() if value is not None}
     np.savez(source / 'ffhq_annotations.npz', **fits)
-    with pytest.raises(ValueError) as caught:
+    with pytest.raises(ValueError, match=re.escape(message)) as caught:
         convert(source, tmp_path / 'out')
     text = str(caught.value)
-    assert message in text and 'ffhq_annotations.npz' in text and '\n' not in text
+    assert 'ffhq_annotations.npz' in text
+    assert '\n' not in text
 
 
 def test_missing_and_broken_files_are_named(source, tmp_path):
     (source / 'ffhq_global_images_1024/00002.png').unlink()
-    with pytest.raises(FileNotFoundError, match='00002.png does not exist; .*ffhq_annotations.npz names 1 such of 5'):
+    with pytest.raises(
+        FileNotFoundError, match=r'00002\.png does not exist; .*ffhq_annotations\.npz names 1 such of 5'
+    ):
         convert(source, tmp_path / 'out')
     (source / 'ffhq_annotations.npz').write_bytes(b'<html>')
-    with pytest.raises(ValueError, match='ffhq_annotations.npz: not a readable .npz'):
+    with pytest.raises(ValueError, match=r'ffhq_annotations\.npz: not a readable \.npz'):
         convert(source, tmp_path / 'out')
     (source / 'ffhq_annotations.npz').unlink()
-    with pytest.raises(FileNotFoundError, match='ffhq_annotations.npz: no such file; it is published with MMHuman3D'):
+    with pytest.raises(FileNotFoundError, match=r'ffhq_annotations\.npz: no such file; it is published with MMHuman3D'):
         convert(source, tmp_path / 'out')

@@ -2,6 +2,7 @@
 
 import json
 import pickle
+import re
 import shutil
 
 import numpy as np
@@ -60,17 +61,20 @@ def test_joints_are_freihands_and_project_into_the_image(freihand):
     found = read(freihand.out / 'freihand_test.npz')
     joints = freihand.truth['joints'][4:]
     np.testing.assert_allclose(found['keypoints3d'][..., :3], joints, atol=1e-6)
-    assert (found['keypoints3d'][..., 3] == 1).all() and (found['keypoints2d'][..., 2] == 1).all()
+    assert (found['keypoints3d'][..., 3] == 1).all()
+    assert (found['keypoints2d'][..., 2] == 1).all()
     projected = FOCAL * joints[..., :2] / joints[..., 2:] + MIDDLE
     np.testing.assert_allclose(found['keypoints2d'][..., :2], projected, atol=1e-3)
-    assert 0 < found['keypoints2d'][..., :2].min() and found['keypoints2d'][..., :2].max() < 224
+    assert found['keypoints2d'][..., :2].min() > 0
+    assert found['keypoints2d'][..., :2].max() < 224
     assert abs(joints[..., 2].mean() - DEPTH) < 1e-6
 
 
 def test_truth_is_what_freihand_gives(freihand):
     test, val = (read(freihand.out / f'freihand_{part}.npz') for part in ('test', 'val'))
     np.testing.assert_allclose(test['vertices'][test['index']], freihand.truth['vertices'][4:], atol=1e-6)
-    assert len(val['vertices']) == 1 and val['index'].tolist() == [0, 0, 0, 0]  # one copy for its versions
+    assert len(val['vertices']) == 1
+    assert val['index'].tolist() == [0, 0, 0, 0]
     np.testing.assert_allclose(val['vertices'][0], freihand.truth['vertices'][3], atol=1e-6)
     assert 'vertices' not in read(freihand.out / 'freihand_train.npz')
 
@@ -89,7 +93,8 @@ def test_parameters_pose_the_model_as_the_vertices_lie(freihand):
 
 def test_no_pose_that_is_validated_on_is_trained_on(freihand, tmp_path):
     train, val = (read(freihand.out / f'freihand_{part}.npz') for part in ('train', 'val'))
-    assert len(poses_of(train)) == 3 and len(poses_of(val)) == 1
+    assert len(poses_of(train)) == 3
+    assert len(poses_of(val)) == 1
     assert poses_of(train) & poses_of(val) == set()
     assert set(train['images']) & set(val['images']) == set()
 
@@ -99,20 +104,23 @@ def test_mmhuman3ds_split_validates_on_poses_that_it_trains_on(freihand, tmp_pat
     train, val = (read(tmp_path / f'freihand_{part}.npz') for part in ('train', 'val'))
     assert (len(train['images']), len(val['images'])) == (12, 4)  # 80 % of 16 images, and the last four
     assert val['images'] == [f'training/rgb/{i:08d}.jpg' for i in (12, 13, 14, 15)]
-    assert poses_of(val) <= poses_of(train) and len(poses_of(val)) == 4
+    assert poses_of(val) <= poses_of(train)
+    assert len(poses_of(val)) == 4
 
 
 def test_splits_of_freihands_own_size():
     ours, theirs = split_rows('pose', 32560), split_rows('mmhuman3d', 32560)
     assert [len(ours[part]) for part in ('train', 'val')] == [104192, 26048]
-    assert len(set(ours['train'] % 32560)) == 26048 and not set(ours['train'] % 32560) & set(ours['val'] % 32560)
+    assert len(set(ours['train'] % 32560)) == 26048
+    assert not set(ours['train'] % 32560) & set(ours['val'] % 32560)
     assert (theirs['val'][0], theirs['val'][-1], len(theirs['val'])) == (104192, 130239, 26048)
     assert set(theirs['val'] % 32560) == set(range(6512, 32560)) <= set(theirs['train'] % 32560)
 
 
 def test_summary_says_what_was_compared(freihand):
     lines = freihand.summary.splitlines()
-    assert len(lines) == 3 and 'freihand_test.npz: 4 images of 4 poses; MANO is within 0.00' in lines[0]
+    assert len(lines) == 3
+    assert 'freihand_test.npz: 4 images of 4 poses; MANO is within 0.00' in lines[0]
     assert 'freihand_train.npz: 12 images of 3 poses; MANO is within 0.00' in lines[1]
 
 
@@ -136,14 +144,14 @@ def test_mean_pose_from_all_means(freihand, tmp_path):
         ours, theirs = (read(folder / f'freihand_{part}.npz') for folder in (freihand.out, tmp_path / 'out'))
         np.testing.assert_array_equal(ours['right_hand_pose'], theirs['right_hand_pose'])
     path.write_bytes(pickle.dumps(dict(left_hand_pose=1)))
-    with pytest.raises(ValueError, match='all_means.pkl: has no right_hand_pose with aa'):
+    with pytest.raises(ValueError, match=r'all_means\.pkl: has no right_hand_pose with aa'):
         convert(freihand.source, tmp_path / 'out', mean_pose=path)
     with pytest.raises(FileNotFoundError, match='no such file of mean poses'):
         convert(freihand.source, tmp_path / 'out', mean_pose=tmp_path / 'no.pkl')
 
 
 def test_a_missing_body_model_is_one_line(freihand, tmp_path):
-    with pytest.raises(FileNotFoundError, match='MANO_RIGHT.pkl: no such file. It is licensed: register at'):
+    with pytest.raises(FileNotFoundError, match=r'MANO_RIGHT\.pkl: no such file\. It is licensed: register at'):
         convert(freihand.source, tmp_path / 'out', body_model=tmp_path / 'MANO_RIGHT.pkl')
 
 
@@ -152,7 +160,7 @@ def spoil(path, function):
 
 
 @pytest.mark.parametrize(
-    'name, function, message',
+    ('name', 'function', 'message'),
     [
         (
             'training_mano',
@@ -161,24 +169,24 @@ def spoil(path, function):
         ),
         ('training_K', lambda x: x[:3], 'training_K.json: holds 3 samples, training_xyz.json 4'),
         ('evaluation_xyz', lambda x: [*x[:2], [['nan', 0, 0]] * 21, x[3]], 'evaluation_xyz.json: no json of numbers'),
-        ('evaluation_verts', lambda x: x[:2] + [[[float('nan'), 0, 0]] * 778] + x[3:], 'first for sample 2'),
+        ('evaluation_verts', lambda x: [*x[:2], [[float('nan'), 0, 0]] * 778, *x[3:]], 'first for sample 2'),
         ('evaluation_K', lambda x: [], 'evaluation_K.json: holds 0 numbers'),
     ],
 )
 def test_a_file_that_does_not_fit_is_one_line(source, freihand, tmp_path, name, function, message):
     spoil(source / f'{name}.json', function)
-    with pytest.raises(ValueError) as caught:
+    with pytest.raises(ValueError, match=re.escape(message)) as caught:
         convert(source, tmp_path / 'out', body_model=freihand.body_model)
-    assert message in str(caught.value) and '\n' not in str(caught.value)
+    assert '\n' not in str(caught.value)
     assert not (tmp_path / 'out').exists()  # nothing is written before all of it fits
 
 
 def test_missing_files_are_named(source, freihand, tmp_path):
     (source / 'training/rgb/00000007.jpg').unlink()
-    with pytest.raises(FileNotFoundError, match='00000007.jpg does not exist; training_xyz.json names 1 such of 16'):
+    with pytest.raises(FileNotFoundError, match=r'00000007\.jpg does not exist; training_xyz\.json names 1 such of 16'):
         convert(source, tmp_path / 'out', body_model=freihand.body_model)
     (source / 'evaluation_verts.json').unlink()
-    with pytest.raises(FileNotFoundError, match='evaluation_verts.json: no such file; FreiHAND comes as'):
+    with pytest.raises(FileNotFoundError, match=r'evaluation_verts\.json: no such file; FreiHAND comes as'):
         convert(source, tmp_path / 'out', body_model=freihand.body_model)
 
 
