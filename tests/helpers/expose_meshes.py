@@ -1,4 +1,4 @@
-"""Meshes whose pictures have a formula."""
+"""Meshes whose pictures can be computed by a formula."""
 
 import numpy as np
 

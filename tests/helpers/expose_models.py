@@ -62,7 +62,7 @@ def estimator(part: str, body_models, **options):
 
 
 def sample(part: str, side: int = 32, **fields) -> BaseDataElement:
-    """A data sample with every label of its part, all present; ``fields`` are in their place."""
+    """A data sample with all labels of its part; ``fields`` replace some."""
     _, _, points, betas, expression, poses = PARTS[part]
     labels = dict(
         keypoints2d=torch.cat((torch.rand(points, 2) * (side - 1), torch.ones(points, 1)), 1),
@@ -111,7 +111,7 @@ def head_shapes(part: str, channels: int) -> dict[str, tuple[int, ...]]:
 
 
 def mmhuman3d_state(part: str) -> dict[str, torch.Tensor]:
-    """A ResNet-18's state as MMHuman3D saves it: layers twice, index tables, and two body models whole."""
+    """The state of a ResNet-18 as MMHuman3D saves it: layers twice, index tables, and two whole body models."""
     _, _, _, betas, expression, poses = PARTS[part]
     state = {f'backbone.{name}': shape for name, shape in resnet18_shapes().items()}
     state |= {f'head.{name}': shape for name, shape in head_shapes(part, 512).items()}

@@ -1,4 +1,4 @@
-"""Small copies of the folders in which FreiHAND, FFHQ's fits and Stirling come, with labels from synthetic models."""
+"""Small copies of the published folders of FreiHAND, FFHQ's fits and Stirling, with labels from synthetic models."""
 
 import json
 from pathlib import Path
@@ -16,14 +16,14 @@ FOCAL, MIDDLE, DEPTH = 480.0, 112.0, 0.6
 
 
 def write_image(path: Path, size: tuple[int, int], seed: int) -> None:
-    """Smooth noise, height and width given: a few KB, and no two alike."""
+    """Write an image of smooth noise of a few KB, different for each seed."""
     path.parent.mkdir(parents=True, exist_ok=True)
     noise = np.random.default_rng(seed).integers(0, 256, (8, 8, 3), dtype=np.uint8)
     cv2.imwrite(str(path), cv2.resize(noise, size[::-1]))
 
 
 def write_freihand(root: Path, models: Path) -> dict[str, np.ndarray]:
-    """4 poses in 4 versions to train on, 4 to test. Returns finger poses (8, 15, 3), absolute, and vertices."""
+    """Write 4 training poses in 4 versions and 4 test poses. Return absolute finger poses (8, 15, 3) and vertices."""
     mano = MANO(models / 'mano/MANO_RIGHT.pkl')
     random = np.random.default_rng(0)
     relative = random.normal(0, 0.15, (POSES + TEST_POSES, 16, 3))
@@ -58,7 +58,7 @@ def write_freihand(root: Path, models: Path) -> dict[str, np.ndarray]:
 
 
 def write_ffhq(root: Path, rows: int = 5, size: int = 64, key: str = 'keypoints2d') -> dict[str, np.ndarray]:
-    """Images of 64 x 64 and a file of fits. Returns the fits."""
+    """Write images of 64 x 64 and a file of fits. Return the fits."""
     random = np.random.default_rng(0)
     names = np.array([f'{i:05d}.png' for i in range(rows)])
     fits = dict(
@@ -76,7 +76,7 @@ def write_ffhq(root: Path, rows: int = 5, size: int = 64, key: str = 'keypoints2
 
 
 def write_stirling(root: Path, models: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """2 persons x 2 images in each quality. Returns scans of different sizes, and landmarks, in millimetres."""
+    """Write 2 images of 2 persons in each quality. Return scans of different sizes and landmarks, in millimetres."""
     flame = FLAME(models / 'flame/FLAME_NEUTRAL.pkl')
     random = np.random.default_rng(0)
     scans = {}

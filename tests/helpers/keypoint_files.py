@@ -12,7 +12,7 @@ BOXES = 'person_detection_results/COCO_val2017_detections_AP_H_56_person.json'
 
 
 def person(number: int, image: int, bbox: list, **keys) -> dict:
-    """An annotation whose joints lie on the diagonal of its box, all of them visible."""
+    """An annotation with visible joints on the diagonal of its box."""
     x, y, width, height = bbox
     steps = np.linspace(0.1, 0.9, JOINTS)
     joints = np.stack([x + steps * width, y + steps * height, np.full(JOINTS, 2)], 1)
@@ -32,7 +32,7 @@ def person(number: int, image: int, bbox: list, **keys) -> dict:
 
 
 def write_people(root: Path, split: str = 'val', annotations: list | None = None, **tables) -> Path:
-    """Write three images and their annotations under ``root``; ``tables`` replace lists of the json, None leaves out.
+    """Write three images and their annotations; ``tables`` replace lists of the json, None removes one.
 
     Returns:
         The annotation file.
@@ -54,12 +54,12 @@ def write_people(root: Path, split: str = 'val', annotations: list | None = None
 
 
 def box(image: int, bbox: list, score: float = 0.9, **keys) -> dict:
-    """A person that a detector found."""
+    """A detected person."""
     return dict(dict(image_id=image, category_id=1, bbox=bbox, score=score), **keys)
 
 
 def write_boxes(root: Path, boxes: object) -> Path:
-    """Write a file of detected boxes where the recipes look for it under ``root``, and return its path."""
+    """Write a file of detected boxes at the recipes' path under ``root`` and return its path."""
     path = root / BOXES
     path.parent.mkdir(exist_ok=True)
     path.write_text(json.dumps(boxes))

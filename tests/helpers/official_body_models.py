@@ -1,4 +1,4 @@
-"""Writes body models as the official files are: Python 2 pickles with chumpy and scipy objects, neither needed."""
+"""Writes body models like the official files: Python 2 pickles of chumpy and scipy objects, without both packages."""
 
 import contextlib
 import io
@@ -14,7 +14,7 @@ MODULES = ('chumpy', 'chumpy.ch', 'chumpy.reordering', 'scipy', 'scipy.sparse', 
 
 
 class _Python2Pickler(pickle._Pickler):
-    """Writes text and bytes alike as Python 2's str, whose bytes Python 3 must read as latin1."""
+    """Writes text and bytes as Python 2's str, whose bytes Python 3 must read as latin1."""
 
     dispatch = dict(pickle._Pickler.dispatch)
 
@@ -28,7 +28,7 @@ class _Python2Pickler(pickle._Pickler):
 
 @contextlib.contextmanager
 def _modules():
-    """The modules that the objects of official files name, with classes that hold a state and do nothing."""
+    """The modules that official files name, with classes that only store a state."""
     before = {name: sys.modules.get(name) for name in MODULES}
     for name in MODULES:
         sys.modules[name] = types.ModuleType(name)
@@ -71,7 +71,7 @@ def dumps(content, protocol: int = 2) -> bytes:
 
 
 def write_mano(arrays: dict, path: Path, protocol: int = 2) -> None:
-    """MANO_RIGHT.pkl: its shape space is picked out of a larger one, its regressor is sparse."""
+    """Write MANO_RIGHT.pkl, with shapes selected from a larger space and a sparse regressor."""
     with _modules() as kinds:
         vertices = arrays['v_template'].shape[0]
         wide = np.concatenate((arrays['shapedirs'], np.full((vertices, 3, 10), 9.0)), -1).astype(np.float64)
@@ -88,7 +88,7 @@ def write_mano(arrays: dict, path: Path, protocol: int = 2) -> None:
 
 
 def write_flame(arrays: dict, path: Path, protocol: int = 2) -> None:
-    """FLAME_NEUTRAL.pkl, most arrays in chumpy nodes, and its two files of landmarks."""
+    """Write FLAME_NEUTRAL.pkl, with most arrays in chumpy nodes, and its two files of landmarks."""
     with _modules() as kinds:
         content = {key: value for key, value in arrays.items() if 'lmk' not in key}
         for key in ('v_template', 'shapedirs', 'posedirs', 'weights'):

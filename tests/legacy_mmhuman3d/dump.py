@@ -1,8 +1,8 @@
-"""Runs MMHuman3D's ExPose on fixed inputs and writes inputs and outputs to FOLDER/out.npz, to be compared with ours.
+"""Runs MMHuman3D's ExPose on fixed inputs and writes inputs and outputs to FOLDER/out.npz for the comparison.
 
     PYTHONPATH=.mmhuman3d python tests/legacy_mmhuman3d/dump.py BODY_MODELS FOLDER
 
-FOLDER/preprocessed_datasets has HumanData files of ours; it reads them, and writes them again to FOLDER/rewritten.
+It reads our HumanData files in FOLDER/preprocessed_datasets and writes them again to FOLDER/rewritten.
 """
 
 import sys

@@ -1,6 +1,6 @@
-"""Makes MMHuman3D 0.11.0 with mmcv 1.6.1 run on a Python and a torch that are newer than it, without a GPU.
+"""Makes MMHuman3D 0.11.0 with mmcv 1.6.1 run without a GPU on newer versions of Python and torch.
 
-Import this before it. What is changed, and why, is all here; nothing of it changes a number.
+Import this module first. It contains all changes with their reasons; none changes a number.
 """
 
 import importlib.abc
@@ -10,12 +10,12 @@ import types
 
 import torch
 
-# Imported by modules on the way to ExPose and never called by it; what is subclassed at import time needs a class.
+# Modules that ExPose's modules import and never call. Some names are subclassed at import, so they must be classes.
 NOT_CALLED = ('pytorch3d', 'colormap', 'easydev', 'vedo', 'h5py', 'cdflib', 'plyfile', 'astropy', 'pickle5')
 
 
 class Empty(types.ModuleType):
-    """A module in which any name is an empty class."""
+    """A module with an empty class for any name."""
 
     def __getattr__(self, name: str) -> type:
         if name.startswith('__'):
@@ -24,7 +24,7 @@ class Empty(types.ModuleType):
 
 
 class EmptyModules(importlib.abc.MetaPathFinder, importlib.abc.Loader):
-    """Finds those of ``NOT_CALLED``, whether they are installed or not."""
+    """Finds the modules of ``NOT_CALLED``, installed or not."""
 
     def find_spec(self, name, path=None, target=None):
         if name.partition('.')[0] in NOT_CALLED:
@@ -39,5 +39,5 @@ class EmptyModules(importlib.abc.MetaPathFinder, importlib.abc.Loader):
 
 
 sys.meta_path.insert(0, EmptyModules())
-# MANO's key points are put into a tensor on the GPU, whatever device the model is on.
+# MMHuman3D puts MANO's key points on the GPU, whichever device the model uses.
 torch.Tensor.cuda = lambda self, *args, **kwargs: self

@@ -1,4 +1,4 @@
-"""ExPose's networks as MMHuman3D builds them, with MogaNet: configs, random batches, and what comes out."""
+"""ExPose's networks with MogaNet as MMHuman3D builds them: configs, random batches and outputs."""
 
 import pickle
 from pathlib import Path
@@ -13,7 +13,7 @@ from mmhuman3d.models.heads.builder import build_head
 
 from moganet import MogaNet
 
-# As a user's config registers the backbone.
+# Registers the backbone, as a user's config does.
 Config.fromstring("custom_imports = dict(imports=['mogapose.legacy_mmhuman3d'], allow_failed_imports=False)", '.py')
 
 BATCH, SIDE = 4, 64
@@ -69,7 +69,7 @@ def head_config(part: str, channels: int) -> dict:
 
 
 def lay_out_body_models(source: Path, target: Path) -> None:
-    """Copies of npz files in the folders that smplx reads; it wants a face's landmarks in pickles of their own."""
+    """Copy npz files to the folders that smplx reads; it needs the landmarks of faces in separate pickles."""
     for name in ('mano/MANO_RIGHT', 'flame/FLAME_NEUTRAL', 'smplx/SMPLX_NEUTRAL'):
         with np.load(source / f'{name}.npz') as archive:
             arrays = dict(archive)
@@ -95,7 +95,7 @@ def estimator_config(part: str, body_models: Path) -> dict:
         **(dict(num_expression_coeffs=expression, use_face_contour=True) if expression else {}),
     )
     losses = {f'loss_{name}': LOSS.get(name, ROTATION_LOSS) for name in LOSSES[part]}
-    # A body's backbone pools; here its features are given.
+    # The backbone of bodies pools; here its features are fixed.
     backbone = None if part == 'body' else dict(type='MogaNet', arch='xtiny', out_indices=(3,), drop_path_rate=0.1)
     return dict(
         backbone=backbone,
@@ -108,7 +108,7 @@ def estimator_config(part: str, body_models: Path) -> dict:
 
 
 def random_batch(part: str, generator: np.random.Generator) -> dict[str, torch.Tensor]:
-    """Labels of which one in four is missing, with confidences between 0 and 1."""
+    """Labels with confidences between 0 and 1, of which one in four is missing."""
     joints = JOINTS[part]
     confidence = generator.random((BATCH, joints, 1)) * (generator.random((BATCH, joints, 1)) > 0.2)
     arrays = dict(
@@ -142,7 +142,7 @@ def heads() -> dict[str, np.ndarray]:
     for number, part in enumerate(POSES):
         torch.manual_seed(number)
         head = build_head(head_config(part, 192)).eval()
-        # Weights as they are made leave every prediction at the mean.
+        # With the initial weights every prediction is the mean.
         head.regressor.module.output_layer.weight.data *= 5
         features = torch.randn(BATCH, 192) if part == 'body' else [torch.randn(BATCH, 192, 3, 2)]
         with torch.no_grad():
@@ -157,14 +157,14 @@ def heads() -> dict[str, np.ndarray]:
 
 
 def estimators(body_models: Path) -> dict[str, np.ndarray]:
-    """Losses and predictions of a network that was just made, then two iterations of training with Adam."""
+    """Losses and predictions of a new network, and two iterations of training with Adam."""
     found = {}
     for number, part in enumerate(POSES):
         torch.manual_seed(10 + number)
         model = SMPLXImageBodyModelEstimator(**estimator_config(part, body_models))
         model.init_weights()
         batch = random_batch(part, np.random.default_rng(number))
-        # As a checkpoint has it; of bodies without the body model, which is large.
+        # The state of a checkpoint; for bodies without the body model, which is large.
         state = {k: v for k, v in model.state_dict().items() if part != 'body' or 'body_model' not in k}
         content = dict(batch=batch, state=state)
         content = flat(f'estimators/{part}', content)

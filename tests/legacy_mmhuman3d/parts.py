@@ -1,4 +1,4 @@
-"""MMHuman3D's losses, data sets, augmentations, metrics and tables of key points, on random input."""
+"""MMHuman3D's losses, data sets, augmentations, metrics and tables of key points on random input."""
 
 from pathlib import Path
 
@@ -91,7 +91,7 @@ def conventions() -> dict:
 
 
 def data(folder: Path) -> dict[str, np.ndarray]:
-    """Samples of files that we wrote, which are written again without leaving out empty key points."""
+    """Samples of our files, written again with the empty key points."""
     found = {}
     (folder / 'rewritten').mkdir()
     for path in sorted((folder / 'preprocessed_datasets').iterdir()):

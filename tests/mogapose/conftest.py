@@ -14,7 +14,7 @@ model = dict(
 
 @pytest.fixture(scope='session')
 def mini_pose(tmp_path_factory):
-    """Folder with mini data of 2D pose: fewer images than by default, of the same kind."""
+    """Folder with mini data of 2D pose, with fewer images than by default."""
     from mogapose import mini
 
     root = tmp_path_factory.mktemp('data') / 'pose'

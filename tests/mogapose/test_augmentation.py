@@ -1,4 +1,4 @@
-"""The laws of the augmentation: ours against an independent sampler of the released one, mmpose 1's as documented."""
+"""Distributions of the augmentation: ours against an independent sampler of the released one, and mmpose 1's."""
 
 import re
 
@@ -14,7 +14,7 @@ from mogapose.augmentation import ScaleRotateBBox, ShiftBBox
 
 PARENT = CHECKOUT / 'configs/pose/moganet_xt_256x192.py'
 NUMBER = 100_000
-# Two samples of this size from one law are farther apart than this once in ten million times.
+# Two samples of this size from one distribution differ by more than this once in ten million times.
 APART = 0.013
 
 
@@ -49,7 +49,7 @@ def drawn() -> dict[str, dict[str, np.ndarray]]:
 @pytest.mark.parametrize('law', ['scale', 'rotation', 'shift'])
 def test_boxes_follow_the_released_law(law, drawn):
     assert ks_2samp(drawn['ours'][law], released(law)).statistic < APART
-    # Values on either end, which a distance between distributions does not show.
+    # The ends of the range have a probability of their own, which the distance does not show.
     low, high = {'scale': (0.5, 1.5), 'rotation': (-80, 80), 'shift': (-0.16, 0.16)}[law]
     end = {'scale': 0.1587, 'rotation': 0.0228, 'shift': 0.0}[law]  # of a normal, below -1 and -2
     for value in (low, high):
@@ -101,7 +101,7 @@ def test_options_are_those_of_the_law():
         (8, 0, None),  # too few to be halved
         (11, 6, 0.6915),  # how often a normal draw is below 0.5
         (7, 2, 1.0),
-        (2, 7, 0.0),  # two are no half, though mmpose 1 takes them by default
+        (2, 7, 0.0),  # two joints are too few, though mmpose 1 accepts them by default
     ],
 )
 def test_half_of_a_body_is_chosen_as_released(upper, lower, chance):

@@ -1,4 +1,4 @@
-"""Boxes come out of COCO's files, lists of detections and detectors; what is no box is named."""
+"""Boxes from COCO's files, lists of detections and detectors; errors name the entry."""
 
 import json
 from pathlib import Path
@@ -107,7 +107,7 @@ def test_a_missing_file_is_named(tmp_path):
 
 
 class Detector:
-    """Finds a cat, two people and somebody at the border of whom nothing is left."""
+    """A detector that finds a cat, two people, and an empty box at the border."""
 
     classes = ('cat', 'person')
 

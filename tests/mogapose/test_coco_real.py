@@ -1,4 +1,4 @@
-"""On four photographs of COCO, which training sees, the joints of their 14 people are found nearly exactly."""
+"""After training on four photographs of COCO, the joints of their 14 people are found nearly exactly."""
 
 import pytest
 

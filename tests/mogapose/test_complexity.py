@@ -25,7 +25,7 @@ moganet_b_256x192  47.41 10.85  47.4 10.9
 moganet_b_384x288  47.41 24.42  47.4 24.4
 """
 ROWS = [line.split() for line in PUBLISHED.split('\n') if line]
-# What is printed wrong, and what it should be: 5.65 was cut, 4.15 and 4.85 were rounded again.
+# Misprints and their right values: 5.65 was cut, 4.15 and 4.85 were rounded again.
 MISPRINTS = {
     'moganet_xt_256x192': ('5.7', '1.8'),
     'moganet_xt_384x288': ('5.7', '4.1'),
@@ -42,7 +42,7 @@ def head_macs(channels: int, height: int, width: int) -> int:
     """mmcv's count of three deconvolutions, each with a norm (2 per element) and a ReLU (1), and one convolution."""
     total = 0
     for i in range(3):
-        pixels = height * width // 4 ** (5 - i)  # those that a deconvolution reads; it writes four times as many
+        pixels = height * width // 4 ** (5 - i)  # cells that a deconvolution reads; it writes four times as many
         total += pixels * 16 * channels * WIDTH + 4 * pixels * 3 * WIDTH
         channels = WIDTH
     return total + height * width // 16 * (WIDTH * JOINTS + JOINTS)

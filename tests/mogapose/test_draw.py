@@ -1,4 +1,4 @@
-"""The pictures show what they are given."""
+"""The pictures show skeletons and boxes at the right places."""
 
 import numpy as np
 import pytest

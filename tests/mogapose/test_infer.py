@@ -1,4 +1,4 @@
-"""Predictions of single images are those of the data set; boxes come from whom the user names."""
+"""Predictions of single images agree with those of the data set; boxes come from a file or a detector."""
 
 import json
 
@@ -32,7 +32,7 @@ def checkpoint_of(config, path, scope, change=lambda model: None):
 
 @pytest.fixture
 def tiny(tiny_pose, tmp_path):
-    """Paths of a config and of a checkpoint of it, which sees every joint in the middle of its box."""
+    """Paths of a config and of a checkpoint that predicts every joint in the middle of the box."""
 
     def bright(model):
         torch.nn.init.constant_(model.head.final_layer.bias, 0.9)
@@ -141,7 +141,7 @@ def test_infer_takes_boxes_from_detections_for_a_folder(tiny, image, mini_pose, 
 
 @pytest.fixture
 def detector(tmp_path):
-    """Options that name a detector which sees threes everywhere, or nothing."""
+    """Options for a detector that finds the digit three everywhere, or nothing."""
 
     def write(count, bias=9.0):
         config = tmp_path / 'detector.py'

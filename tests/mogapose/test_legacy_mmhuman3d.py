@@ -1,4 +1,4 @@
-"""MogaNet in MMHuman3D's registry, here a stand-in; test_parity_mmhuman3d.py has the real one."""
+"""MogaNet in a stand-in for MMHuman3D's registry; test_parity_mmhuman3d.py uses the real one."""
 
 import importlib
 import re

@@ -1,4 +1,4 @@
-"""Data of one's own, as configs/pose/README.md says: its config and commands, on a few small images."""
+"""A user's own data: config and commands of configs/pose/README.md on a few small images."""
 
 import json
 import re
@@ -38,7 +38,7 @@ def bird(number: int, image: int, **keys) -> dict:
 def own(tmp_path, monkeypatch):
     """Path of a tiny version of the README's config, with its data beside it."""
     monkeypatch.chdir(tmp_path)
-    # MMEngine formats the config for every log and checkpoint: most of the time of so short a run.
+    # MMEngine formats the config for every log and checkpoint, which takes most of the time of a short run.
     monkeypatch.setattr(Config, 'pretty_text', '')
     section = README.read_text().partition('## Your own data')[2]
     (text,) = re.findall(r'```python\n(# configs/pose/birds\.py\n.*?)```', section, re.DOTALL)

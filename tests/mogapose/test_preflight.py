@@ -1,4 +1,4 @@
-"""Keypoint data that do not fit: a line that names file and annotation, or left out with a count."""
+"""Invalid keypoint data: errors that name file and annotation, and counts of skipped annotations."""
 
 import copy
 import logging
@@ -59,7 +59,7 @@ def load(root, **options) -> CheckedCoco:
 
 
 def tampered(index: int = 7, **changes) -> dict:
-    """Annotation 2 of the second image, with the keys given changed, or left out where None."""
+    """Write annotation 2 of the second image with changed keys; None removes a key."""
     found = person(index, 2, BOX)
     return {key: value for key, value in (found | changes).items() if value is not None}
 
@@ -232,7 +232,7 @@ def test_joints_are_those_of_the_metainfo(root):
 def test_bottom_up_models_get_whole_images(root, said):
     write_people(root, annotations=[person(1, 1, BOX), person(2, 1, BOX, num_keypoints=0)])
     data = load(root, data_mode='bottomup')
-    # mmpose keeps the second one: what is left unlabelled in an image is not trained as background.
+    # mmpose keeps the second annotation: unlabelled persons are not trained as background.
     assert len(data) == 1
     assert data.get_data_info(0)['bbox'].shape == (2, 4)
     assert said == []
@@ -315,7 +315,7 @@ def test_check_lets_files_be_checked_as_they_are_read(cfg, root):
     assert [cfg[name].dataset.type for name in LOADERS] == ['CheckedCoco'] * 2
     assert cfg.test_dataloader.dataset.type == 'CocoDataset'
     assert len(DATASETS.build(cfg.train_dataloader.dataset)) == 4
-    assert cfg.val_dataloader.dataset.bbox_file == f'{root}/{BOXES}'  # that it is missing is said as it is read
+    assert cfg.val_dataloader.dataset.bbox_file == f'{root}/{BOXES}'  # the missing file is reported when it is read
 
 
 def test_wrapped_data_sets_are_checked_and_others_stay(cfg):
@@ -345,7 +345,7 @@ def test_configs_of_other_tasks_stay_as_they_are(cfg):
             {'val_dataloader.dataset.bbox_file': 'mine.json'},
             r'mine\.json \(val_dataloader\.dataset\.bbox_file\) does not exist; None takes the annotated boxes',
         ),
-        # Of the standard name, but where no recipe looks for it.
+        # The standard name in a folder that no recipe names.
         ({'val_dataloader.dataset.bbox_file': f'elsewhere/{BOXES}'}, r'elsewhere/.*bbox_file\) does not exist'),
     ],
 )

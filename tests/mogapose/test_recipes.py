@@ -34,7 +34,7 @@ SMALL, LARGE = 'moganet_xt_256x192', 'moganet_xt_384x288'
 
 @functools.cache
 def recipe(name: str) -> Config:
-    """The config of a recipe, shared by the tests: not to be changed."""
+    """The config of a recipe. Tests share it and must not change it."""
     return load_config(CONFIGS / f'{name}.py')
 
 
@@ -50,7 +50,7 @@ def build(name: str) -> nn.Module:
 
 
 def plain(node: object) -> object:
-    """A part of a config without what only says where it came from, and with lists for tuples."""
+    """A part of a config without keys of its origin, and with lists instead of tuples."""
     if isinstance(node, dict):
         return {key: plain(value) for key, value in node.items() if key != '_scope_'}
     return [plain(value) for value in node] if isinstance(node, list | tuple) else node
@@ -146,7 +146,7 @@ def test_evaluation_is_the_released_one(name):
     assert cfg.train_dataloader.dataset.ann_file == 'annotations/person_keypoints_train2017.json'
     folder = 'data/coco/person_detection_results/'
     assert dataset.bbox_file == f'{folder}COCO_val2017_detections_AP_H_56_person.json'
-    assert dataset.get('filter_cfg') is None  # no box is too uncertain
+    assert dataset.get('filter_cfg') is None  # no box is dropped for its score
     ann_file = 'data/coco/annotations/person_keypoints_val2017.json'
     assert plain(cfg.test_evaluator) == plain(cfg.val_evaluator) == dict(type='CocoMetric', ann_file=ann_file)
     from mmpose.evaluation import CocoMetric

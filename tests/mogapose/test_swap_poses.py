@@ -1,4 +1,4 @@
-"""MogaNet in mmpose's own configs, as ``moganet swap`` writes them: built, one training step, one prediction."""
+"""MogaNet in mmpose's own configs, as ``moganet swap`` writes them: build, one training step, one prediction."""
 
 import numpy as np
 import pytest
@@ -57,7 +57,7 @@ PEOPLE = 2
 
 
 def annotated_image(num_keypoints: int, side: int) -> dict:
-    """An image of noise with two objects side by side, whose keypoints lie in their boxes."""
+    """An image of noise with two objects side by side and keypoints in their boxes."""
     lefts = np.arange(PEOPLE)[:, None] * side / PEOPLE
     low = np.concatenate([lefts, np.zeros((PEOPLE, 1))], 1) + side / 16
     extent = np.array([side / PEOPLE, side]) - side / 8
@@ -85,7 +85,7 @@ def annotated_image(num_keypoints: int, side: int) -> dict:
 
 
 def batch(pipeline: list[dict], size: int, num_keypoints: int, side: int, topdown: bool) -> dict:
-    """``size`` inputs, as the pipeline of the config makes them."""
+    """``size`` inputs from the pipeline of the config."""
     steps = Compose([step for step in pipeline if step['type'] in STEPS])
     samples = [annotated_image(num_keypoints, side) for _ in range(size)]
     if topdown:
@@ -118,7 +118,7 @@ def test_swapped_pose_estimator_trains_and_predicts(name, stages, channels, tmp_
         swapping.check_training_step(model, data)
 
         model.eval()
-        size = 2 if topdown else 1  # heads that find several people take one image at a time
+        size = 2 if topdown else 1  # heads for several people predict one image at a time
         data = batch(cfg.test_dataloader.dataset.pipeline, size, count, 256, topdown)
         with torch.no_grad():
             predictions = model.test_step(data)

@@ -1,4 +1,4 @@
-"""Released pose estimators: mmpose 0's files load by name, whole and safely, and are tested beside the table."""
+"""Released pose estimators: files of mmpose 0 load by name, strictly and safely, and agree with the table."""
 
 import json
 import os
@@ -138,7 +138,7 @@ def test_file_of_mmpose_0_is_tested_by_its_name(weights, coco, tmp_path, monkeyp
         *small_run(coco),
     )
     found = pickle.loads((tmp_path / 'found.pkl').read_bytes())  # noqa: S301  written just above
-    assert len(found) == 4  # the dog is none
+    assert len(found) == 4  # the dog is skipped
     assert sorted(path.name for path in (tmp_path / 'pictures').iterdir()) == [
         '1_0.jpg',
         '1_1.jpg',

@@ -8,14 +8,14 @@ from mmengine.registry import DefaultScope
 
 @pytest.fixture(autouse=True)
 def own_scope():
-    """As in a run of its configs, whatever scope ran before in this process."""
+    """Set the scope of ExPose's configs, whichever scope ran before in this process."""
     with DefaultScope.overwrite_default_scope('mogapose'):
         yield
 
 
 @pytest.fixture(scope='session')
 def body_models(tmp_path_factory):
-    """Folder with synthetic MANO, FLAME and SMPL-X files, as data/body_models holds the licensed ones."""
+    """Folder with synthetic MANO, FLAME and SMPL-X files in the layout of data/body_models."""
     from mogapose.expose.mini.synthetic_body_models import write_body_models
 
     root = tmp_path_factory.mktemp('data') / 'body_models'
@@ -25,7 +25,7 @@ def body_models(tmp_path_factory):
 
 @pytest.fixture(scope='session')
 def freihand(tmp_path_factory, body_models):
-    """``source``, a small FreiHAND; ``out``, what the converter makes of it; ``truth``, its labels; ``body_model``."""
+    """``source``, a small FreiHAND; ``out``, its conversion; ``truth``, its labels; ``body_model``."""
     from helpers import expose_sources
     from mogapose.expose.data.convert.freihand import convert
 
@@ -64,7 +64,7 @@ def stirling(tmp_path_factory, body_models):
 
 @pytest.fixture(scope='session')
 def mini_expose(tmp_path_factory):
-    """Folder with mini data of ExPose: fewer pictures than by default, of the same kind."""
+    """Folder with mini data of ExPose, with fewer pictures than by default."""
     from mogapose.expose import mini
 
     root = tmp_path_factory.mktemp('data') / 'expose'
@@ -76,7 +76,7 @@ def mini_expose(tmp_path_factory):
 
 @pytest.fixture
 def tiny_expose(tmp_path):
-    """Writes a config, a mini recipe of 'hand' or 'face' with a network of a few thousand parameters; its path."""
+    """A function that writes a mini recipe of 'hand' or 'face' with a network of a few thousand parameters."""
     from helpers.tool_runs import ROOT
 
     tiny = 'arch=dict(_delete_=True, embed_dims=(8, 16, 24, 32), depths=(1, 1, 1, 1), ffn_ratios=(2, 2, 2, 2))'

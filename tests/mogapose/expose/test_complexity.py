@@ -80,7 +80,7 @@ def test_head_is_counted_three_times_over(name, channels, size):
     whole = count(cfg, shape)
     head = (channels + size) * 1024 + 1024**2 + 1024 * size
     assert whole.parameters - whole.backbone_parameters == head + 2 * 1024 + size
-    # Two layers of 8: what is left of the head is small, and known. Each ReLU counts 1 per output.
+    # With two layers of 8 the head is small and can be counted by hand. Each ReLU counts 1 per output.
     cfg.model.head.regressor_cfg.layers = (8, 8)
     small = (channels + size) * 8 + 64 + 8 * size
     assert whole.macs - count(cfg, shape).macs == 3 * (head - small + 2 * (1024 - 8))

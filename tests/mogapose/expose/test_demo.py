@@ -1,4 +1,4 @@
-"""The demo trains hands and faces, and ends with what a reader wants: figures, pictures and what to do next."""
+"""The demo trains hands and faces, and prints metrics, pictures and the next commands."""
 
 import numpy as np
 import pytest
@@ -42,7 +42,7 @@ def test_demo_ends_with_figures_pictures_and_next_commands(mini_expose, tiny_exp
 
 
 def test_the_mean_is_that_of_the_training_poses(mini_expose, tiny_expose, tmp_path):
-    """The same by hand: mean pose and shape, aligned with each hand of val."""
+    """The baseline computed by hand: mean pose and shape, aligned with each hand of the validation set."""
     cfg = short(tiny_expose('hand'), mini_expose)
     mini.use(cfg, str(mini_expose))
     cfg.work_dir = str(tmp_path)

@@ -1,4 +1,4 @@
-"""Two processes measure what one measures, also where one of them has a sample to spare."""
+"""Two processes measure the same as one, also if one of them has a padding sample."""
 
 import json
 import os
@@ -15,7 +15,7 @@ from moganet.run.config import load_config
 from mogapose.expose import mini
 
 ENVIRONMENT = dict(os.environ, PYTHON=sys.executable, PYTHONPATH=str(ROOT), OMP_NUM_THREADS='1')
-# Hands 0, 1, 2, of which each process has two: the last one of the second process is the first hand once more.
+# Three hands on two processes with two each: the second process ends with the first hand again.
 SCRIPT = """
 import json, sys
 import torch

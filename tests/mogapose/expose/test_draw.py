@@ -1,4 +1,4 @@
-"""The pictures show what they are given, where it belongs."""
+"""The pictures show joints and mesh at the right places."""
 
 import numpy as np
 import pytest
@@ -25,7 +25,7 @@ def panels(crop, vertices, faces, joints=None, camera=CAMERA, convention='mano')
 
 
 def extent(changed):
-    """Left, right, top and bottom of what changed, as shares of the panel."""
+    """Left, right, top and bottom of the changed pixels, as shares of the panel."""
     rows, columns = np.nonzero(changed)
     return np.array([columns.min(), columns.max() + 1, rows.min(), rows.max() + 1]) / PANEL
 
@@ -70,7 +70,7 @@ def test_faces_are_drawn_by_their_landmarks(crop):
 @pytest.mark.parametrize(('convention', 'first', 'count'), [('mano', 0, 21), ('flame', 5, 73), ('smplx', 76, 144)])
 def test_lines_join_joints_that_there_are(convention, first, count):
     chains = draw._chains(convention)
-    # Of faces the landmarks and the contour, 68, and none of the joints before them.
+    # For faces the 68 landmarks and contour points are drawn, and none of the joints before them.
     assert {joint for chain in chains for joint in chain} == set(range(first, count))
 
 

@@ -1,4 +1,4 @@
-"""Predictions of single images are those of the data set, and their pictures and words come with them."""
+"""Predictions of single images agree with those of the data set; pictures and words are checked too."""
 
 import json
 import re
@@ -31,7 +31,7 @@ def tiny_hand(tiny_expose, mini_expose, tmp_path):
 
 
 def write(part, tiny_expose, mini_expose, folder):
-    """A config that reads the mini data, and a checkpoint of its network after a nudge of its first guess."""
+    """A config that reads the mini data, and a checkpoint of its network with a changed start value."""
     path = tiny_expose(part)
     models = dict(hand='mano/MANO_RIGHT.npz', face='flame/FLAME_NEUTRAL.npz')
     path.write_text(
@@ -65,7 +65,7 @@ def test_predictions_are_those_of_the_data_set(tiny):
 
 
 def test_boxes_choose_what_is_seen(tiny_hand, mini_expose, tmp_path):
-    """Two pictures side by side, in boxes: as each by itself; key points are where they are in the whole."""
+    """Boxes around two pictures side by side give the predictions of each; key points lie in the whole image."""
     cfg, checkpoint, _ = tiny_hand
     predictor = infer.Predictor(cfg, checkpoint)
     paths = [mini_expose / f'images/hand/val/{i:06d}.jpg' for i in range(2)]
@@ -75,7 +75,7 @@ def test_boxes_choose_what_is_seen(tiny_hand, mini_expose, tmp_path):
     both = predictor(tmp_path / 'two.png', boxes)
     for i, path in enumerate(paths):
         alone = predictor(path)
-        # Where the pictures meet, the crop's last column is mixed of both.
+        # At the seam the crop's last column mixes both pictures.
         np.testing.assert_allclose(both['joints'][i], alone['joints'][0], atol=0.01)
         np.testing.assert_allclose(both['keypoints'][i] - (i * side, 0), alone['keypoints'][0], atol=2)
     assert both['crops'].shape == (2, 64, 64, 3)
@@ -214,7 +214,7 @@ def test_a_detector_is_asked_for_the_part_of_the_config(part, name, tiny_expose)
 
 @pytest.mark.skipif(not FREIHAND.is_dir(), reason='needs images of FreiHAND beside the checkout')
 def test_real_hands_run_through(tiny_hand, tmp_path):
-    """FreiHAND's photographs, whole: the crop is the picture, shrunk."""
+    """For whole photographs of FreiHAND the crop is the shrunk picture."""
     cfg, checkpoint, _ = tiny_hand
     predictor = infer.Predictor(cfg, checkpoint)
     images = sorted(FREIHAND.glob('*.jpg'))
@@ -223,7 +223,7 @@ def test_real_hands_run_through(tiny_hand, tmp_path):
         assert predictor.draw(image, tmp_path / f'{image.stem}.png').startswith('right hand, bent')
         crop = predictor(image)['crops'][0]
         small = cv2.resize(np.asarray(Image.open(image)), (64, 64), interpolation=cv2.INTER_AREA)
-        # The crop takes single pixels where this takes means: alike once both are blurred.
+        # The crop samples pixels, this averages them: they agree after blurring both.
         blurred = [cv2.GaussianBlur(picture.astype(float), (0, 0), 2).ravel() for picture in (crop, small)]
         assert np.corrcoef(*blurred)[0, 1] > 0.97
     assert len(list(tmp_path.glob('0*.png'))) == 8

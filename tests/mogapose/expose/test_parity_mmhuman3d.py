@@ -1,4 +1,4 @@
-"""Against the real MMHuman3D, number by number: it runs in a process with mmcv 1 and leaves inputs and outputs."""
+"""Compares with the real MMHuman3D, which runs in a process with mmcv 1 and writes inputs and outputs."""
 
 import os
 import subprocess
@@ -86,7 +86,7 @@ def section(dumped, prefix):
 
 
 def compare(subject, ours, theirs, tolerance=TOLERANCE):
-    """Hold two arrays to the tolerance, relative where they are above 1, and show how far they are apart."""
+    """Assert that two arrays agree within the tolerance, relative above 1; the message has the difference."""
     ours, theirs = (np.float64(x.detach() if torch.is_tensor(x) else x) for x in (ours, theirs))
     assert ours.shape == theirs.shape, (subject, ours.shape, theirs.shape)
     difference = (np.abs(ours - theirs) / np.maximum(np.abs(theirs), 1)).max()
@@ -95,7 +95,7 @@ def compare(subject, ours, theirs, tolerance=TOLERANCE):
 
 
 class Features(nn.Module):
-    """In the place of a body's backbone, which MMHuman3D lets pool: features that are given."""
+    """Replaces a body's backbone, which pools in MMHuman3D, by fixed features."""
 
     features: torch.Tensor
 
@@ -104,7 +104,7 @@ class Features(nn.Module):
 
 
 def estimator(part, state, body_models):
-    """Ours, with MMHuman3D's weights."""
+    """Our network with MMHuman3D's weights."""
     kind, file = PARTS[part]
     prior = dict(type='ShapeThresholdPriorLoss', margin=0.01)
     options = {f'loss_{name}': dict(type='RotationDistance') for name in ROTATIONS[part]}
@@ -129,14 +129,14 @@ def estimator(part, state, body_models):
 
 
 def samples(batch):
-    """A batch of MMHuman3D's as our data samples."""
+    """A batch of MMHuman3D as our data samples."""
     fields = {name.replace('smplx_', ''): value for name, value in batch.items() if name not in ('img', 'features')}
     count = len(batch['img'])
     return [BaseDataElement(**{name: value[i] for name, value in fields.items()}) for i in range(count)]
 
 
 def their_losses(found):
-    """Their names of losses are ours, turned round."""
+    """Map MMHuman3D's names of losses to ours."""
     return {
         'loss_' + name.removesuffix('_loss').removeprefix('smplx_'): value
         for name, value in found.items()
@@ -190,7 +190,7 @@ def test_mmhuman3d_reads_our_pretrained_weights(dumped):
 
 @pytest.mark.parametrize('part', ['hand', 'face'])
 def test_two_iterations_of_training_are_mmhuman3ds(dumped, body_models, part):
-    """With dropout, stochastic depth and batch statistics: both draw the same random numbers."""
+    """Training with dropout, stochastic depth and batch statistics: both draw the same random numbers."""
     root = f'estimators/{part}'
     batch = section(dumped, f'{root}/batch')
     model = estimator(part, section(dumped, f'{root}/state'), body_models).train()
@@ -212,7 +212,7 @@ def test_two_iterations_of_training_are_mmhuman3ds(dumped, body_models, part):
     assert set(trained) == set(after)
     moved = [name for name, _ in model.named_parameters() if not torch.equal(trained[name], before[name])]
     assert len(moved) == len(list(model.parameters()))
-    # Adam's steps are of one size, whatever the gradient's: where that is rounding, so is the step's direction.
+    # Adam's steps do not shrink with the gradient: if the gradient is rounding error, so is the step's direction.
     weights = torch.cat([(after[name] - trained[name]).abs().flatten() for name in moved])
     print(
         f'{part}: {len(weights)} parameters after two iterations: {(weights > TOLERANCE).float().mean():.1e} of them '
@@ -253,7 +253,7 @@ def test_rotations_and_projection_are_mmhuman3ds(dumped):
 @pytest.mark.parametrize('convention', conventions.SLOTS)
 def test_orders_of_key_points_are_mmhuman3ds(dumped, convention):
     given = section(dumped, f'conventions/{convention}')
-    # The names of its hands are in MANO's order, its arrays in FreiHAND's: see conventions.HAND_SLOTS.
+    # MMHuman3D's names of hand joints have MANO's order, its arrays FreiHAND's: see conventions.HAND_SLOTS.
     slots = sorted(given['slots'].tolist()) if convention == 'mano' else given['slots'].tolist()
     assert slots == list(conventions.SLOTS[convention])
     pairs = {frozenset(pair) for pair in given['flip_pairs'].reshape(-1, 2).long().tolist()}
@@ -267,7 +267,7 @@ def test_orders_of_key_points_are_mmhuman3ds(dumped, convention):
 
 @pytest.mark.parametrize('convention', conventions.SLOTS)
 def test_augmentations_are_mmhuman3ds(dumped, convention):
-    """All six in a row, from the same seeds of NumPy's random numbers: the images to the last bit."""
+    """All six transforms in a row, with the same seeds of NumPy: the images are equal bit for bit."""
     pipeline = [
         transforms.BBoxCenterJitter(0.2),
         transforms.RandomHorizontalFlip(0 if convention == 'mano' else 0.5),
@@ -299,7 +299,7 @@ def test_augmentations_are_mmhuman3ds(dumped, convention):
 @pytest.mark.parametrize('convention', ['mano', 'flame'])
 @pytest.mark.parametrize('written_by', ['preprocessed_datasets', 'rewritten'])
 def test_human_data_is_mmhuman3ds(dumped, convention, written_by):
-    """It reads what we write, and we read what it writes."""
+    """MMHuman3D reads our files, and this code reads its files."""
     dataset = HumanDataDataset(
         f'{written_by}/{convention}.npz',
         convention,
@@ -314,7 +314,7 @@ def test_human_data_is_mmhuman3ds(dumped, convention, written_by):
             key = name.replace('smplx_', '')
             if key.removeprefix('has_') in ours:
                 compare(f'{convention} of {written_by} {index}: {name}', np.reshape(ours[key], value.shape), value)
-            else:  # it says what there is not, for parts of the body that we leave out
+            else:  # MMHuman3D also returns parts of the body that the convention lacks: flags and zeros
                 assert key.startswith('has_') or not value.any()
     flags = {name: dumped[f'data/{convention}/0/has_{name}'].item() for name in ('keypoints3d', 'smplx_betas')}
     assert set(flags.values()) == {convention == 'mano'}
@@ -336,7 +336,7 @@ def test_hand_metrics_are_mmhuman3ds(dumped):
 
 
 def test_face_metric_is_mmhuman3ds(dumped):
-    """Its closest points are trimesh's."""
+    """MMHuman3D computes closest points with trimesh."""
     given = section(dumped, 'metrics')
     joints = torch.zeros(73, 3, dtype=torch.float64)
     joints[list(conventions.FACE3D_IN_FLAME)] = given['landmarks']

@@ -1,4 +1,4 @@
-"""ExPose's configs against the data on disk, before anything is built."""
+"""Checks of ExPose's configs against the data on disk, before models are built."""
 
 import shutil
 
@@ -79,7 +79,7 @@ def test_data_of_another_part_than_the_model(data, body_models):
 
 
 def test_a_test_set_without_the_truth_of_its_metric(data, body_models):
-    """As MMHuman3D writes them, found before an epoch is trained; predictions alone need none."""
+    """Files as MMHuman3D writes them are refused before an epoch is trained; predictions alone need no truth."""
     path = data / 'preprocessed_datasets/freihand_test.npz'
     with np.load(path, allow_pickle=True) as archive:
         np.savez(path, **{name: archive[name] for name in archive if not name.startswith('gt_')})

@@ -74,7 +74,7 @@ FILES = dict(
 
 @functools.cache
 def recipe(name: str) -> Config:
-    """The config of a recipe, shared by the tests: not to be changed."""
+    """The config of a recipe. Tests share it and must not change it."""
     return load_config(CONFIGS / f'{name}.py')
 
 
@@ -84,7 +84,7 @@ def build(name: str, device: str = 'meta') -> nn.Module:
 
 
 def plain(node: object) -> object:
-    """A part of a config with lists for tuples."""
+    """A part of a config with lists instead of tuples."""
     if isinstance(node, dict):
         return {key: plain(value) for key, value in node.items()}
     return [plain(value) for value in node] if isinstance(node, list | tuple) else node
@@ -181,7 +181,7 @@ def test_norms_of_moganet_train_and_those_of_resnet_keep_their_statistics(name, 
 
 
 def test_building_by_mmengine_s_registry_says_nothing():
-    """The scope's registries are found where MMEngine looks for them: else it warns at every part it builds."""
+    """MMEngine finds the scope's registries; otherwise it warns at every build."""
     script = f"""
 from mmengine.registry import MODELS, init_default_scope
 from moganet.run.config import load_config

@@ -1,4 +1,4 @@
-"""Figures have human proportions and poses, and the truth about their joints is the truth."""
+"""Figures have human proportions and poses, and their joints agree with their pictures."""
 
 import numpy as np
 import pytest
@@ -94,7 +94,7 @@ def test_elbows_and_knees_bend_within_human_limits():
 
 @pytest.fixture
 def seen(monkeypatch):
-    """Figures seen from the front (0 degrees) or otherwise."""
+    """Figures seen from the front (0 degrees) or from another side."""
 
     def draw(degrees, seed):
         monkeypatch.setattr(articulated_figures, 'view', lambda random: articulated_figures.rotation(1, degrees))

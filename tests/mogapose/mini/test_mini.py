@@ -1,4 +1,4 @@
-"""The mini data are COCO's keypoints as the real classes read them, and tell the truth about their pictures."""
+"""mmpose's classes read the mini data, and their labels agree with their pictures."""
 
 import json
 
@@ -30,7 +30,7 @@ def content(root, split):
 
 
 def people(root):
-    """Every annotation with the file of its picture, and its keypoints (17, 3)."""
+    """Yield each annotation with the file of its picture and its keypoints (17, 3)."""
     for split in NUM_IMAGES:
         found = content(root, split)
         for annotation in found['annotations']:
@@ -110,7 +110,7 @@ def test_every_flag_is_there_and_counted(root):
 
 
 def test_joints_under_another_figure_are_hidden(root):
-    """Some joints with flag 1 lie on somebody else: people overlap."""
+    """Some hidden joints lie on another person: people overlap."""
     covered = 0
     read = COCO(str(root / 'annotations/person_keypoints_train2017.json'))
     for annotation in read.anns.values():
@@ -144,7 +144,7 @@ def test_crowds_and_far_people_have_no_keypoints(monkeypatch):
 
 
 def test_truth_as_prediction_scores_100(root, capsys):
-    """The real metric takes the annotations for perfect when they are handed back to it."""
+    """The real metric is perfect if the predictions are the annotations."""
     found = dataset(root, 'val')
     metric = CocoMetric(ann_file=str(root / 'annotations/person_keypoints_val2017.json'))
     metric.dataset_meta = found.metainfo

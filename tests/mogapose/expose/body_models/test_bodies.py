@@ -67,7 +67,7 @@ def test_body_has_the_parameters_of_backbone_and_head_and_all_losses():
 
 @pytest.fixture
 def bodies(tmp_path, monkeypatch, body_models):
-    """A folder with images and labels of bodies where the recipe looks for them, and a small config beside."""
+    """A folder with images and labels of bodies at the recipe's paths, and a small config."""
     monkeypatch.chdir(tmp_path)
     random = np.random.default_rng(0)
     for folder, file in (('data/datasets', 'curated_fits_train'), ('data/datasets/EHF', 'ehf_val')):

@@ -201,7 +201,7 @@ def test_a_file_cut_off_is_one_line(tmp_path, arrays):
 
 
 class Forged:
-    """Pickles as a call of ``function`` with ``arguments``, and a state if one is given."""
+    """An object that pickles as a call of ``function`` with ``arguments``, optionally with a state."""
 
     def __init__(self, function, *arguments, state=None):
         self.call = (function, arguments) if state is None else (function, arguments, state)
@@ -258,7 +258,7 @@ ODD = {
 
 
 def test_odd_arguments_are_one_line_and_no_crash(tmp_path):
-    """In a process of its own, as a forged dtype that reaches numpy ends the process."""
+    """Read in a separate process, since a forged dtype that reaches numpy ends the process."""
     for number, make in enumerate(ODD.values()):
         content = dict(v_template=make(), kintree_table=np.zeros((2, 16)))
         (tmp_path / f'odd{number:02}.pkl').write_bytes(pickle.dumps(content, 2))

@@ -1,4 +1,4 @@
-"""Linear blend skinning: properties that hold for any model, small cases by hand, and smplx where it is installed."""
+"""Linear blend skinning: properties of any model, small cases computed by hand, and smplx if it is installed."""
 
 import numpy as np
 import pytest
@@ -57,7 +57,7 @@ def test_the_root_turns_everything_about_its_joint(models, kind):
     root = model.j_template[0]
     rotation = pose['global_orient'].mT.squeeze(1)
     torch.testing.assert_close(turned['vertices'], (still['vertices'] - root) @ rotation + root, atol=2e-6, rtol=0)
-    # All joints but the contour, which moves over the face as the head turns.
+    # All joints except the contour, which moves over the face as the head turns.
     fixed = slice(None) if kind is MANO else slice(-17)
     torch.testing.assert_close(
         turned['joints'][:, fixed], ((still['joints'] - root) @ rotation + root)[:, fixed], atol=2e-6, rtol=0
@@ -98,7 +98,7 @@ def test_every_step_of_the_formula(models, kind, body_models):
 
 @pytest.mark.parametrize('kind', FILES)
 def test_gradients(body_models, kind):
-    """In float64, of a few vertices and joints with respect to every kind of input."""
+    """Gradients in float64 of a few vertices and joints with respect to all inputs."""
     numbers = dict(num_betas=2) if kind is MANO else dict(num_betas=2, num_expression=2)
     model = kind(body_models / FILES[kind], **numbers).double()
     inputs = dict(
@@ -113,9 +113,9 @@ def test_gradients(body_models, kind):
         out = model(**posed)
         return out['vertices'][:, ::499], out['joints']
 
-    # Away from half degrees, where the contour jumps to its next row.
+    # Avoid half degrees, at which the contour jumps to its next row.
     values = [(0.1 * torch.randn(shape, dtype=torch.float64)).requires_grad_() for shape in inputs.values()]
-    # The fast mode looks along random directions: the whole Jacobian of a body takes a minute.
+    # The fast mode checks random directions: the whole Jacobian of a body takes a minute.
     assert torch.autograd.gradcheck(few, values, fast_mode=kind is not MANO)
 
 
@@ -168,7 +168,7 @@ def test_the_body_has_its_vertices_between_joints_and_face(models):
     assert names[71] == 'right_thumb_tip'
     torch.testing.assert_close(out['joints'][:, 55], out['vertices'][:, 9120])
     torch.testing.assert_close(out['joints'][:, 71], out['vertices'][:, 8079])
-    # The same head on both models: landmarks lie alike but for where the head sits.
+    # Both models have the same head: the landmarks differ only by the head's position.
     face = models[FLAME](identity())['joints'][0, 5:56]
     of_body = model(identity())['joints'][0, 76:127]
     torch.testing.assert_close(of_body - of_body[0], face - face[0], atol=3e-6, rtol=0)
@@ -187,7 +187,7 @@ def test_a_face_turned_upside_down_is_not_turned_sideways():
 
 
 def test_the_contour_follows_the_turned_head(models):
-    """FLAME's own rotation decides, not its neck's; on the body the product from the pelvis to the neck does."""
+    """FLAME's contour follows the root and not the neck; the body's follows the rotations from pelvis to neck."""
     turn = axis_angle_to_matrix(torch.tensor([[[0, -0.5, 0]]]))
     face, body = models[FLAME], models[SMPLX]
     a = face.dynamic_lmk_triangles
@@ -277,7 +277,7 @@ def test_gpu_computes_the_same(models, kind, body_models):
 
 
 def test_smplx_package_agrees(models, body_models, tmp_path):
-    """The package of the models' authors, whose licence forbids copying it: only where it is installed."""
+    """Compare with the authors' package smplx, whose licence forbids copying, if it is installed."""
     smplx = pytest.importorskip('smplx', reason='the package smplx is not installed')
     mano = smplx.MANOLayer(str((body_models / FILES[MANO]).with_suffix('.npz')), is_rhand=True, ext='npz')
     pose, betas = random_pose(models[MANO]), torch.randn(3, 10)

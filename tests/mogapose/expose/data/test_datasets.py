@@ -1,4 +1,4 @@
-"""The data set: samples of each convention, flags of what a file lacks, truth for the metrics, errors."""
+"""The data set: samples of each convention, flags of missing labels, truth for the metrics, errors."""
 
 import shutil
 
@@ -40,7 +40,7 @@ def load(ann_file, images, convention, **options):
 
 @pytest.fixture
 def one(tmp_path):
-    """Writes a file of one image, and loads it."""
+    """Write a file of one image and load it."""
     cv2.imwrite(str(tmp_path / 'a.png'), np.zeros((40, 40, 3), np.uint8))
 
     def make(convention='mano', slots=HAND_SLOTS, options=(), **content):
@@ -247,7 +247,7 @@ def test_numbers_of_coefficients_can_be_chosen(one):
     assert 'a.npz: smplx.betas has 20 numbers, where 100 are expected' in text
 
 
-# --- what does not fit
+# --- errors
 
 
 def test_left_hands_are_refused_where_right_ones_are_expected(one):

@@ -30,7 +30,7 @@ def images():
 
 @pytest.fixture
 def dataset(images, tmp_path):
-    """Builds the data set with a pipeline of the recipe."""
+    """Build the data set with a pipeline of the recipe."""
     names, joints = images
     boxes = np.tile((0, 0, 224, 224), (len(names), 1))
     write_human_data(tmp_path / 'real.npz', names, boxes, slots=HAND_SLOTS, keypoints2d=joints)
@@ -62,7 +62,7 @@ def test_joints_and_pixels_are_kept_where_nothing_is_augmented(images, dataset):
 
 
 def test_joints_are_in_freihands_order(images):
-    """A tip is near the joint before it; if the order were MANO's, that would be another finger's."""
+    """A tip is near the joint before it. In MANO's order the tip would belong to another finger."""
     joints = images[1][:, :, :2]
     lengths = [
         np.linalg.norm(points[:, 4::4] - points[:, 3::4], axis=-1).mean()

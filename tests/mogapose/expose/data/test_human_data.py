@@ -1,4 +1,4 @@
-"""HumanData files: what is written reads the same, what others wrote reads, what does not fit is one line."""
+"""HumanData files: round trips, files that others wrote, and errors of one line."""
 
 import os
 import re
@@ -119,7 +119,7 @@ def test_written_files_have_the_entries_that_mmhuman3d_asks_for(tmp_path):
     assert found['bbox_xywh'].shape == (N, 5)
     assert (found['bbox_xywh'][:, 4] == 1).all()
     assert set(found['smplx'].item()) == {'global_orient', 'right_hand_pose', 'betas'}
-    # As MMHuman3D takes compressed key points apart: the columns are those that the mask marks, in order.
+    # As in MMHuman3D, the columns of compressed key points are those that the mask marks, in order.
     mask = found['keypoints2d_mask'].astype(bool)
     full = np.zeros((N, 190, 3))
     full[:, mask] = found['keypoints2d']

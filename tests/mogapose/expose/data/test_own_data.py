@@ -1,4 +1,4 @@
-"""A user's own hands, as the README of configs/expose says: HumanData written, trained on, predicted."""
+"""A user's own hands, as in configs/expose/README.md: write HumanData, train, predict."""
 
 import re
 
@@ -27,14 +27,14 @@ LOADER = (
 
 
 def block(word):
-    """The Python block of the README that has ``word`` in it."""
+    """Return the README's Python block that contains ``word``."""
     (text,) = [text for text in re.findall(r'```python\n(.*?)```', README, re.DOTALL) if word in text]
     return text
 
 
 @pytest.fixture
 def hands(tmp_path, monkeypatch, body_models):
-    """The README's files in a folder of their own, which is then the current one; key points, and poses as it says."""
+    """The files of the README, with key points and poses, in a new folder, which becomes the current one."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / 'data/hands/images').mkdir(parents=True)
     images = [f'{i}.png' for i in range(COUNT)]

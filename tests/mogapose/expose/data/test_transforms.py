@@ -1,4 +1,4 @@
-"""Augmentations: labels of two and of three dimensions stay together, and draws follow the recipe's distributions."""
+"""Transforms: 2D and 3D labels stay consistent, and random numbers follow the recipe's distributions."""
 
 import cv2
 import numpy as np
@@ -159,7 +159,7 @@ def test_rotation_turns_the_pose_with_the_points(body_models):
     given = sample()
     given['keypoints3d'][:, :3] = pose(model, given)
     found = build('MeshAffine', img_res=64)(dict(given, rotation=-50.0))
-    # Root and turned pose agree up to where the root joint lies, about which the pose turns.
+    # Root rotation and rotated pose agree up to the position of the root joint.
     assert_same_up_to_translation(pose(model, found), found['keypoints3d'][:, :3])
     unturned = dict(found, global_orient=given['global_orient'])
     with pytest.raises(AssertionError):
@@ -181,7 +181,7 @@ def test_opposite_rotations_cancel():
 
 
 def pose(model, results):
-    """Joints of a body model on a sample's rotations, its other parameters left out."""
+    """Joints of a body model for a sample's rotations; other parameters are zero."""
     tensors = {
         name: axis_angle_to_matrix(torch.from_numpy(results[name]))[None] for name in model.POSES if name in results
     }
@@ -267,7 +267,7 @@ def test_share_of_flips():
     assert abs(share - 0.25) < 4 * np.sqrt(0.25 * 0.75 / 2000)
 
 
-# --- what is drawn
+# --- random numbers
 
 
 def test_centre_moves_uniformly_and_stays_in_the_image():
@@ -287,7 +287,7 @@ def test_centre_moves_uniformly_and_stays_in_the_image():
 
 
 def test_draws_are_those_of_the_recipe():
-    """With the same seed as the formulas written out: scale, rotation, whether it is rotated."""
+    """The explicit formulas with the same seed: scale, rotation, and the choice to rotate."""
     given = sample()
     step = build('GetRandomScaleRotation', rot_factor=10, scale_factor=0.1, rot_prob=0.5)
     np.random.seed(3)

@@ -1,4 +1,4 @@
-"""Metrics of hands and faces: numbers worked out by hand, what leaves them alone, and samples that do not fit."""
+"""Metrics of hands and faces: numbers computed by hand, invariances, and invalid samples."""
 
 import math
 
@@ -19,7 +19,7 @@ DOUBLE = dict(dtype=torch.float64)
 LANDMARKS = torch.tensor(
     [[-50.0, 30, 0], [-15, 30, 0], [15, 30, 0], [50, 30, 0], [0, -10, 0], [-25, -40, 5], [25, -40, 5]]
 )
-SIDE = 25  # vertices along each side of the blown-up cube
+SIDE = 25  # vertices along each side of the cube
 MIDDLE, RADIUS = torch.tensor([0.0, 2, 0]), 84
 
 
@@ -31,14 +31,14 @@ def evaluate(kind, *samples, **options):
 
 
 def hand(seed=0):
-    """A sample whose prediction is right, as big as a hand, in metres."""
+    """A sample with a correct prediction of the size of a hand, in metres."""
     generator = torch.Generator().manual_seed(seed)
     joints, vertices = 0.08 * torch.randn(21, 3, generator=generator), 0.05 * torch.randn(778, 3, generator=generator)
     return dict(pred_joints=joints, gt_joints=joints, pred_vertices=vertices, gt_vertices=vertices)
 
 
 def similar(points, mirror=False):
-    """Turned, enlarged and moved; mirrored on request."""
+    """Rotate, enlarge and move points; mirror them on request."""
     turn = axis_angle_to_matrix(torch.tensor([0.3, -1.2, 0.7], **DOUBLE))
     if mirror:
         turn = turn @ torch.diag(torch.tensor([1.0, 1, -1], **DOUBLE))
@@ -46,7 +46,7 @@ def similar(points, mirror=False):
 
 
 def face(vertices, triangles, scan, **changes):
-    """A sample of a mesh in millimetres, whose landmarks are right."""
+    """A sample of a mesh in millimetres with correct landmarks."""
     joints = torch.zeros(73, 3, **DOUBLE)
     joints[list(FACE3D_IN_FLAME)] = LANDMARKS.double() / 1000
     sample = dict(pred_vertices=vertices.double() / 1000, pred_joints=joints, pred_faces=triangles)
@@ -54,13 +54,13 @@ def face(vertices, triangles, scan, **changes):
 
 
 def plane(z=0.0):
-    """A square of two triangles before which the points of a scan lie at heights known."""
+    """A square of two triangles, and points of a scan at known heights above it."""
     corners = torch.tensor([[-300.0, -300, z], [300, -300, z], [300, 300, z], [-300, 300, z]])
     return corners, torch.tensor([[0, 1, 2], [0, 2, 3]])
 
 
 def sphere_mesh(radius):
-    """A fine mesh of a sphere around ``MIDDLE``: the six sides of a cube, blown up."""
+    """A fine mesh of a sphere around ``MIDDLE``, the six sides of a cube projected to it."""
     steps = torch.tan(torch.linspace(-math.pi / 4, math.pi / 4, SIDE, **DOUBLE))
     u, v = torch.meshgrid(steps, steps, indexing='ij')
     sides = []
@@ -226,7 +226,7 @@ def test_a_hand_is_no_face():
 
 
 def test_numbers_alone_are_kept():
-    """Five numbers of each hand, so that nothing of the size of meshes is gathered: ``test_dist.py`` does."""
+    """A hand is reduced to five numbers, so that processes exchange no meshes; ``test_dist.py`` runs two."""
     metric = HandMeshMetric()
     metric.process({}, [hand(1), hand(0)])
     assert [(type(result), result.shape) for result in metric.results] == [(np.ndarray, (5,))] * 2

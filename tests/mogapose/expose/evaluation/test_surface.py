@@ -1,4 +1,4 @@
-"""Distances to a mesh: against a formula of another kind, on shapes measured by hand, and whatever the mesh is like."""
+"""Distances to a mesh: an independent formula, shapes computed by hand, and arbitrary meshes."""
 
 import itertools
 import math

@@ -1,4 +1,4 @@
-"""The mini data are HumanData as the real data set reads them, and tell the truth about their pictures."""
+"""The real data set reads the mini data, and their labels agree with their pictures."""
 
 import numpy as np
 import pytest
@@ -39,7 +39,7 @@ def samples(root, part, split):
 
 
 def posed(root, part, sample):
-    """Vertices and joints that the body model of the folder has for a sample's parameters."""
+    """Vertices and joints of the folder's body model for a sample's parameters."""
     model = dict(hand=MANO, face=FLAME)[part](root / 'body_models' / FILES[CONVENTIONS[part]])
     inputs = {
         name: torch.from_numpy(np.float32(sample[name]))[None]
@@ -80,7 +80,7 @@ def test_the_real_data_set_reads_everything(root, part, split):
 
 @parts
 def test_key_points_are_what_a_pinhole_camera_sees_of_the_parameters(root, part):
-    """With the focal length, the middle and the place of the hand or face as unknowns, the rest fits exactly."""
+    """Key points follow exactly from joints, with focal length, centre and position as unknowns."""
     for sample in samples(root, part, 'train')[:6]:
         _, joints = posed(root, part, sample)
         xy = sample['keypoints2d'][:, :2].astype(float)
@@ -108,7 +108,7 @@ def test_the_truth_of_hands_is_that_of_their_parameters(root):
 
 
 def test_skin_is_where_the_key_points_are(root):
-    """Around visible key points the picture is as the surface is coloured: it changes little there."""
+    """Around visible key points the picture has the colour of the surface and changes little."""
     shares = []
     for sample in samples(root, 'hand', 'train'):
         image = np.asarray(Image.open(sample['img_path'])).astype(float)
@@ -136,7 +136,7 @@ def test_truth_as_prediction_scores_zero_for_hands(root):
 
 
 def test_truth_as_prediction_scores_zero_for_faces(root):
-    """The scans' points lie on the surface, the landmarks are the model's, both whichever way the head is turned."""
+    """The scans' points lie on the surface, and the landmarks are the model's, for every orientation of the head."""
     data = samples(root, 'face', 'val')
     model = FLAME(root / 'body_models' / FILES['flame'])
     bodies = iter([posed(root, 'face', sample) for sample in data])

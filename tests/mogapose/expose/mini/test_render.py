@@ -43,7 +43,7 @@ def test_the_nearer_one_is_seen_whatever_the_order(order):
 
 
 def test_triangles_that_cut_through_each_other_are_each_seen_in_front():
-    """Two squares of opposite slope: left the one is nearer, right the other."""
+    """Two squares of opposite slope: one is nearer on the left, the other on the right."""
     up, down = SQUARE.copy(), SQUARE.copy()
     up[:, 2], down[:, 2] = up[:, 0], 10 - down[:, 0]
     raster = rasterise(np.concatenate((up, down)), np.concatenate((HALVES, HALVES + 4)), (10, 10))

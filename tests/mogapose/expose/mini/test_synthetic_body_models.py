@@ -1,4 +1,4 @@
-"""The synthetic body models: closed surfaces with the official sizes that look and bend like what they stand for."""
+"""The synthetic body models: closed surfaces with the official sizes, anatomical shapes and poses."""
 
 import numpy as np
 import pytest
@@ -73,7 +73,7 @@ def test_weights_and_regressors_are_means(arrays, kind):
 
 @pytest.mark.parametrize('kind', SIZES)
 def test_blend_shapes_are_smooth(arrays, kind):
-    """Neighbours move alike: what they differ by is a small part of how far apart they are."""
+    """Neighbouring vertices move alike: their displacements differ by a small share of their distance."""
     a = arrays[kind]
     edges = np.concatenate((a['f'][:, [0, 1]], a['f'][:, [1, 2]]))
     apart = np.linalg.norm(a['v_template'][edges[:, 0]] - a['v_template'][edges[:, 1]], axis=1)
@@ -210,7 +210,7 @@ def test_both_hands_of_the_body_are_mirror_images(models):
         left_hand_pose=axis_angle_to_matrix(model.left_hand_mean[None]),
         right_hand_pose=axis_angle_to_matrix(model.right_hand_mean[None]),
     )
-    # Without the corrections of poses, whose directions are random on either side.
+    # Without the pose corrections, whose directions differ at random between the sides.
     model.posedirs, kept = torch.zeros_like(model.posedirs), model.posedirs
     joints = model(identity(), **pose)['joints'][0]
     model.posedirs = kept

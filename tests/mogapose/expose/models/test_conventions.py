@@ -1,4 +1,4 @@
-"""Orders of joints: literals of the data sets' descriptions, and that names and pairs agree."""
+"""Orders of joints: literals from the descriptions of the data sets, and consistent names and pairs."""
 
 import pytest
 

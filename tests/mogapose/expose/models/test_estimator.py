@@ -1,4 +1,4 @@
-"""ExPose's estimator: its losses on samples with and without labels, its predictions, and training on either."""
+"""ExPose's estimator: losses of samples with and without labels, predictions, and training."""
 
 import re
 
@@ -25,7 +25,7 @@ def predicted(model, inputs):
 
 
 def perfect(model, inputs, part):
-    """Samples whose labels are what the model predicts."""
+    """Samples whose labels are the model's own predictions."""
     found = predicted(model, inputs)
     joints = model.body_model(**found['pred_param'])['joints']
     camera = found['pred_cam']
@@ -163,7 +163,7 @@ def test_batch_without_any_label_is_zero_and_backpropagates_to_every_parameter(p
 
 def test_loss_that_is_not_asked_for_is_not_computed(body_models):
     config = model_config('hand', body_models, loss_keypoints2d=None)
-    config['body_model']['path'] = 'nowhere/MANO_RIGHT.pkl'  # nothing needs it then
+    config['body_model']['path'] = 'nowhere/MANO_RIGHT.pkl'  # these calls do not need it
     losses = MODELS.build(config).eval()(crops(1), [sample('hand')], mode='loss')
     assert set(losses) == {'loss_global_orient', 'loss_right_hand_pose', 'loss_betas_prior'}
 
@@ -239,7 +239,7 @@ def test_state_has_no_body_model_before_or_after_its_use(part, body_models):
 
 
 def overfit(part, body_models, steps=25):
-    """Losses of the first and the last step on one batch of bytes, as a Runner's loop does them."""
+    """Losses of the first and the last training step on one batch, as in a Runner's loop."""
     model = estimator(part, body_models)
     model.init_weights()
     model.train()
@@ -368,7 +368,7 @@ def test_crops_that_are_not_square_and_unknown_modes_are_refused(body_models):
     ],
 )
 def test_config_of_mmhuman3d_builds_the_same_network(part, layer, folder, body_models):
-    """Its names: input_feat_dim, body_model_train and _test with folders, options of what is fixed here."""
+    """MMHuman3D's names: input_feat_dim, body_model_train and _test with folders, options that are fixed here."""
     config = model_config(part, body_models)
     head = config['head'] | dict(input_feat_dim=config['head']['in_channels'])
     del head['in_channels'], config['body_model']

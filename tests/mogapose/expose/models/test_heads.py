@@ -1,4 +1,4 @@
-"""ExPose's heads: what their vectors hold, where they start, how they step and what they decode to."""
+"""ExPose's heads: parts of the parameter vector, start values, steps and decoding."""
 
 import math
 
@@ -108,7 +108,7 @@ def test_vector_is_decoded_with_interleaved_columns():
 
 
 def by_hand(found, feature, start, steps=3, activation=True):
-    """The regression as a formula, with the parameters of ``found``."""
+    """The regression as an explicit formula with the parameters of ``found``."""
     state = dict(found.regressor.module.named_parameters())
     p = start
     for _ in range(steps):
@@ -227,7 +227,7 @@ def test_decoding_is_float32_under_autocast():
 
 
 def write_means(path, joints=15, key='cont_rot_repr'):
-    """all_means.pkl, with numbers that tell where they went."""
+    """Write an all_means.pkl whose numbers identify their place."""
     poses = dict(body_pose=21, left_hand_pose=15, right_hand_pose=joints)
     means = {
         name: {key: np.arange(count * 6, dtype=np.float32).reshape(count, 6) + i, 'aa': np.zeros((count, 3))}

@@ -1,4 +1,4 @@
-"""ExPose's losses on numbers worked out by hand."""
+"""ExPose's losses on numbers computed by hand."""
 
 import math
 

@@ -91,7 +91,7 @@ def test_alignment_undoes_a_similarity():
 
 
 def test_alignment_leaves_what_no_similarity_explains():
-    """A square and one pulled to a rhombus: the best scale is the quotient of their products, worked out by hand."""
+    """A square and a rhombus: the best scale is a quotient of scalar products, computed by hand."""
     square = torch.tensor([[1.0, 0, 0], [0, 1, 0], [-1, 0, 0], [0, -1, 0]])
     rhombus = square * torch.tensor([2.0, 1, 1])
     # Without rotation: s = (2 + 1 + 2 + 1) / 4.

@@ -125,7 +125,7 @@ def test_summary_says_what_was_compared(freihand):
 
 
 def test_a_mean_pose_that_is_not_freihands_is_found_out(freihand, tmp_path):
-    """With a body model whose mean pose is zero, poses would be wrong by the mean."""
+    """A body model with a mean pose of zero is refused: poses would lack the mean."""
     arrays = dict(np.load(freihand.body_model.with_suffix('.npz')))
     arrays['hands_mean'] = np.zeros(45)
     np.savez(tmp_path / 'MANO_RIGHT.npz', **arrays)
@@ -178,7 +178,7 @@ def test_a_file_that_does_not_fit_is_one_line(source, freihand, tmp_path, name, 
     with pytest.raises(ValueError, match=re.escape(message)) as caught:
         convert(source, tmp_path / 'out', body_model=freihand.body_model)
     assert '\n' not in str(caught.value)
-    assert not (tmp_path / 'out').exists()  # nothing is written before all of it fits
+    assert not (tmp_path / 'out').exists()  # nothing is written before everything is checked
 
 
 def test_missing_files_are_named(source, freihand, tmp_path):
