@@ -25,14 +25,15 @@ doctor:  ## versions, mmcv's ops, CPU or GPU, and what mends what is wrong
 test: env  ## the tests that CI runs
 	OMP_NUM_THREADS=1 $(PY) -m pytest $(SIDE_BY_SIDE)
 
-test-all: env  ## and the slow ones
+test-all: env  ## and the slow ones, Triton's interpreter and its compiler
 	OMP_NUM_THREADS=1 $(PY) -m pytest $(SIDE_BY_SIDE) -m ''
 
-check: env  ## seconds: lint, format, spelling, shape of the code, every config loads
+check: env  ## a minute: lint, format, types, spelling, shape of the code, prose, every config loads
 	$(PY) -m ruff check
 	$(PY) -m ruff format --check
+	$(PY) -m mypy
 	$(PY) -m codespell_lib
-	OMP_NUM_THREADS=2 $(PY) -m pytest -q $(wildcard tests/test_shape.py) tests/test_configs.py -k 'not builds and not trains and not users'
+	OMP_NUM_THREADS=1 $(PY) -m pytest -q tests/test_shape.py tests/test_prose.py tests/test_configs.py -k 'not builds and not trains and not users and not alone'
 
 demo: env mini-data  ## train MogaNet on scanned digits and show what it learnt: minutes
 	$(PY) tools/demo.py --task $(TASK)

@@ -2,8 +2,6 @@
 
 import copy
 import logging
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -404,11 +402,3 @@ def test_tool_says_that_boxes_are_missing_in_a_line(explicit, cfg, root, tmp_pat
     assert len(missing) == 1
     assert f'{root}/{BOXES} does not exist' in missing[0]
     assert any('coco/AP: ' in line for line in lines)
-
-
-def test_importing_what_configs_import_registers_the_checks():
-    script = (
-        'import mogapose.topdown; from moganet.run import preflight; print([c.__name__ for c in preflight._CHECKS])'
-    )
-    done = subprocess.run([sys.executable, '-c', script], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert 'check_pose' in done.stdout

@@ -1,8 +1,6 @@
 """Segmentation data that do not fit: a line that names the file, at the start or when it is read."""
 
 import logging
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -309,12 +307,6 @@ def test_training_stops_with_one_line(how, mini_seg, tmp_path, capsys):
     assert len(error) == 1
     assert error[0].startswith('error: ')
     assert 'annotations/training/ADE_train_00000002.png' in error[0]
-
-
-def test_importing_the_task_registers_the_checks():
-    script = 'import mogaseg; from moganet.run import preflight; print([check.__name__ for check in preflight._CHECKS])'
-    done = subprocess.run([sys.executable, '-c', script], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert 'check_segmentation' in done.stdout
 
 
 def test_layout_of_ade20k_is_told(tmp_path, capsys):
