@@ -9,8 +9,8 @@ from mmengine.registry import HOOKS, STRATEGIES, DefaultScope
 from mmpretrain.structures import DataSample
 from torch.distributed.fsdp import FullyShardedDataParallel
 
-from moganet.paper.compare import BLOCK, refreshed
 from moganet.paper.metafile import CHECKOUT
+from moganet.paper.tables import BLOCK, refreshed
 from moganet.run.config import load_config
 
 READMES = [CHECKOUT / 'README.md', *sorted(CHECKOUT.glob('configs/*/README.md'))]

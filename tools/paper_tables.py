@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from moganet.errors import run_main
-from moganet.paper import compare, metafile
+from moganet.paper import compare, metafile, tables
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -42,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     for path in args.write:
         with contextlib.redirect_stdout(sys.stderr):
-            text = compare.refreshed(path, args.root)
+            text = tables.refreshed(path, args.root)
         path.write_text(text)
     mismatch = False
     for task in [] if args.write else [args.task] if args.task else metafile.tasks(args.root):
@@ -50,9 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         with contextlib.redirect_stdout(sys.stderr):
             comparisons = compare.compare_task(task, args.root, results)
         mismatch |= any(c.verdict == compare.MISMATCH for row in comparisons for c in row)
-        text = (
-            compare.markdown(comparisons, args.root, args.root) if args.markdown else compare.report(task, comparisons)
-        )
+        text = tables.markdown(comparisons, args.root, args.root) if args.markdown else tables.report(task, comparisons)
         print(text, end='\n\n')
     return int(mismatch)
 

@@ -1,1 +1,1 @@
-"""The paper's tables as data, beside the counted and the measured numbers."""
+"""The paper's tables as data, and their comparison with the counts of the code and the metrics of runs."""

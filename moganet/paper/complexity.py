@@ -1,18 +1,20 @@
-"""What a count of parameters and multiply-adds is. ``complexity.py`` of each task does the counting.
+"""Counts of parameters and multiply-adds: their rules, the counters, and the counting of a model for one image.
 
-That file of a task has ``COUNTERS``, those it knows, ``PAPER_COUNTER``, the one behind the paper's digits,
-``default_shape(cfg)``, the (H, W) its config is tested at, and ``count(cfg, shape, counter)``.
+``complexity.py`` of each task counts its models. The file has the counters of the task (``COUNTERS``), the counter
+of the paper's digits (``PAPER_COUNTER``), the (H, W) of a config's test images (``default_shape(cfg)``), and
+``count(cfg, shape, counter)``.
 """
 
 import copy
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from mmengine.registry import MODELS, DefaultScope
 from torch import nn
 
-# What each counter includes. A multiply-add (MAC) counts as one; the paper calls them FLOPs.
+# Operations that each counter includes. A multiply-add (MAC) counts as one; the paper calls MACs FLOPs.
 COUNTERS = {
     'mmcv': 'convolutions with their biases, linear layers without, 2 per element of a norm, 1 per input of a pooling '
     'layer; not: GELU, SiLU, means, products and sums of maps',
@@ -23,9 +25,14 @@ COUNTERS = {
 
 @dataclass(frozen=True)
 class Complexity:
-    """Size and cost of a network for one image of ``shape`` (H, W).
+    """Size and cost of a network for one image, or of a video predictor for one clip.
 
-    Of a video predictor: for one clip, and with its translator for a backbone.
+    Attributes:
+        parameters: Parameters of the whole model.
+        backbone_parameters: Parameters of the backbone; of a video predictor, of its translator.
+        macs: Multiply-adds.
+        shape: (H, W) of the image in pixels.
+        counter: A key of the task's ``COUNTERS``.
     """
 
     parameters: int
@@ -36,7 +43,12 @@ class Complexity:
 
 
 def count_images(
-    model: dict, shape: tuple[int, int], counter: str, scope: str, mmcv_counter: Callable, wrap: Callable = lambda m: m
+    model: dict[str, Any],
+    shape: tuple[int, int],
+    counter: str,
+    scope: str,
+    mmcv_counter: Callable[..., Any],
+    wrap: Callable[[Any], nn.Module] = lambda model: model,
 ) -> Complexity:
     """Count a model for one image.
 
@@ -44,9 +56,9 @@ def count_images(
         model: The config of a model with a ``backbone``; no weights are loaded.
         shape: (H, W) of the image in pixels.
         counter: 'mmcv' or 'fvcore', see ``COUNTERS``.
-        scope: Of the registry that builds the model.
-        mmcv_counter: ``mmcv.cnn.get_model_complexity_info``: the core imports no MM package.
-        wrap: Makes of the model one that takes an image to the raw outputs of its heads.
+        scope: Scope of the registry that builds the model.
+        mmcv_counter: ``mmcv.cnn.get_model_complexity_info``; an argument, since the core imports no MM package.
+        wrap: Returns a module that maps an image to the raw outputs of the model's heads.
 
     Raises:
         ValueError: no such counter.
@@ -68,13 +80,13 @@ def count_images(
         parameters=sum(p.numel() for p in built.parameters()),
         backbone_parameters=sum(p.numel() for p in built.backbone.parameters()),
         macs=int(macs),
-        shape=tuple(shape),
+        shape=shape,
         counter=counter,
     )
 
 
 def _count_by_fvcore(model: nn.Module, shape: tuple[int, int, int]) -> float:
-    from fvcore.nn import FlopCountAnalysis  # which the core does without
+    from fvcore.nn import FlopCountAnalysis  # the core does not require fvcore
 
     analysis = FlopCountAnalysis(model, torch.zeros(1, *shape))
     return analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False).total()

@@ -1,15 +1,15 @@
 """The published tables as data, read from ``configs/<task>/metafile.yml``.
 
-A metafile is OpenMMLab's model index (``Collections``, ``Models``) with these keys of our own:
+A metafile is OpenMMLab's model index (``Collections``, ``Models``) with additional keys:
 
-* a collection's ``Metrics``: per metric, the ``Key`` a run logs it under, the ``Scale`` from logged to printed values
-  (1 if left out) and the ``Tolerance``, how far a run may differ from the table;
-* a model's ``Source``: the tables that hold the row; the first is the one whose digits the row repeats;
-* ``Metadata``'s ``Input Size``: height and width in pixels that the row states;
-* ``Weights Name``: what the file at ``Weights`` is called in ``moganet://NAME``, and ``SHA-256`` where it is known;
-* ``Misprints``: per wrong number its ``Field``, ``Source``, ``Printed``, ``Right`` and ``Reason``.
+* ``Metrics`` of a collection: for each metric the ``Key`` in a run's log, the ``Scale`` from logged to printed values
+  (1 if left out), and the ``Tolerance``, the largest accepted difference between a run and the table;
+* ``Source`` of a model: the tables that hold the row; the row repeats the digits of the first;
+* ``Input Size`` of ``Metadata``: height and width in pixels that the row states;
+* ``Weights Name``: the NAME in ``moganet://NAME`` of the file at ``Weights``, and ``SHA-256`` where known;
+* ``Misprints``: for each wrong number its ``Field``, ``Source``, ``Printed``, ``Right`` and ``Reason``.
 
-Counts are written as printed, with a unit (``FLOPs: 0.80 G``), so that the number of digits is kept.
+Counts are written as printed, with a unit (``FLOPs: 0.80 G``), to preserve the number of digits.
 """
 
 import re
@@ -17,6 +17,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from decimal import ROUND_HALF_UP, Decimal
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -27,7 +28,14 @@ UNITS = {'': 1, 'K': 10**3, 'M': 10**6, 'G': 10**9}
 
 @dataclass(frozen=True)
 class Printed:
-    """A number as a table prints it: '0.80 G' is 0.8e9, known to 0.01e9."""
+    """A number as a table prints it: '0.80 G' is 0.8e9, known to 0.01e9.
+
+    Attributes:
+        text: Digits, and a unit where the number has one.
+
+    Raises:
+        ValueError: the text is no such number.
+    """
 
     text: str
 
@@ -37,22 +45,29 @@ class Printed:
 
     @property
     def unit(self) -> str:
+        """The unit: '', 'K', 'M' or 'G'."""
         return self.text.partition(' ')[2]
 
     @property
     def value(self) -> float:
-        """The number itself, in ones."""
+        """The number in ones."""
         return float(Decimal(self.text.partition(' ')[0]) * UNITS[self.unit])
 
     def matches(self, number: float) -> bool:
-        """Whether ``number``, rounded to the printed digits, is what is printed."""
+        """Return True if ``number`` (in ones), rounded to the printed digits, equals the printed number."""
         digits = Decimal(self.text.partition(' ')[0])
         return (Decimal(number) / UNITS[self.unit]).quantize(digits, ROUND_HALF_UP) == digits
 
 
 @dataclass(frozen=True)
 class Metric:
-    """How a run logs a metric, and how far it may be from the table (in the table's unit)."""
+    """A metric of a collection.
+
+    Attributes:
+        key: The key in the log of a run.
+        tolerance: Largest accepted difference between a run and the table, in the table's unit.
+        scale: Factor from the logged to the printed value.
+    """
 
     key: str
     tolerance: float
@@ -61,7 +76,15 @@ class Metric:
 
 @dataclass(frozen=True)
 class Misprint:
-    """A number that a table gets wrong."""
+    """A wrong number in a table.
+
+    Attributes:
+        field: 'Parameters', 'FLOPs' or the name of a metric.
+        source: The table.
+        printed: The number in the table.
+        right: The right number.
+        reason: Explanation of the misprint.
+    """
 
     field: str
     source: str
@@ -72,7 +95,20 @@ class Misprint:
 
 @dataclass(frozen=True)
 class Row:
-    """A row of the published tables. ``numbers`` has Parameters, FLOPs and the metrics; ``shape`` is (H, W)."""
+    """A row of the published tables.
+
+    Attributes:
+        name: Name of the model.
+        config: Path of its config.
+        sources: The tables that hold the row; the digits are those of the first.
+        shape: (H, W) of the input in pixels.
+        numbers: Parameters, FLOPs and the metrics.
+        metrics: The metrics of the row's collection.
+        weights: Address of the weights.
+        weights_name: NAME in ``moganet://NAME``.
+        sha256: Checksum of the weights, where known.
+        misprints: Known misprints of the row's numbers.
+    """
 
     name: str
     config: str
@@ -87,21 +123,21 @@ class Row:
 
 
 def tasks(root: Path = CHECKOUT) -> list[str]:
-    """The tasks that have a metafile under ``root``: names of folders in ``configs/``."""
+    """Return the tasks that have a metafile under ``root``: names of folders in ``configs/``."""
     return sorted(path.parent.name for path in Path(root).glob('configs/*/metafile.yml'))
 
 
 def rows(task: str, root: Path = CHECKOUT) -> list[Row]:
-    """The rows of ``configs/<task>/metafile.yml``, in its order.
+    """Return the rows of ``configs/<task>/metafile.yml``, in its order.
 
     Args:
         task: A folder of ``configs/``, such as 'cls'.
-        root: The folder that holds ``configs/``. Configs are not part of the installed package, so name your checkout
-            where the package is installed apart from it.
+        root: The folder that holds ``configs/``. The installed package has no configs: pass your checkout if the
+            package is installed elsewhere.
 
     Raises:
-        FileNotFoundError: no such metafile; the tasks that have one are named.
-        ValueError: a malformed metafile, with its path and the entry at fault.
+        FileNotFoundError: no such metafile; the message lists the tasks that have one.
+        ValueError: a malformed metafile; the message names the file and the faulty entry.
     """
     path = Path(root) / 'configs' / task / 'metafile.yml'
     if not path.is_file():
@@ -119,18 +155,18 @@ def rows(task: str, root: Path = CHECKOUT) -> list[Row]:
         metrics[entry['Name']] = {
             name: _metric(value, f'{where}: Metrics: {name}') for name, value in _dict(entry['Metrics'], where).items()
         }
-    found = [_row(entry, metrics, path, i) for i, entry in enumerate(_list(content['Models'], f'{path}: Models'))]
-    names = [row.name for row in found]
+    table = [_row(entry, metrics, path, i) for i, entry in enumerate(_list(content['Models'], f'{path}: Models'))]
+    names = [row.name for row in table]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise ValueError(f'{path}: two models are called {", ".join(twice)}: expected each name once')
-    return found
+    return table
 
 
-def _row(entry: dict, collections: dict[str, dict[str, Metric]], path: Path, index: int) -> Row:
+def _row(entry: object, collections: dict[str, dict[str, Metric]], path: Path, index: int) -> Row:
     where = f'{path}: {entry["Name"] if isinstance(entry, dict) and "Name" in entry else f"Models[{index}]"}'
     required = {'Name', 'In Collection', 'Config', 'Source', 'Metadata', 'Results'}
-    _checked(entry, required, {'Weights', 'Weights Name', 'SHA-256', 'Misprints'}, where)
+    entry = _checked(entry, required, {'Weights', 'Weights Name', 'SHA-256', 'Misprints'}, where)
     metadata = _checked(entry['Metadata'], {*COUNTS, 'Input Size'}, {'Training Data'}, f'{where}: Metadata')
     collection = entry['In Collection']
     if collection not in collections:
@@ -154,7 +190,7 @@ def _row(entry: dict, collections: dict[str, dict[str, Metric]], path: Path, ind
         name=entry['Name'],
         config=entry['Config'],
         sources=tuple(_list(entry['Source'], f'{where}: Source')),
-        shape=tuple(shape),
+        shape=(shape[0], shape[1]),
         numbers=numbers,
         metrics=collections[collection],
         weights=entry.get('Weights'),
@@ -164,8 +200,8 @@ def _row(entry: dict, collections: dict[str, dict[str, Metric]], path: Path, ind
     )
 
 
-def _misprint(entry: dict, numbers: dict[str, Printed], where: str) -> Misprint:
-    _checked(entry, {'Field', 'Source', 'Printed', 'Right', 'Reason'}, set(), where)
+def _misprint(entry: object, numbers: dict[str, Printed], where: str) -> Misprint:
+    entry = _checked(entry, {'Field', 'Source', 'Printed', 'Right', 'Reason'}, set(), where)
     name = entry['Field']
     if name not in numbers:
         raise ValueError(f'{where}: Field is {name!r}: expected one of {", ".join(numbers)}')
@@ -173,8 +209,8 @@ def _misprint(entry: dict, numbers: dict[str, Printed], where: str) -> Misprint:
     return Misprint(name, entry['Source'], printed, right, ' '.join(entry['Reason'].split()))
 
 
-def _metric(entry: dict, where: str) -> Metric:
-    _checked(entry, {'Key', 'Tolerance'}, {'Scale'}, where)
+def _metric(entry: object, where: str) -> Metric:
+    entry = _checked(entry, {'Key', 'Tolerance'}, {'Scale'}, where)
     return Metric(entry['Key'], float(entry['Tolerance']), float(entry.get('Scale', 1)))
 
 
@@ -189,22 +225,24 @@ def _printed(value: object, where: str, name: str) -> Printed:
     return printed
 
 
-def _checked(entry: object, required: Iterable[str], optional: Iterable[str], where: str) -> dict:
-    keys = set(_dict(entry, where))
-    for kind, wrong in (('lacks', set(required) - keys), ('has the unknown key', keys - {*required, *optional})):
-        if wrong:
-            expected = ', '.join(sorted({*required, *optional}))
-            raise ValueError(f'{where} {kind} {", ".join(sorted(map(str, wrong)))}: expected the keys {expected}')
-    return entry
+def _checked(entry: object, required: Iterable[str], optional: Iterable[str], where: str) -> dict[str, Any]:
+    """Return an entry that is a dict with all required keys and no unknown one, else raise ValueError."""
+    content = _dict(entry, where)
+    known = {*required, *optional}
+    for problem, keys in (('lacks', set(required) - set(content)), ('has the unknown key', set(content) - known)):
+        if keys:
+            names, expected = (', '.join(sorted(map(str, group))) for group in (keys, known))
+            raise ValueError(f'{where} {problem} {names}: expected the keys {expected}')
+    return content
 
 
-def _dict(entry: object, where: str) -> dict:
+def _dict(entry: object, where: str) -> dict[str, Any]:
     if not isinstance(entry, dict):
         raise ValueError(f'{where} is {type(entry).__name__}: expected keys with values')
     return entry
 
 
-def _list(entry: object, where: str) -> list:
+def _list(entry: object, where: str) -> list[Any]:
     if not isinstance(entry, list) or not entry:
         raise ValueError(f'{where} is {entry!r}: expected a list with at least one entry')
     return entry

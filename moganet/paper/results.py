@@ -1,4 +1,4 @@
-"""Reads what MMEngine's runs measured out of their work folders."""
+"""Reads the metrics of MMEngine's runs from their work folders."""
 
 import json
 import re
@@ -8,15 +8,18 @@ from pathlib import Path
 TIMESTAMP = re.compile(r'\d{8}_\d{6}')
 
 
-def measured(work_dir: Path, keys: Collection[str] = ()) -> dict[str, float]:
-    """The metrics of the newest run below a config's work folder, under the keys MMEngine logged them.
+def newest_metrics(work_dir: Path, keys: Collection[str] = ()) -> dict[str, float]:
+    """Return the metrics of the newest run in a config's work folder, under the keys of MMEngine's log.
 
-    A test (``<time>/<time>.json``) counts before the last validation of the same folder (``vis_data/scalars.json``).
-    Runs without any are passed over, and so are lines that a killed run left half written.
+    A test (``<time>/<time>.json``) has priority over the last validation in the same folder
+    (``vis_data/scalars.json``). Runs without metrics are skipped, and so are incomplete lines of a killed run.
 
     Args:
-        work_dir: Such as ``work_dirs/moganet_xt``; need not exist.
+        work_dir: A folder such as ``work_dirs/moganet_xt``; it need not exist.
         keys: Metrics that are logged without a slash, such as mmseg's mIoU.
+
+    Returns:
+        Logged key and number of each metric; empty if no run has any.
     """
     for run in sorted(Path(work_dir).glob('*/'), key=lambda path: path.name, reverse=True):
         if not TIMESTAMP.fullmatch(run.name):
@@ -29,11 +32,11 @@ def measured(work_dir: Path, keys: Collection[str] = ()) -> dict[str, float]:
 
 
 def _last_metrics(path: Path, keys: Collection[str]) -> dict[str, float]:
-    """The numbers of the last line of ``path`` with a metric: a key with a slash (accuracy/top1) or one of ``keys``."""
+    """Return the metrics of the last line of a log that has any: keys with a slash (accuracy/top1), or in ``keys``."""
     if not path.is_file():
         return {}
     text = path.read_text(errors='replace')
-    # A test's file is one object over several lines or one; a run's log is one object per line.
+    # The file of a test is one object, on one or several lines; the log of a run has one object per line.
     for line in (text, *reversed(text.splitlines())):
         try:
             entry = json.loads(line)

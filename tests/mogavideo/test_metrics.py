@@ -9,7 +9,7 @@ import torch
 from mmengine.evaluator import Evaluator
 from skimage.metrics import structural_similarity
 
-from moganet.paper.results import measured
+from moganet.paper.results import newest_metrics
 from mogavideo.metrics import VideoMetric, ssim
 
 
@@ -129,4 +129,4 @@ def test_tables_find_the_metrics_in_the_file_of_a_test(clips, tmp_path):
     run.mkdir()
     found = evaluate(clips, per_frame=True)
     (run / f'{run.name}.json').write_text(json.dumps(found))
-    assert measured(tmp_path) == {key: value for key, value in found.items() if not key.endswith('_per_frame')}
+    assert newest_metrics(tmp_path) == {key: value for key, value in found.items() if not key.endswith('_per_frame')}

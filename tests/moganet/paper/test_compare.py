@@ -1,12 +1,13 @@
-"""Verdicts on printed numbers, and how the tables show them."""
+"""Verdicts on printed numbers, and the tables that show them."""
 
 from pathlib import Path
 
 import pytest
 
-from moganet.paper.compare import MISMATCH, MISPRINT, NOT_MEASURED, SAME, compare, markdown, report
+from moganet.paper.compare import MISMATCH, MISPRINT, NOT_MEASURED, SAME, compare
 from moganet.paper.complexity import Complexity
 from moganet.paper.metafile import Metric, Misprint, Printed, Row
+from moganet.paper.tables import markdown, report
 
 PARAMETERS = Misprint('Parameters', 'README', Printed('2.97 M'), Printed('2.956 M'), 'counted')
 
@@ -67,7 +68,7 @@ def test_compare_ignores_metrics_the_table_does_not_have():
     assert set(verdicts(make_row(), results={'coco/segm_mAP': 0.1})) == {'Parameters', 'FLOPs', 'box AP'}
 
 
-def test_report_keeps_paper_and_own_apart_and_marks_both_kinds():
+def test_report_keeps_paper_and_own_apart_and_marks_misprints_and_mismatches():
     counted = Complexity(2_956_066, 0, 900_000_000, (224, 192), 'mmcv')
     text = report('cls', [compare(make_row([PARAMETERS]), counted, {'coco/bbox_mAP': 0.40712})])
     line = next(line for line in text.splitlines() if line.startswith('xt'))

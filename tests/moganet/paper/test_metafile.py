@@ -144,7 +144,7 @@ def test_rows_are_read_from_another_root(tmp_path):
 
 
 def test_rows_of_a_task_without_metafile_name_those_that_have_one(tmp_path):
-    with pytest.raises(FileNotFoundError, match='tasks with a metafile: cls$'):
+    with pytest.raises(FileNotFoundError, match=r'tasks with a metafile: cls$'):
         rows('det', write_metafile(tmp_path, METAFILE))
 
 
