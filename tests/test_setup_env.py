@@ -1,4 +1,4 @@
-"""The set-up's own logic: which steps run, what survives a failure, what a failure says, which wheel of mmcv fits."""
+"""Logic of the set-up: the order and repetition of steps, the message of a failure, the choice of mmcv's wheel."""
 
 import importlib.util
 import io
@@ -212,14 +212,14 @@ def test_machine_without_headers_is_named(monkeypatch, tmp_path):
 
 
 def test_venv_of_somebody_else_is_left_alone(tmp_path):
-    assert not setup_env.foreign_venv(tmp_path)
+    assert not setup_env.unknown_venv(tmp_path)
     (tmp_path / '.venv/bin').mkdir(parents=True)
     (tmp_path / '.venv/bin/python').touch()
-    assert not setup_env.foreign_venv(tmp_path)
+    assert not setup_env.unknown_venv(tmp_path)
     (tmp_path / '.venv/pyvenv.cfg').touch()
-    assert setup_env.foreign_venv(tmp_path)
+    assert setup_env.unknown_venv(tmp_path)
     (tmp_path / '.venv/setup').mkdir()
-    assert not setup_env.foreign_venv(tmp_path)
+    assert not setup_env.unknown_venv(tmp_path)
 
 
 def test_ops_are_for_the_cpu_without_a_gpu():
@@ -231,12 +231,13 @@ def test_ops_are_for_the_cpu_without_a_gpu():
 
 
 @pytest.mark.parametrize(
-    ('nvcc', 'said'), [(None, 'no nvcc'), ((Path('/cuda'), '12.4'), 'CUDA 13.0, but /cuda/bin/nvcc is 12.4')]
+    ('nvcc', 'reason'), [(None, 'no nvcc'), ((Path('/cuda'), '12.4'), 'CUDA 13.0, but /cuda/bin/nvcc is 12.4')]
 )
-def test_ops_are_for_the_cpu_where_cuda_cannot_compile(nvcc, said):
+def test_ops_are_for_the_cpu_where_cuda_cannot_compile(nvcc, reason):
     name, variables, note = build_mmcv.choose_ops('13.0', ['9.0'], nvcc)
     assert (name, variables['FORCE_CUDA']) == ('cpu', '0')
-    assert said in note and 'CPU ops only' in note
+    assert reason in note
+    assert 'CPU ops only' in note
 
 
 def test_ops_are_for_the_gpus_that_torch_sees(monkeypatch):
@@ -325,7 +326,8 @@ def test_requirements_are_pinned_once_each():
     names = [line.split('==')[0].lower().replace('_', '-') for line in read_requirements()]
     assert all('==' in line for line in read_requirements())
     assert len(names) == len(set(names))
-    assert 'opencv-python-headless' in names and 'opencv-python' not in names
+    assert 'opencv-python-headless' in names
+    assert 'opencv-python' not in names
     # The old names of what the onedl packages hold: both write the same files.
     assert not {'mmcv', 'mmcv-full', 'mmengine', 'mmdet', 'mmpretrain', 'mmsegmentation', 'mim', 'openmim'} & set(names)
 
@@ -363,12 +365,12 @@ def test_make_help_lists_every_target(tmp_path):
     assert [line.split()[1] for line in listed.splitlines() if line.startswith('  make ')] == phony.split()[1:]
 
 
-def test_ci_runs_make_test_in_the_checkout(tmp_path):
+def test_ci_runs_check_and_test_in_the_checkout(tmp_path):
     (tmp_path / 'make').write_text('#!/bin/sh\necho "$PWD $*"\n')
     (tmp_path / 'make').chmod(0o755)
     env = command_environment(tmp_path)
     said = subprocess.run([ROOT / '.ci/run'], cwd=tmp_path, env=env, capture_output=True, text=True, check=True).stdout
-    assert said.split() == [str(ROOT), 'test']
+    assert said.split() == [str(ROOT), 'check', 'test']
 
 
 def test_kernels_that_do_not_compile_end_no_set_up(recipe, monkeypatch):
@@ -380,5 +382,6 @@ def test_kernels_that_do_not_compile_end_no_set_up(recipe, monkeypatch):
 
     monkeypatch.setattr(job, 'run', fail)
     setup_env.compile_kernels(job)
-    assert 'not compiled, PyTorch computes instead' in said.getvalue() and 'kernels.log' in said.getvalue()
+    assert 'not compiled, PyTorch computes instead' in said.getvalue()
+    assert 'kernels.log' in said.getvalue()
     assert {'moganet/ops/cpp/ffn.cpp', 'moganet/ops/cpp/vectors.h'} <= set(setup_env.KERNELS)

@@ -1,4 +1,4 @@
-"""The folder with MMHuman3D appears whole, once, and in the place of nothing else."""
+"""The folder with MMHuman3D appears complete, once, and replaces nothing else."""
 
 import importlib.util
 import subprocess
@@ -15,7 +15,7 @@ spec.loader.exec_module(setup_mmhuman3d)
 
 @pytest.fixture
 def pip(monkeypatch):
-    """In the place of pip: what it was called with, and a package where it should go."""
+    """Replace pip: record its calls, and put a package into the target folder."""
     calls = []
 
     def run(command, env, check):
@@ -33,9 +33,11 @@ def test_folder_appears_whole(pip, tmp_path):
     folder = tmp_path / '.mmhuman3d'
     assert not setup_mmhuman3d.is_made(folder)
     setup_mmhuman3d.install(folder)
-    assert setup_mmhuman3d.is_made(folder) and [path.name for path in tmp_path.iterdir()] == ['.mmhuman3d']
+    assert setup_mmhuman3d.is_made(folder)
+    assert [path.name for path in tmp_path.iterdir()] == ['.mmhuman3d']
     ((command, env),) = pip
-    assert command[:4] == [sys.executable, '-m', 'pip', 'install'] and '--no-deps' in command
+    assert command[:4] == [sys.executable, '-m', 'pip', 'install']
+    assert '--no-deps' in command
     assert env['MMCV_WITH_OPS'] == '0'
 
 
@@ -46,7 +48,8 @@ def test_folder_of_other_requirements_is_made_anew(pip, tmp_path):
     (folder / 'stale').touch()
     assert not setup_mmhuman3d.is_made(folder)
     setup_mmhuman3d.install(folder)
-    assert setup_mmhuman3d.is_made(folder) and not (folder / 'stale').exists()
+    assert setup_mmhuman3d.is_made(folder)
+    assert not (folder / 'stale').exists()
 
 
 def test_nothing_is_left_of_a_failed_install(pip, tmp_path):
@@ -60,4 +63,5 @@ def test_folder_of_somebody_else_is_left_alone(pip, tmp_path):
     (tmp_path / 'mine').touch()
     with pytest.raises(ValueError, match='is something else'):
         setup_mmhuman3d.install(tmp_path)
-    assert [path.name for path in tmp_path.iterdir()] == ['mine'] and not pip
+    assert [path.name for path in tmp_path.iterdir()] == ['mine']
+    assert not pip

@@ -1,8 +1,9 @@
 """Sets up .venv; `make env` calls it, and so does every make target that needs the environment.
 
-Standard library only, because it runs before anything is installed. The work is a list of steps. A finished step leaves
-a stamp in .venv/setup, a hash of what the step depends on (Python's version, the files it reads, the steps before it):
-a second call does nothing, a changed file repeats its step and those after it, a call after a failure goes on there.
+It uses the standard library alone, because it runs before anything is installed. The work is a list of steps. A
+finished step leaves a stamp in .venv/setup: a hash of Python's version, of the files that the step reads, and of the
+steps before it. A second call does nothing. A changed file repeats its step and all later steps. A call after a failure
+continues at the failed step.
 
     python3 tools/setup_env.py [--from STEP]
 """
@@ -25,6 +26,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TextIO
 
 ROOT = Path(__file__).resolve().parents[1]
 PYTHONS = ('3.10', '3.11', '3.12')
@@ -33,7 +35,7 @@ VENV_GB, TEMPORARY_GB = 7.0, 3.0
 KERNELS = tuple(sorted(f'moganet/ops/cpp/{path.name}' for path in (ROOT / 'moganet/ops/cpp').glob('*.[ch]*')))
 LISTS = ('requirements/build.txt', 'requirements/runtime.txt', 'requirements/dev.txt')
 
-# What the end of a failed log mostly means; the first match is said.
+# Usual causes of failures: pattern in the end of the log, remedy. The first match is printed.
 HINTS = (
     (r'No space left on device', 'the disk is full: free some space'),
     (r'Killed signal|fatal error: Killed|Cannot allocate memory', 'memory ran out: put MAX_JOBS=1 before the command'),
@@ -46,12 +48,20 @@ HINTS = (
 
 
 class SetupError(Exception):
-    """A step cannot go on; the text is the one line that says why."""
+    """A step cannot continue; the text gives the reason in one line."""
 
 
 @dataclass(frozen=True)
 class Step:
-    """One step: name, line on the screen, work, the files it depends on, and one file it puts in site-packages."""
+    """One step of the set-up.
+
+    Attributes:
+        name: Name for --from and for the step's files in .venv/setup.
+        title: Line on the screen.
+        work: Does the step.
+        files: Files of the checkout that the step depends on.
+        makes: A file that the step installs, as a pattern in site-packages; '' if it installs none.
+    """
 
     name: str
     title: str
@@ -61,18 +71,26 @@ class Step:
 
 
 class Screen:
-    """One line per step. A terminal shows on it what goes on; elsewhere every tenth compiled file is printed."""
+    """Output of the set-up, one line per step.
 
-    def __init__(self, stream=None) -> None:
+    A terminal shows the progress in that line; in other outputs every tenth compiled file is a line.
+
+    Args:
+        stream: Standard output if None.
+    """
+
+    def __init__(self, stream: TextIO | None = None) -> None:
         self.stream = stream or sys.stdout
         self.live = self.stream.isatty()
         self.line = ''
 
     def start(self, line: str) -> None:
+        """Begin the line of a step."""
         self.line = line
         self._write(line if self.live else line + '\n')
 
     def state(self, text: str) -> None:
+        """Show the progress of the step; the next progress replaces it."""
         if self.live:
             width = shutil.get_terminal_size().columns - 1
             self._write('\r' + f'{self.line}  {text}'[:width] + '\033[K')
@@ -80,9 +98,11 @@ class Screen:
             self._write(f'      {text}\n')
 
     def say(self, text: str) -> None:
+        """Print a note on a line of its own."""
         self._write(f'\r{text}\033[K\n{self.line}' if self.live else f'      {text}\n')
 
     def end(self, text: str) -> None:
+        """End the line of the step with its result."""
         self._write(f'\r{self.line}  {text}\033[K\n' if self.live else f'      {text}\n')
 
     def _write(self, text: str) -> None:
@@ -91,10 +111,13 @@ class Screen:
 
 
 class Job:
-    """A step under way: runs its commands and writes what they print into the step's log.
+    """A running step: runs commands and writes their output into the log of the step.
 
     Args:
-        again: The step was killed half-way or its files are gone, so what looks installed is to be installed anew.
+        root: The checkout.
+        name: Name of the step.
+        screen: Shows the progress.
+        again: Reinstall packages that look installed: the step was killed half-way, or its files are gone.
     """
 
     def __init__(self, root: Path, name: str, screen: Screen, again: bool = False) -> None:
@@ -104,10 +127,10 @@ class Job:
         self.log = self.venv / f'setup/{name}.log'
 
     def run(self, *command: str | Path) -> None:
-        """Runs a command in the checkout.
+        """Run a command in the checkout.
 
         Raises:
-            SetupError: It ended with another status than 0.
+            SetupError: the command ended with another status than 0.
         """
         line = shlex.join(str(part) for part in command)
         with self.log.open('a', buffering=1) as log:
@@ -124,7 +147,7 @@ class Job:
                 start_new_session=True,
             )
             try:
-                for text in child.stdout:
+                for text in child.stdout or ():
                     log.write(text)
                     self._show(text.strip())
                 if child.wait():
@@ -133,6 +156,11 @@ class Job:
                 stop(child)
 
     def install(self, *arguments: str | Path) -> None:
+        """Run `pip install` in .venv.
+
+        Raises:
+            SetupError: pip failed.
+        """
         self.run(self.python, '-m', 'pip', 'install', *(['--force-reinstall'] if self.again else []), *arguments)
 
     def _show(self, text: str) -> None:
@@ -144,11 +172,11 @@ class Job:
             self.screen.state(text)
 
 
-def stop(child: subprocess.Popen) -> None:
-    """Ends what still runs, as Ctrl-C does: pip and ninja then end their own children and remove their files."""
-    for sign in (signal.SIGINT, signal.SIGKILL):
+def stop(child: subprocess.Popen[str]) -> None:
+    """End a running command as Ctrl-C does: pip and ninja then end their own children and remove their files."""
+    for number in (signal.SIGINT, signal.SIGKILL):
         if child.poll() is None:
-            os.killpg(child.pid, sign)
+            os.killpg(child.pid, number)
             try:
                 child.wait(timeout=10)
             except subprocess.TimeoutExpired:
@@ -156,10 +184,10 @@ def stop(child: subprocess.Popen) -> None:
 
 
 def build_environment(venv: Path) -> dict[str, str]:
-    """The variables of every command: ninja is found, and nothing makes pip see or write packages outside .venv."""
-    foreign = ('PYTHONPATH', 'PYTHONHOME', 'PIP_USER', 'PIP_TARGET', 'PIP_PREFIX', 'PIP_REQUIRE_VIRTUALENV')
+    """Return the variables of every command: PATH has ninja, and pip sees and writes no packages outside .venv."""
+    excluded = ('PYTHONPATH', 'PYTHONHOME', 'PIP_USER', 'PIP_TARGET', 'PIP_PREFIX', 'PIP_REQUIRE_VIRTUALENV')
     return {
-        **{name: value for name, value in os.environ.items() if name not in foreign},
+        **{name: value for name, value in os.environ.items() if name not in excluded},
         'PATH': f'{venv / "bin"}{os.pathsep}{os.environ.get("PATH", os.defpath)}',
         'PYTHONNOUSERSITE': '1',
         'PYTHONUNBUFFERED': '1',
@@ -170,11 +198,11 @@ def build_environment(venv: Path) -> dict[str, str]:
 
 
 def create_venv(job: Job) -> None:
-    """Makes .venv with pip in it, also where Python comes without ensurepip, as Debian's does."""
+    """Make .venv with pip in it, also for a Python without ensurepip such as Debian's."""
     for path in job.venv.iterdir():
         if path.name != 'setup':
             shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
-    # This may be the very .venv that is made anew: its own interpreter is then the one it was made from.
+    # The running interpreter may belong to the .venv that is made anew: use the interpreter that it was made from.
     base = getattr(sys, '_base_executable', sys.executable)
     job.run(base, '-m', 'venv', '--without-pip', job.venv)
     try:
@@ -184,24 +212,28 @@ def create_venv(job: Job) -> None:
 
 
 def install_wheels(job: Job) -> None:
-    job.install('--no-deps', *(part for name in LISTS for part in ('-r', name)))
+    """Install the pinned packages that come as wheels."""
+    job.install('--no-deps', *(argument for name in LISTS for argument in ('-r', name)))
 
 
 def install_torch(job: Job) -> None:
+    """Install torch with its own dependencies, at the pinned versions where a list pins them."""
     job.install('-r', 'requirements/torch.txt', '-c', 'requirements/build.txt', '-c', 'requirements/runtime.txt')
 
 
 def install_openmmlab(job: Job) -> None:
-    # No cache: pip would take a wheel of xtcocotools that was compiled against another numpy.
+    """Install the OpenMMLab packages; some are compiled."""
+    # No cache: pip would install a wheel of xtcocotools that was compiled against another numpy.
     job.install('--no-deps', '--no-build-isolation', '--no-cache-dir', '-r', 'requirements/openmmlab.txt')
 
 
 def install_project(job: Job) -> None:
+    """Install this checkout in editable mode."""
     job.install('--no-deps', '--no-build-isolation', '-e', '.')
 
 
 def compile_kernels(job: Job) -> None:
-    """Without them the network is slower on a CPU, and nothing else: their failure ends no set-up."""
+    """Compile the kernels of MogaNet. A failure does not end the set-up; it makes the network slower on a CPU."""
     try:
         job.run(job.python, '-m', 'moganet', 'kernels')
     except SetupError:
@@ -209,6 +241,7 @@ def compile_kernels(job: Job) -> None:
 
 
 def run_script(path: str) -> Callable[[Job], None]:
+    """Return the work of a step that runs a script with .venv's Python."""
     return lambda job: job.run(job.python, path)
 
 
@@ -225,16 +258,18 @@ STEPS = (
 
 
 def compiler() -> str | None:
+    """Return the command of the C++ compiler, or None if there is none."""
     return os.environ.get('CXX') or next((name for name in ('c++', 'g++', 'clang++') if shutil.which(name)), None)
 
 
 def machine_problem(todo: Sequence[Step], root: Path) -> str:
-    """What this machine lacks for these steps, as one line; '' if nothing."""
+    """Return the first thing that this machine lacks for the steps, in one line; '' if nothing is missing."""
     names = {step.name for step in todo}
     return ('torch' in names and disk_problem(root)) or ('mmcv' in names and compiler_problem()) or ''
 
 
 def disk_problem(root: Path) -> str:
+    """Return a line if the disk of the checkout or of temporary files is too small, else ''."""
     temporary = Path(tempfile.gettempdir())
     shared = root.stat().st_dev == temporary.stat().st_dev
     for place, needed in ((root, VENV_GB + TEMPORARY_GB * shared), (temporary, TEMPORARY_GB)):
@@ -246,6 +281,7 @@ def disk_problem(root: Path) -> str:
 
 
 def compiler_problem() -> str:
+    """Return a line if there is no working C++17 compiler or no Python.h, else ''."""
     cxx, headers = compiler(), sysconfig.get_paths()['include']
     if cxx is None:
         return 'no C++ compiler (c++, g++, clang++): install one (Debian, Ubuntu: apt install g++) or set CXX'
@@ -262,30 +298,31 @@ def compiler_problem() -> str:
     return ''
 
 
-def foreign_venv(root: Path) -> bool:
-    """Whether .venv is a working environment that somebody else made."""
+def unknown_venv(root: Path) -> bool:
+    """Return True if .venv is a working environment that this script did not make."""
     venv = root / '.venv'
     return (venv / 'pyvenv.cfg').exists() and (venv / 'bin/python').exists() and not (venv / 'setup').exists()
 
 
 def step_keys(steps: Sequence[Step], root: Path) -> dict[str, str]:
-    """What each step's stamp must hold: another text when Python's version, a file or an earlier step changes."""
+    """Return the text of each step's stamp. It changes with Python's version, a file or an earlier step."""
     digest = hashlib.sha256(THIS_PYTHON.encode())
     keys = {}
     for step in steps:
-        for part in (step.name, *((root / file).read_text() for file in step.files)):
-            digest.update(part.encode() + b'\0')
-        # An editable install points at its checkout, so a moved or copied one needs its own.
+        for text in (step.name, *((root / file).read_text() for file in step.files)):
+            digest.update(text.encode() + b'\0')
+        # An editable install points at its checkout: a moved or copied checkout needs another one.
         keys[step.name] = digest.hexdigest() + (f' {root}' if step.name == 'moganet' else '')
     return keys
 
 
 def is_made(step: Step, root: Path) -> bool:
+    """Return True if the file that the step installs is there."""
     return any(root.glob(f'.venv/lib/python{THIS_PYTHON}/site-packages/{step.makes}'))
 
 
 def pending(steps: Sequence[Step], root: Path, keys: dict[str, str]) -> Sequence[Step]:
-    """The first step that is not done, and all after it."""
+    """Return the first step that is not done, and all later steps."""
     if not (root / '.venv/bin/python').exists():
         return steps
     for index, step in enumerate(steps):
@@ -296,7 +333,7 @@ def pending(steps: Sequence[Step], root: Path, keys: dict[str, str]) -> Sequence
 
 
 def run_steps(steps: Sequence[Step], root: Path, screen: Screen) -> int:
-    """Runs what is not done. Returns the exit status."""
+    """Run the pending steps; return the exit status."""
     keys = step_keys(steps, root)
     for step in pending(steps, root, keys):
         if status := run_step(step, f'[{steps.index(step) + 1}/{len(steps)}]', keys[step.name], root, screen):
@@ -305,6 +342,18 @@ def run_steps(steps: Sequence[Step], root: Path, screen: Screen) -> int:
 
 
 def run_step(step: Step, number: str, key: str, root: Path, screen: Screen) -> int:
+    """Run one step and write its stamp.
+
+    Args:
+        step: The step.
+        number: Its place in the list, as printed.
+        key: The text of its stamp.
+        root: The checkout.
+        screen: Shows the progress.
+
+    Returns:
+        The exit status: 1 after a failure, 130 after Ctrl-C.
+    """
     state = root / '.venv/setup'
     state.mkdir(parents=True, exist_ok=True)
     started, stamp = state / f'{step.name}.started', state / f'{step.name}.done'
@@ -331,11 +380,18 @@ def run_step(step: Step, number: str, key: str, root: Path, screen: Screen) -> i
 
 
 def failure(step: str, error: str, log: Path, tail: int = 12) -> str:
-    """What a failed step says: which one, the end of its log, where the log is, how to go on."""
+    """Return the message of a failed step: its name, the end of its log, the path of the log, the next command.
+
+    Args:
+        step: Number and name of the step.
+        error: The error in one line.
+        log: The log of the step.
+        tail: Number of lines from the end of the log.
+    """
     lines = log.read_text(errors='replace').splitlines() if log.exists() else []
     first = next((line for line in lines[:-tail] if re.search(r'\berror: ', line, re.IGNORECASE)), None)
     shown = ([first, '...'] if first else []) + lines[-tail:]
-    hint = next((text for sign, text in HINTS if re.search(sign, '\n'.join([*lines[-200:], error]))), None)
+    hint = next((text for pattern, text in HINTS if re.search(pattern, '\n'.join([*lines[-200:], error]))), None)
     return '\n'.join(
         [f'\nSet-up stopped at step {step}: {error}']
         + [f'    {line[:200]}' for line in shown]
@@ -346,10 +402,10 @@ def failure(step: str, error: str, log: Path, tail: int = 12) -> str:
 
 
 def repeat_from(steps: Sequence[Step], name: str, root: Path) -> None:
-    """Marks a step as killed half-way, so that it installs its packages anew.
+    """Mark a step as killed half-way, so that it reinstalls its packages.
 
     Raises:
-        ValueError: No step has this name.
+        ValueError: no step has this name.
     """
     if name not in [step.name for step in steps]:
         raise ValueError(f'no step is called {name!r}; the steps are {", ".join(step.name for step in steps)}')
@@ -360,7 +416,7 @@ def repeat_from(steps: Sequence[Step], name: str, root: Path) -> None:
 
 
 def lock(root: Path) -> None:
-    """Waits for another set-up of the same checkout; the lock ends with this process."""
+    """Wait for another set-up of the same checkout; the lock ends with this process."""
     folder = os.open(root, os.O_RDONLY)
     try:
         fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -368,16 +424,18 @@ def lock(root: Path) -> None:
         print('Another set-up runs in this checkout; waiting for it.', flush=True)
         fcntl.flock(folder, fcntl.LOCK_EX)
     except OSError:
-        # NFS locks no folders. Going on without is right as long as nobody starts two set-ups there at once.
+        # NFS locks no folders. Without a lock the set-up works as long as nobody starts two of them at once.
         return
 
 
 def refuse(problem: str) -> int:
+    """Print the reason why the set-up cannot start; return the exit status."""
     print(f'Cannot set up: {problem}', file=sys.stderr)
     return 1
 
 
 def main(argv: Sequence[str] | None = None) -> int:
+    """Set up .venv; return the exit status."""
     parser = argparse.ArgumentParser(description='Sets up .venv, or continues where an earlier call stopped.')
     parser.add_argument('--from', dest='first', metavar='STEP', help='do this step and those after it again')
     first = parser.parse_args(argv).first
@@ -385,9 +443,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return refuse(
             f'this is Python {THIS_PYTHON}, supported are {", ".join(PYTHONS)}: make env PYTHON=/path/to/python3.11'
         )
-    # Told to end, also where a script's background job ignores Ctrl-C, this takes pip and the compilers with it.
-    for sign in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(sign, signal.default_int_handler)
+    # A signal ends pip and the compilers too, also in the background job of a script, which ignores Ctrl-C by default.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
     lock(ROOT)
     try:
         if first:
@@ -397,7 +455,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     todo = pending(STEPS, ROOT, step_keys(STEPS, ROOT))
     if not todo:
         return 0
-    if foreign_venv(ROOT):
+    if unknown_venv(ROOT):
         return refuse(f'{ROOT}/.venv is an environment that this script did not make: move it away and call again')
     if problem := machine_problem(todo, ROOT):
         return refuse(problem)
