@@ -29,7 +29,7 @@ class Box(NamedTuple):
 
 def draw_network(path: str | Path) -> Path:
     """Write the diagram as a picture and return its path."""
-    figure = new_figure(WIDTH, HEIGHT, dpi=DPI, layout=None)
+    figure = new_figure(WIDTH, HEIGHT, dpi=DPI, constrained=False)
     axes = figure.add_axes((0, 0, 1, 1))
     axes.set_xlim(0, WIDTH)
     axes.set_ylim(0, HEIGHT)
