@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from .compat import BatchNorm
+from .compat import BatchNorm, own_buffers
 
 
 def checkpointed(block: nn.Module, x: Tensor) -> Tensor:
@@ -28,11 +28,11 @@ def checkpointed(block: nn.Module, x: Tensor) -> Tensor:
 def _unchanged_statistics(module: nn.Module) -> Iterator[None]:
     """Give the norms of ``module`` copies of their buffers, so that the second forward pass counts no batch twice."""
     norms = [m for m in module.modules() if isinstance(m, BatchNorm)]
-    originals = [dict(norm._buffers) for norm in norms]
-    for norm in norms:
-        norm._buffers.update({k: None if v is None else v.clone() for k, v in norm._buffers.items()})
+    originals = [dict(own_buffers(norm)) for norm in norms]
+    for norm, buffers in zip(norms, originals, strict=True):
+        own_buffers(norm).update({k: None if v is None else v.clone() for k, v in buffers.items()})
     try:
         yield
     finally:
         for norm, buffers in zip(norms, originals, strict=True):
-            norm._buffers.update(buffers)
+            own_buffers(norm).update(buffers)

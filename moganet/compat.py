@@ -103,6 +103,21 @@ def child_parameters(module: nn.Module) -> list[nn.Parameter]:
     return own_parameters(child for child in module._modules.values() if child is not None)
 
 
+def own_buffers(module: nn.Module) -> dict[str, Tensor | None]:
+    """Return the table of buffers of a module. A change of the table changes the module."""
+    return module._buffers
+
+
+def tensor_version(tensor: Tensor) -> int:
+    """Return the number of changes of a tensor in place."""
+    return tensor._version
+
+
+def has_cpu_bfloat16() -> bool:
+    """Return whether this CPU has instructions for matmuls in bfloat16."""
+    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+
+
 def is_exporting() -> bool:
     """Return whether torch.export traces. Inside Dynamo the public function is true for torch.compile as well."""
     return getattr(torch.compiler, '_is_exporting_flag', False)

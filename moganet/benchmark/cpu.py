@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 import torch
 
 from ..backbone import MogaNet
+from ..compat import has_cpu_bfloat16
 from ..fusion import fuse
 from . import memory
 from .baselines import BASELINES, OURS, Baseline, build
@@ -42,11 +43,6 @@ def sections(rounds: int) -> dict[str, Callable[[], Sequence[Result | Rate]]]:
     }
 
 
-def has_bfloat16() -> bool:
-    """Return True if this CPU has instructions for matmuls in bfloat16."""
-    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
-
-
 def fused_inference(archs: Iterable[str], side: int, batch: int, rounds: int) -> list[Result]:
     """Compare fused networks with the reference mode, float32, eager. At batch 1 the goal is the one of latency."""
     x = torch.randn(batch, 3, side, side)
@@ -70,7 +66,7 @@ def small_inference(side: int, batch: int, rounds: int) -> list[Result | Rate]:
     calls: dict[str, Call] = dict(reference=inference(model, x, 'reference'), fused=inference(fused, x))
     calls['compiled'] = inference(compiled(fuse(model), frozen=True), x)
     goals = dict(fused=FUSED_GOALS['small'], compiled=COMPILED_GOAL, bfloat16=BFLOAT16_GOAL)
-    if has_bfloat16():
+    if has_cpu_bfloat16():
         calls['bfloat16'] = inference(fuse(model).to(torch.bfloat16), x.bfloat16())
     for baseline in MACHINE_BASELINES:
         calls[baseline.name] = inference(build(baseline, side), x_channels_last)

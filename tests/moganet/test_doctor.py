@@ -1,4 +1,4 @@
-"""The report on the environment: what counts as wrong, and the command that mends it."""
+"""The report on the environment: problems, and the commands that correct them."""
 
 import os
 import shutil

@@ -21,7 +21,7 @@ from moganet.run.config import load_config
 
 RATE, LR, DECAY = 0.8, 1e-4, 0.05
 # 2 blocks in stages 1, 2 and 4, and enough of them in stage 3 to reach its last layer.
-ARCH = dict(embed_dims=(8, 16, 24, 32), depths=(2, 2, 22, 2), ffn_ratios=(2, 2, 2, 2))
+ARCH = {'embed_dims': (8, 16, 24, 32), 'depths': (2, 2, 22, 2), 'ffn_ratios': (2, 2, 2, 2)}
 
 
 class Detector(nn.Module):
@@ -56,11 +56,11 @@ def released(name: str, shape: tuple[int, ...]) -> tuple[float, float]:
 
 
 def optimizer(model: nn.Module, paramwise_cfg: dict | None = None, **changes) -> torch.optim.Optimizer:
-    cfg = dict(
-        constructor='LayerDepthOptimWrapperConstructor',
-        paramwise_cfg=dict(layer_decay_rate=RATE) if paramwise_cfg is None else paramwise_cfg,
-        optimizer=dict(dict(type='AdamW', lr=LR, weight_decay=DECAY), **changes),
-    )
+    cfg = {
+        'constructor': 'LayerDepthOptimWrapperConstructor',
+        'paramwise_cfg': {'layer_decay_rate': RATE} if paramwise_cfg is None else paramwise_cfg,
+        'optimizer': dict({'type': 'AdamW', 'lr': LR, 'weight_decay': DECAY}, **changes),
+    }
     return build_optim_wrapper(model, cfg).optimizer
 
 
@@ -128,10 +128,10 @@ def test_wrappers_change_nothing(wrap):
 
 
 def test_backbone_under_any_prefix_and_alone():
-    model = nn.ModuleDict(dict(student=Detector(arch=ARCH), teacher=Detector(arch=ARCH)))
+    model = nn.ModuleDict({'student': Detector(arch=ARCH), 'teacher': Detector(arch=ARCH)})
     found = realised(model, optimizer(model))
     for name, parameter in model.named_parameters():
-        part, _, rest = name.partition('.')
+        _part, _, rest = name.partition('.')
         assert found[name] == pytest.approx(released(rest, parameter.shape), rel=1e-12), name
     bare = MogaNet(ARCH)
     found = realised(bare, optimizer(bare))
@@ -179,7 +179,7 @@ def test_constructor_is_found_from_every_scope(scope):
 
 
 @pytest.mark.parametrize(
-    'options', [{}, dict(decay_rate=0.8), dict(layer_decay_rate=0), dict(layer_decay_rate=0.8, num_layers=12)]
+    'options', [{}, {'decay_rate': 0.8}, {'layer_decay_rate': 0}, {'layer_decay_rate': 0.8, 'num_layers': 12}]
 )
 def test_options_that_do_not_exist_are_refused(options):
     with pytest.raises(ValueError, match='expected layer_decay_rate, above 0 and up to 1, and nothing else'):
@@ -199,11 +199,11 @@ def test_rate_is_needed():
 def test_decay_stays_the_optimizers_own_where_none_is_given():
     built = build_optim_wrapper(
         Detector(arch=ARCH),
-        dict(
-            constructor='LayerDepthOptimWrapperConstructor',
-            paramwise_cfg=dict(layer_decay_rate=0.5),
-            optimizer=dict(type='SGD', lr=LR),
-        ),
+        {
+            'constructor': 'LayerDepthOptimWrapperConstructor',
+            'paramwise_cfg': {'layer_decay_rate': 0.5},
+            'optimizer': {'type': 'SGD', 'lr': LR},
+        },
     ).optimizer
     assert {group['weight_decay'] for group in built.param_groups} == {0}
     assert min(group['lr'] for group in built.param_groups) == pytest.approx(LR * 0.5**13)
@@ -228,12 +228,12 @@ def test_released_detectors_use_it():
     for size in 'bl':
         cfg = load_config(CHECKOUT / f'configs/det/cascade_mask_rcnn_moganet_{size}_giou_ms3x.py')
         found = {key: value for key, value in cfg.optim_wrapper.items() if key != '_scope_'}
-        assert found == dict(
-            type='OptimWrapper',
-            constructor='LayerDepthOptimWrapperConstructor',
-            paramwise_cfg=dict(layer_decay_rate=0.8),
-            optimizer=dict(type='AdamW', lr=1e-4, betas=(0.9, 0.999), weight_decay=0.05),
-        )
+        assert found == {
+            'type': 'OptimWrapper',
+            'constructor': 'LayerDepthOptimWrapperConstructor',
+            'paramwise_cfg': {'layer_decay_rate': 0.8},
+            'optimizer': {'type': 'AdamW', 'lr': 1e-4, 'betas': (0.9, 0.999), 'weight_decay': 0.05},
+        }
 
 
 def test_lines_of_the_readme_give_it_to_a_config_of_mmdet(tmp_path):

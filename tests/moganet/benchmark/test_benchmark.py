@@ -187,7 +187,7 @@ def test_the_goals_of_a_gpu_are_those_promised():
 
 def test_a_cpu_runs_every_variant_of_small(monkeypatch):
     monkeypatch.setattr(cpu, 'compiled', lambda model, frozen: model)
-    monkeypatch.setattr(cpu, 'has_bfloat16', lambda: True)
+    monkeypatch.setattr(cpu, 'has_cpu_bfloat16', lambda: True)
     monkeypatch.setitem(roofline.MATMUL_SIDE, 'cpu', 64)
     monkeypatch.setitem(roofline.COPIED_BYTES, 'cpu', 1 << 16)
     found = cpu.small_inference(side=32, batch=1, rounds=1)

@@ -1,4 +1,4 @@
-"""tools/convert_checkpoint.py, as its users call it."""
+"""Command line of tools/convert_checkpoint.py."""
 
 import runpy
 from pathlib import Path
@@ -17,7 +17,7 @@ TOOL = Path(__file__).parents[3] / 'tools' / 'convert_checkpoint.py'
 
 @pytest.fixture
 def convert(monkeypatch, capsys):
-    """Calls the tool with its arguments; returns the exit code and what it said."""
+    """Call the tool with its arguments; return the exit code and the output."""
     monkeypatch.setattr(CheckpointLoader, '_schemes', CheckpointLoader._schemes.copy())
     monkeypatch.setattr(safe, 'trusting', False)
     main = runpy.run_path(str(TOOL))['main']
@@ -33,7 +33,7 @@ def convert(monkeypatch, capsys):
 def test_convert_there_and_back_with_gate(convert, tmp_path):
     state = checkpoint_files.mmpretrain()
     source = tmp_path / 'moga_base_ema_sz224_8xb128_ep300.pth'
-    torch.save(dict(state_dict=state | {'ema_head_fc_bias': torch.rand(5)}, meta=dict(epoch=300)), source)
+    torch.save({'state_dict': state | {'ema_head_fc_bias': torch.rand(5)}, 'meta': {'epoch': 300}}, source)
     there, back = tmp_path / 'there.pth', tmp_path / 'back.pth'
     code, said = convert(source, there, '--to', 'official')
     assert (code, said.strip().endswith('there.pth: 237 tensors, official layout, gate double')) == (0, True), said
@@ -50,7 +50,7 @@ def test_convert_there_and_back_with_gate(convert, tmp_path):
 def test_convert_keeps_what_is_there_unless_forced(convert, tmp_path):
     source, target = tmp_path / 'w.pth', tmp_path / 'out.pth'
     raw, averaged = checkpoint_files.official(), checkpoint_files.official()
-    torch.save(dict(state_dict=raw, state_dict_ema=averaged), source)
+    torch.save({'state_dict': raw, 'state_dict_ema': averaged}, source)
     target.write_text('mine')
     code, said = convert(source, target, '--to', 'mmpretrain')
     assert code == 1
@@ -64,12 +64,15 @@ def test_convert_keeps_what_is_there_unless_forced(convert, tmp_path):
 def test_convert_says_what_is_wrong_with_a_file(convert, tmp_path):
     source, marker = tmp_path / 'w.pth', tmp_path / 'ran'
     target = tmp_path / 'out.pth'
-    torch.save(dict(state_dict=checkpoint_files.official(), x=checkpoint_files.command(marker)), source)
+    torch.save({'state_dict': checkpoint_files.official(), 'x': checkpoint_files.command(marker)}, source)
     code, said = convert(source, target, '--to', 'official')
     assert code == 1
-    assert 'error: ' in said and 'holds more than data' in said and 'Traceback' not in said
-    assert not marker.exists() and not target.exists()
+    assert 'error: ' in said
+    assert 'holds more than data' in said
+    assert 'Traceback' not in said
+    assert not marker.exists()
+    assert not target.exists()
     assert convert(source, target, '--to', 'official', '--trust-checkpoint')[0] == 0
     assert marker.exists()
-    torch.save(dict(state_dict={'conv1.weight': torch.rand(1)}), source)
+    torch.save({'state_dict': {'conv1.weight': torch.rand(1)}}, source)
     assert 'w.pth: no MogaNet inside' in convert(source, target, '--to', 'official', '--force')[1]

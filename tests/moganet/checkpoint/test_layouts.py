@@ -1,4 +1,4 @@
-"""Names of tensors: recognised layouts, the ways between them, and which weights a file with several gives."""
+"""Names of tensors: detection and conversion of layouts, and the choice between weights in one file."""
 
 from collections import OrderedDict
 
@@ -10,7 +10,7 @@ from helpers.checkpoint_files import TENSORS
 from moganet.checkpoint import detect_layout, tensors_of, to_backbone, to_mmpretrain, to_official
 
 # All tensors of the released classifiers, batch norms' buffers and the head's two included.
-RELEASED = dict(xtiny=705, tiny=777, small=741, base=1317, large=2145, xlarge=2217)
+RELEASED = {'xtiny': 705, 'tiny': 777, 'small': 741, 'base': 1317, 'large': 2145, 'xlarge': 2217}
 DETECTOR = ('neck.weight', 'bbox_head.weight')
 
 
@@ -50,7 +50,7 @@ def test_layout_is_detected(state, layout, prefix):
 
 
 def test_other_network_is_named():
-    with pytest.raises(ValueError, match='no MogaNet inside: .*conv1.weight'):
+    with pytest.raises(ValueError, match=r'no MogaNet inside: .*conv1.weight'):
         detect_layout({'conv1.weight': torch.rand(1), 'layer1.0.weight': torch.rand(1)})
 
 
@@ -80,7 +80,7 @@ def test_conversion_drops_flat_ema_buffers_and_module(convert):
 
 @pytest.mark.parametrize('convert', [to_official, to_mmpretrain])
 def test_conversion_of_detector_is_refused(convert):
-    with pytest.raises(ValueError, match='expected a classifier or a backbone, found .* bbox_head, neck'):
+    with pytest.raises(ValueError, match=r'expected a classifier or a backbone, found .* bbox_head, neck'):
         convert(detector(checkpoint_files.mmpretrain()))
 
 
@@ -114,20 +114,20 @@ def one(value):
     return {'a': torch.tensor(value)}
 
 
-@pytest.mark.parametrize('wrap', [dict, lambda s: dict(state_dict=s), lambda s: dict(model=s, state_dict_ema=None)])
+@pytest.mark.parametrize('wrap', [dict, lambda s: {'state_dict': s}, lambda s: {'model': s, 'state_dict_ema': None}])
 def test_state_dict_is_found_in_its_wrapper(wrap):
     assert value_of(wrap(one(1))) == (1, '')
 
 
 def test_timm_ema_is_taken_unless_told():
-    checkpoint = dict(state_dict=one(1), state_dict_ema=one(2))
+    checkpoint = {'state_dict': one(1), 'state_dict_ema': one(2)}
     assert value_of(checkpoint) == (2, 'EMA weights (state_dict_ema)')
     assert value_of(checkpoint, ema=False) == (1, 'not the EMA weights (state_dict)')
-    assert value_of(dict(state_dict_ema=one(2)), ema=False)[0] == 2
+    assert value_of({'state_dict_ema': one(2)}, ema=False)[0] == 2
 
 
 def test_mmengine_ema_is_taken_unless_told():
-    checkpoint = dict(state_dict=one(2), ema_state_dict={'steps': torch.tensor(9), 'module.a': torch.tensor(1)})
+    checkpoint = {'state_dict': one(2), 'ema_state_dict': {'steps': torch.tensor(9), 'module.a': torch.tensor(1)}}
     assert value_of(checkpoint) == (2, 'EMA weights (state_dict)')
     assert value_of(checkpoint, ema=False) == (1, 'not the EMA weights (ema_state_dict)')
     assert list(tensors_of(checkpoint, ema=False)[0]) == ['a']
@@ -135,12 +135,12 @@ def test_mmengine_ema_is_taken_unless_told():
 
 def test_no_state_dict_is_named():
     with pytest.raises(ValueError, match=r"expected a state dict.*\['epoch'\]"):
-        tensors_of(dict(epoch=3))
+        tensors_of({'epoch': 3})
 
 
 def test_versions_of_modules_survive_module_prefix():
     from moganet.checkpoint.layouts import strip_module
 
     state = OrderedDict({'module.head.weight': torch.rand(1)})
-    state._metadata = OrderedDict({'': dict(version=1), 'module': dict(version=1), 'module.head': dict(version=2)})
-    assert strip_module(state)._metadata['head'] == dict(version=2)
+    state._metadata = OrderedDict({'': {'version': 1}, 'module': {'version': 1}, 'module.head': {'version': 2}})
+    assert strip_module(state)._metadata['head'] == {'version': 2}

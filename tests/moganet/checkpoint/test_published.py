@@ -1,4 +1,4 @@
-"""Published weights: the table, the places that are searched, downloads."""
+"""Published weights: the table, the searched folders and downloads."""
 
 import concurrent.futures
 import functools
@@ -12,8 +12,8 @@ import torch
 from moganet.arch import ARCHS
 from moganet.checkpoint import fetch, find_weights, list_weights, load_checkpoint, published
 
-OFFICIAL_NAMES = 'small_1k xtiny_1k xtiny_1k_256 tiny_1k tiny_1k_256 base_1k large_1k xlarge_1k'.split()
-CONTENT = dict(state_dict={'a': torch.tensor([1.0, 2.0])})
+OFFICIAL_NAMES = ['small_1k', 'xtiny_1k', 'xtiny_1k_256', 'tiny_1k', 'tiny_1k_256', 'base_1k', 'large_1k', 'xlarge_1k']
+CONTENT = {'state_dict': {'a': torch.tensor([1.0, 2.0])}}
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def places(tmp_path, monkeypatch):
 
 
 class Handler(http.server.SimpleHTTPRequestHandler):
-    """Serves a folder; of a file called cut*, half."""
+    """Server of a folder that sends only half of files called cut*."""
 
     requests = 0
 
@@ -112,7 +112,7 @@ def test_find_weights_knows_name(name, file):
 
 
 def test_find_weights_offers_near_names():
-    with pytest.raises(ValueError, match='moganet://smal_1k: no published weights.*small_1k'):
+    with pytest.raises(ValueError, match=r'moganet://smal_1k: no published weights.*small_1k'):
         find_weights('moganet://smal_1k')
 
 
@@ -164,7 +164,7 @@ def test_download_of_another_file_is_refused(places, row, server):
 def test_checksum_of_cached_file_is_verified(places, row, source):
     places[1].mkdir(parents=True)
     torch.save(dict(CONTENT, more=1), places[1] / 'w.pth')
-    with pytest.raises(ValueError, match='w.pth has the sha256 .*, published is'):
+    with pytest.raises(ValueError, match=r'w.pth has the sha256 .*, published is'):
         load_checkpoint('moganet://det/w' if source == 'name' else row.url)
 
 

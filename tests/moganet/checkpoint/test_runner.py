@@ -1,4 +1,4 @@
-"""MMEngine reads every checkpoint through the safe reader, and what its Runner writes can be read back."""
+"""MMEngine reads every checkpoint by the safe reader, which also reads the files of its Runner."""
 
 import numpy as np
 import pytest
@@ -17,7 +17,11 @@ from helpers.checkpoint_files import ARCH, TENSORS
 from moganet.checkpoint import read_checkpoint, safe
 from moganet.checkpoint.runner import use_safe_loader
 
-KEYPOINTS = dict(sigmas=np.array([0.25, 0.5], np.float32), flip=np.array([1, 0]), colors=np.full((2, 3), 7, np.uint8))
+KEYPOINTS = {
+    'sigmas': np.array([0.25, 0.5], np.float32),
+    'flip': np.array([1, 0]),
+    'colors': np.full((2, 3), 7, np.uint8),
+}
 
 
 @pytest.fixture
@@ -32,7 +36,7 @@ def loader(monkeypatch):
 def bomb(tmp_path):
     """(file with weights and a command, file that the command writes)."""
     path, marker = tmp_path / 'bomb.pth', tmp_path / 'ran'
-    torch.save(dict(state_dict={'weight': torch.rand(2, 2)}, x=checkpoint_files.command(marker)), path)
+    torch.save({'state_dict': {'weight': torch.rand(2, 2)}, 'x': checkpoint_files.command(marker)}, path)
     return str(path), marker
 
 
@@ -45,7 +49,7 @@ class Model(BaseModel):
 
     def forward(self, images, labels, mode='tensor'):
         logits = self.head.fc(self.backbone(images)[-1].mean((2, 3)))
-        return dict(loss=nn.functional.cross_entropy(logits, labels)) if mode == 'loss' else list(logits)
+        return {'loss': nn.functional.cross_entropy(logits, labels)} if mode == 'loss' else list(logits)
 
 
 class Noise:
@@ -65,7 +69,7 @@ class Score(BaseMetric):
         self.results.append(0)
 
     def compute_metrics(self, results):
-        return dict(score=np.float64(len(results)))
+        return {'score': np.float64(len(results))}
 
 
 @pytest.fixture
@@ -79,39 +83,42 @@ def registered():
 
 
 def model(**options):
-    return dict(type='Model', backbone=dict(type='MogaNet', arch=ARCH, **options))
+    return {'type': 'Model', 'backbone': dict(type='MogaNet', arch=ARCH, **options)}
 
 
 def runner(work_dir, epochs, **options):
-    data = dict(batch_size=2, dataset=dict(type='Noise'), collate_fn=dict(type='default_collate'))
-    cfg = dict(
-        model=model(),
-        work_dir=str(work_dir),
-        experiment_name=f'{work_dir.name}{epochs}{len(options)}',
-        train_dataloader=dict(data, sampler=dict(type='DefaultSampler', shuffle=True)),
-        val_dataloader=dict(data, sampler=dict(type='DefaultSampler', shuffle=False)),
-        val_evaluator=dict(type='Score'),
-        val_cfg=dict(),
-        train_cfg=dict(by_epoch=True, max_epochs=epochs),
-        optim_wrapper=dict(optimizer=dict(type='AdamW', weight_decay=0.1), paramwise_cfg=dict(norm_decay_mult=0.0)),
-        param_scheduler=[
-            dict(type='LinearLR', start_factor=0.1, by_epoch=False, end=2),
-            dict(type='CosineAnnealingLR', T_max=4, convert_to_iter_based=True),
-            dict(type='ReduceOnPlateauParamScheduler', param_name='lr', monitor='noise/score'),
+    data = {'batch_size': 2, 'dataset': {'type': 'Noise'}, 'collate_fn': {'type': 'default_collate'}}
+    cfg = {
+        'model': model(),
+        'work_dir': str(work_dir),
+        'experiment_name': f'{work_dir.name}{epochs}{len(options)}',
+        'train_dataloader': dict(data, sampler={'type': 'DefaultSampler', 'shuffle': True}),
+        'val_dataloader': dict(data, sampler={'type': 'DefaultSampler', 'shuffle': False}),
+        'val_evaluator': {'type': 'Score'},
+        'val_cfg': {},
+        'train_cfg': {'by_epoch': True, 'max_epochs': epochs},
+        'optim_wrapper': {
+            'optimizer': {'type': 'AdamW', 'weight_decay': 0.1},
+            'paramwise_cfg': {'norm_decay_mult': 0.0},
+        },
+        'param_scheduler': [
+            {'type': 'LinearLR', 'start_factor': 0.1, 'by_epoch': False, 'end': 2},
+            {'type': 'CosineAnnealingLR', 'T_max': 4, 'convert_to_iter_based': True},
+            {'type': 'ReduceOnPlateauParamScheduler', 'param_name': 'lr', 'monitor': 'noise/score'},
         ],
-        default_hooks=dict(
-            checkpoint=dict(
-                type='CheckpointHook',
-                interval=1,
-                save_best='auto',
-                rule='greater',
-                published_keys=['meta', 'state_dict'],
-            )
-        ),
-        custom_hooks=[dict(type='EMAHook', momentum=0.5), dict(type='StrictLoad')],
-        randomness=dict(seed=1),
-        log_level='WARNING',
-    )
+        'default_hooks': {
+            'checkpoint': {
+                'type': 'CheckpointHook',
+                'interval': 1,
+                'save_best': 'auto',
+                'rule': 'greater',
+                'published_keys': ['meta', 'state_dict'],
+            }
+        },
+        'custom_hooks': [{'type': 'EMAHook', 'momentum': 0.5}, {'type': 'StrictLoad'}],
+        'randomness': {'seed': 1},
+        'log_level': 'WARNING',
+    }
     return Runner.from_cfg(Config(cfg | options))
 
 
@@ -131,20 +138,20 @@ def test_every_scheme_of_mmengine_is_replaced(loader):
 def test_mmengine_runs_no_code(loader, bomb, read):
     loader()
     path, marker = bomb
-    with pytest.raises(ValueError, match='bomb.pth holds more than data'):
+    with pytest.raises(ValueError, match=r'bomb.pth holds more than data'):
         read(path)
     assert not marker.exists()
 
 
 def test_mmengine_runs_no_code_in_named_weights(loader, bomb, monkeypatch, tmp_path):
     loader()
-    path, marker = bomb
+    _path, marker = bomb
     monkeypatch.setenv('MOGANET_WEIGHTS', str(tmp_path))
     address = 'https://example.com/bomb.pth'
     monkeypatch.setattr('moganet.checkpoint.runner.torchvision_models', lambda: {'bomb': address})
     monkeypatch.setattr('moganet.checkpoint.runner.get_external_models', lambda: {'bomb': address})
     for name in (address, 'torchvision://bomb', 'open-mmlab://bomb'):
-        with pytest.raises(ValueError, match='bomb.pth holds more than data'):
+        with pytest.raises(ValueError, match=r'bomb.pth holds more than data'):
             CheckpointLoader.load_checkpoint(name)
     assert not marker.exists()
 
@@ -206,14 +213,14 @@ def test_own_checkpoints_load_and_resume(loader, registered, tmp_path):
 def test_own_checkpoint_says_its_gate(loader, registered, tmp_path):
     loader()
     runner(tmp_path, 1, model=model(gate='double')).train()
-    with pytest.raises(ValueError, match="epoch_1.pth was trained with gate='double', the model has gate='single'"):
+    with pytest.raises(ValueError, match=r"epoch_1.pth was trained with gate='double', the model has gate='single'"):
         runner(tmp_path, 2, load_from=str(tmp_path / 'epoch_1.pth')).train()
 
 
 def test_runner_loads_official_file_into_classifier_and_its_average(loader, registered, tmp_path):
     loader()
     state = checkpoint_files.official(classes=2)
-    torch.save(dict(state_dict=checkpoint_files.official(classes=2), state_dict_ema=state), tmp_path / 'w.pth')
+    torch.save({'state_dict': checkpoint_files.official(classes=2), 'state_dict_ema': state}, tmp_path / 'w.pth')
     loading = runner(tmp_path, 1, load_from=str(tmp_path / 'w.pth'))
     loading.call_hook('before_run')
     loading.load_or_resume()
@@ -226,14 +233,14 @@ def test_runner_loads_official_file_into_classifier_and_its_average(loader, regi
 @pytest.mark.parametrize('allow', [[], ['head.fc.*']])
 def test_load_from_is_strict_save_for_allowed_names(loader, registered, tmp_path, allow):
     loader()
-    torch.save(dict(state_dict=checkpoint_files.mmpretrain(classes=9)), tmp_path / 'w.pth')
+    torch.save({'state_dict': checkpoint_files.mmpretrain(classes=9)}, tmp_path / 'w.pth')
     loading = runner(
-        tmp_path, 1, load_from=str(tmp_path / 'w.pth'), custom_hooks=[dict(type='StrictLoad', allow=allow)]
+        tmp_path, 1, load_from=str(tmp_path / 'w.pth'), custom_hooks=[{'type': 'StrictLoad', 'allow': allow}]
     )
     if allow:
         loading.train()
         return
-    with pytest.raises(ValueError, match='w.pth: head.fc.weight has 9 outputs, the model 2'):
+    with pytest.raises(ValueError, match=r'w.pth: head.fc.weight has 9 outputs, the model 2'):
         loading.train()
 
 
@@ -241,5 +248,5 @@ def test_init_cfg_of_config_is_safe(loader, registered, tmp_path, bomb):
     loader()
     path, marker = bomb
     with pytest.raises(ValueError, match='more than data'):
-        runner(tmp_path, 1, model=model(init_cfg=dict(type='Pretrained', checkpoint=path))).train()
+        runner(tmp_path, 1, model=model(init_cfg={'type': 'Pretrained', 'checkpoint': path})).train()
     assert not marker.exists()

@@ -1,4 +1,4 @@
-"""Reading checkpoint files: nothing in them runs, and each fault is one clear line."""
+"""Reading checkpoint files: no code in them runs, and each fault is one clear line."""
 
 import argparse
 import datetime
@@ -55,7 +55,7 @@ def test_code_does_not_run_and_is_named(file, tmp_path, zipped, function):
 
 def test_code_in_plain_pickle_does_not_run(file, tmp_path):
     file.write_bytes(pickle.dumps(checkpoint_files.command(tmp_path / 'ran'), protocol=2))
-    with pytest.raises(ValueError, match='asks for posix.system'):
+    with pytest.raises(ValueError, match=r'asks for posix.system'):
         read_checkpoint(file)
     assert not (tmp_path / 'ran').exists()
 
@@ -67,7 +67,7 @@ def test_code_in_tar_does_not_run(file, tmp_path):
             info = tarfile.TarInfo(name)
             info.size = len(payload)
             tar.addfile(info, io.BytesIO(payload))
-    with pytest.raises(ValueError, match='cannot be read as a checkpoint.*legacy .tar format'):
+    with pytest.raises(ValueError, match=r'cannot be read as a checkpoint.*legacy .tar format'):
         read_checkpoint(file)
     assert not (tmp_path / 'ran').exists()
 
@@ -105,7 +105,7 @@ def test_statistics_of_history_buffers_cannot_be_replaced(file):
 
 
 class Forged:
-    """Pickles into ``function(*arguments)`` with any state."""
+    """Object that pickles into ``function(*arguments)`` with any state."""
 
     def __init__(self, function, arguments, state):
         self.parts = function, arguments, state
@@ -150,7 +150,7 @@ def test_arguments_of_timm_load(file, zipped):
 @pytest.mark.parametrize('shape', [(), (0,), (3, 2)])
 def test_arrays_load_as_they_were(file, dtype, shape):
     array = np.asfortranarray(np.arange(np.prod(shape, dtype=int)).reshape(shape).astype(dtype))
-    save(file, extra=[dict(deep=(array, array.flat[0] if array.size else 0))])
+    save(file, extra=[{'deep': (array, array.flat[0] if array.size else 0)}])
     loaded, first = read_checkpoint(file)['extra'][0]['deep']
     assert type(loaded) is np.ndarray
     assert loaded.dtype == array.dtype
@@ -161,7 +161,7 @@ def test_arrays_load_as_they_were(file, dtype, shape):
 
 
 def test_history_buffer_loads(file):
-    save(file, hub=dict(log_scalars=dict(loss=HistoryBuffer([1.0, 2.0, 6.0], [1, 1, 2], max_length=9))))
+    save(file, hub={'log_scalars': {'loss': HistoryBuffer([1.0, 2.0, 6.0], [1, 1, 2], max_length=9)}})
     loaded = read_checkpoint(file)['hub']['log_scalars']['loss']
     assert type(loaded) is HistoryBuffer
     assert (loaded.mean(), loaded.current(), loaded.max_length) == (9 / 4, 6.0, 9)
@@ -170,7 +170,7 @@ def test_history_buffer_loads(file):
 
 
 def test_missing_file(tmp_path):
-    with pytest.raises(FileNotFoundError, match='no.pth: no such checkpoint'):
+    with pytest.raises(FileNotFoundError, match=r'no.pth: no such checkpoint'):
         read_checkpoint(tmp_path / 'no.pth')
 
 
@@ -181,14 +181,14 @@ def test_folder(tmp_path):
 
 def test_empty_file(file):
     file.touch()
-    with pytest.raises(ValueError, match='w.pth is empty'):
+    with pytest.raises(ValueError, match=r'w.pth is empty'):
         read_checkpoint(file)
 
 
 @pytest.mark.parametrize('start', ['<!DOCTYPE html>', '\n  <html>', '\ufeff<?xml'])
 def test_web_page(file, start):
     file.write_text(f'{start}<body>Sign in</body></html>')
-    with pytest.raises(ValueError, match='w.pth looks like a web page'):
+    with pytest.raises(ValueError, match=r'w.pth looks like a web page'):
         read_checkpoint(file)
 
 
@@ -199,7 +199,7 @@ def test_truncated_file(file, zipped, part, trust):
     save(file, zipped, more=torch.rand(2000))
     whole = file.read_bytes()
     file.write_bytes(whole[: int(len(whole) * part)])
-    with pytest.raises(ValueError, match='w.pth .*bytes.* damaged, cut off') as error:
+    with pytest.raises(ValueError, match=r'w.pth .*bytes.* damaged, cut off') as error:
         read_checkpoint(file, trust=trust)
     assert '\n' not in str(error.value)
 
@@ -207,21 +207,21 @@ def test_truncated_file(file, zipped, part, trust):
 @pytest.mark.parametrize('content', [b'epoch: 3\n', b'\x89PNG\r\n', bytes(100), b'PK\x03\x04 no zip'])
 def test_another_kind_of_file(file, content):
     file.write_bytes(content)
-    with pytest.raises(ValueError, match='w.pth .*another kind of file'):
+    with pytest.raises(ValueError, match=r'w.pth .*another kind of file'):
         read_checkpoint(file)
 
 
-@pytest.mark.parametrize('content', [dict(epoch=1, best={}), [torch.rand(1)], torch.rand(1), dict()])
+@pytest.mark.parametrize('content', [{'epoch': 1, 'best': {}}, [torch.rand(1)], torch.rand(1), {}])
 def test_no_checkpoint(file, content):
     torch.save(content, file)
-    with pytest.raises(ValueError, match='is no checkpoint: a (dict|list|Tensor).* without tensors'):
+    with pytest.raises(ValueError, match=r'is no checkpoint: a (dict|list|Tensor).* without tensors'):
         read_checkpoint(file)
 
 
 def test_write_checkpoint_leaves_only_whole_files(file, tmp_path):
-    write_checkpoint(dict(state_dict=WEIGHTS), file)
+    write_checkpoint({'state_dict': WEIGHTS}, file)
     before = file.read_bytes()
     with pytest.raises((AttributeError, pickle.PicklingError)):
-        write_checkpoint(dict(state_dict=WEIGHTS, bad=lambda: 0), file)
+        write_checkpoint({'state_dict': WEIGHTS, 'bad': lambda: 0}, file)
     assert file.read_bytes() == before
     assert list(tmp_path.iterdir()) == [file]

@@ -1,4 +1,4 @@
-"""Loading into backbones and whole models: all tensors, or an error that says what does not fit."""
+"""Loading into backbones and whole models: all tensors, or an error with the names that do not fit."""
 
 import argparse
 
@@ -18,7 +18,7 @@ OPENMIXUP_SINGLE = 'moga_small_ema_sz224_8xb128_no_forcefp32_ep300.pth'
 
 @pytest.fixture
 def save(tmp_path):
-    """Writes a checkpoint file and returns its path."""
+    """Write a checkpoint file and return its path."""
 
     def write(name='w.pth', **content):
         torch.save(content, tmp_path / name)
@@ -54,7 +54,7 @@ def test_openmixup_file_fills_backbone(save):
     state = checkpoint_files.mmpretrain()
     buffers = {f'ema_{name.replace(".", "_")}': torch.zeros(1) for name in list(state)[:3]}
     model = checkpoint_files.backbone()
-    line = load_backbone(model, save(state_dict=state | buffers, meta=dict(CLASSES=('a', 'b'), epoch=300)))
+    line = load_backbone(model, save(state_dict=state | buffers, meta={'CLASSES': ('a', 'b'), 'epoch': 300}))
     assert equal(model, {name.removeprefix('backbone.'): value for name, value in state.items()})
     assert "prefix 'backbone.' taken off" in line
     assert 'left out ema_*, head.* (5 tensors)' in line
@@ -64,7 +64,7 @@ def test_detector_file_of_data_parallel_run_fills_backbone(save):
     detector = Detector()
     state = with_prefix('module.', detector.state_dict())
     model = checkpoint_files.backbone()
-    line = load_backbone(model, save(state_dict=state, meta=dict(CLASSES=('person',), PALETTE=None)))
+    line = load_backbone(model, save(state_dict=state, meta={'CLASSES': ('person',), 'PALETTE': None}))
     assert equal(model, detector.backbone.state_dict())
     assert "prefix 'module.backbone.' taken off" in line
     assert 'gate not recorded' in line
@@ -92,7 +92,7 @@ def test_mismatch_lists_both_sides():
     state = checkpoint_files.official()
     for name in [name for name in state if name.startswith('blocks2.0.attn.')]:
         state[name.replace('attn', 'attention')] = state.pop(name)
-    with pytest.raises(ValueError) as error:
+    with pytest.raises(ValueError, match='does not fit') as error:
         load_backbone(checkpoint_files.backbone(), state)
     message = str(error.value)
     # proj_1, gate, proj_2 and four convolutions of the value branch with two tensors each, and sigma
@@ -106,7 +106,7 @@ def test_mismatch_leaves_backbone_alone():
     state, model = checkpoint_files.official(), checkpoint_files.backbone()
     del state['norm4.bias']
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    with pytest.raises(ValueError, match='1 missing: norm4.bias'):
+    with pytest.raises(ValueError, match=r'1 missing: norm4.bias'):
         load_backbone(model, state)
     assert equal(model, before)
 
@@ -121,7 +121,7 @@ def test_allowed_names_may_differ():
 
 
 def test_allow_must_be_a_list():
-    with pytest.raises(ValueError, match="allow='norm4.*': expected a list"):
+    with pytest.raises(ValueError, match=r"allow='norm4.*': expected a list"):
         load_backbone(checkpoint_files.backbone(), checkpoint_files.official(), allow='norm4.*')
 
 
@@ -134,17 +134,17 @@ def test_wrong_size_names_both():
 
 def test_wrong_depth_of_unnamed_size_shows_blocks():
     state = checkpoint_files.official(arch=dict(ARCH, depths=(1, 2, 2, 1)))
-    with pytest.raises(ValueError, match='of no named size .*blocks 1, 2, 2, 1.*the model is .*blocks 1, 1, 2, 1'):
+    with pytest.raises(ValueError, match=r'of no named size .*blocks 1, 2, 2, 1.*the model is .*blocks 1, 1, 2, 1'):
         load_backbone(checkpoint_files.backbone(), state)
 
 
 def test_wrong_input_channels_are_named():
-    with pytest.raises(ValueError, match='takes 4 input channels, the model 3: set in_channels=4.*allow='):
+    with pytest.raises(ValueError, match=r'takes 4 input channels, the model 3: set in_channels=4.*allow='):
         load_backbone(checkpoint_files.backbone(), checkpoint_files.official(in_channels=4))
 
 
 def test_other_network_is_refused(save):
-    with pytest.raises(ValueError, match='w.pth: no MogaNet inside.*conv1.weight'):
+    with pytest.raises(ValueError, match=r'w.pth: no MogaNet inside.*conv1.weight'):
         load_backbone(checkpoint_files.backbone(), save(state_dict={'conv1.weight': torch.rand(1)}))
 
 
@@ -159,18 +159,18 @@ CONFIG = "model = dict(type='ImageClassifier', backbone=dict(type='MogaNet', arc
         ('moganet_small_sz224_8xbs128_ep300.pth.tar', {}, 'single'),
         ('moganet://openmixup_base_1k', {}, 'double'),
         ('w.pth', {}, None),
-        ('w.pth', dict(meta=dict(gate='double')), 'double'),
-        ('w.pth', dict(meta=dict(cfg=CONFIG.format("gate='double'"))), 'double'),
-        ('w.pth', dict(meta=dict(cfg=CONFIG.format(''))), 'single'),
-        ('w.pth', dict(meta=dict(config=CONFIG.format('attn_force_fp32=True'))), 'double'),
-        ('w.pth', dict(meta=dict(config=CONFIG.format('attn_force_fp32=False'))), 'single'),
-        ('w.pth', dict(meta=dict(config="model = {'backbone': {'type': 'MogaNet_feat', 'arch': 's'}}")), 'single'),
-        ('w.pth', dict(meta=dict(config=CONFIG.replace('MogaNet', 'ResNet'))), None),
-        ('w.pth', dict(meta=dict(cfg=f'{CONFIG.format("")}\n{CONFIG.format("gate=" + repr("double"))}')), None),
-        ('w.pth', dict(meta=dict(cfg='model = dict(')), None),
-        ('w.pth', dict(arch='moganet_small'), 'single'),
-        ('w.pth', dict(arch='moganet_small', args=argparse.Namespace(attn_force_fp32=True)), 'double'),
-        ('w.pth', dict(arch='resnet50'), None),
+        ('w.pth', {'meta': {'gate': 'double'}}, 'double'),
+        ('w.pth', {'meta': {'cfg': CONFIG.format("gate='double'")}}, 'double'),
+        ('w.pth', {'meta': {'cfg': CONFIG.format('')}}, 'single'),
+        ('w.pth', {'meta': {'config': CONFIG.format('attn_force_fp32=True')}}, 'double'),
+        ('w.pth', {'meta': {'config': CONFIG.format('attn_force_fp32=False')}}, 'single'),
+        ('w.pth', {'meta': {'config': "model = {'backbone': {'type': 'MogaNet_feat', 'arch': 's'}}"}}, 'single'),
+        ('w.pth', {'meta': {'config': CONFIG.replace('MogaNet', 'ResNet')}}, None),
+        ('w.pth', {'meta': {'cfg': f'{CONFIG.format("")}\n{CONFIG.format("gate=" + repr("double"))}'}}, None),
+        ('w.pth', {'meta': {'cfg': 'model = dict('}}, None),
+        ('w.pth', {'arch': 'moganet_small'}, 'single'),
+        ('w.pth', {'arch': 'moganet_small', 'args': argparse.Namespace(attn_force_fp32=True)}, 'double'),
+        ('w.pth', {'arch': 'resnet50'}, None),
     ],
 )
 def test_gate_is_read_from_name_and_content(name, content, gate):
@@ -209,7 +209,7 @@ def test_wrong_class_count_names_key_and_numbers(save):
 @pytest.mark.parametrize('load', [load_backbone, load_model])
 def test_weights_of_a_fused_model_are_refused_as_such(load):
     model = checkpoint_files.backbone() if load is load_backbone else Classifier()
-    with pytest.raises(ValueError, match='holds the weights of a fused model: .*fuse\\(model\\).load_state_dict'):
+    with pytest.raises(ValueError, match=r'holds the weights of a fused model: .*fuse\(model\).load_state_dict'):
         load(model, fuse(model).state_dict())
 
 
@@ -223,7 +223,7 @@ def test_bare_backbone_loads_as_model(prefix):
 def test_detector_loads_through_data_parallel():
     state = Detector().state_dict()
     model = nn.DataParallel(Detector())
-    line = load_model(model, dict(state_dict=with_prefix('module.', state)))
+    line = load_model(model, {'state_dict': with_prefix('module.', state)})
     assert equal(model.module, state)
     assert line.startswith(f'loaded {TENSORS + 4} of {TENSORS + 4} tensors')
 
@@ -231,7 +231,7 @@ def test_detector_loads_through_data_parallel():
 def test_whole_model_mismatch_lists_both_sides():
     state = Detector().state_dict()
     state['mask_head.weight'] = state.pop('bbox_head.weight')
-    with pytest.raises(ValueError, match='1 missing: bbox_head.weight; 1 left over: mask_head.weight'):
+    with pytest.raises(ValueError, match=r'1 missing: bbox_head.weight; 1 left over: mask_head.weight'):
         load_model(Detector(), state)
 
 
@@ -240,26 +240,26 @@ def test_whole_model_of_other_shapes_lists_them():
         'neck.weight': torch.rand(6, 32, 1, 1),
         'bbox_head.weight': torch.rand(3, 6, 1, 1),
     }
-    with pytest.raises(ValueError, match='2 of another shape: bbox_head.weight, neck.weight'):
+    with pytest.raises(ValueError, match=r'2 of another shape: bbox_head.weight, neck.weight'):
         load_model(Detector(), state)
 
 
 def test_classifier_file_in_detector_points_to_init_cfg():
-    with pytest.raises(ValueError, match="the model is another: .*backbone.init_cfg=dict\\(type='Pretrained'"):
+    with pytest.raises(ValueError, match=r"the model is another: .*backbone.init_cfg=dict\(type='Pretrained'"):
         load_model(Detector(), checkpoint_files.official())
 
 
 @pytest.mark.parametrize(
     ('options', 'match'),
     [
-        (dict(gate='double'), "trained with gate='single'"),
-        (dict(arch=dict(ARCH, depths=(1, 1, 1, 1))), 'blocks 1, 1, 2, 1.*blocks 1, 1, 1, 1'),
-        (dict(in_channels=1), 'takes 3 input channels, the model 1'),
+        ({'gate': 'double'}, "trained with gate='single'"),
+        ({'arch': dict(ARCH, depths=(1, 1, 1, 1))}, 'blocks 1, 1, 2, 1.*blocks 1, 1, 1, 1'),
+        ({'in_channels': 1}, 'takes 3 input channels, the model 1'),
     ],
 )
 def test_whole_model_checks_its_backbone(options, match):
     with pytest.raises(ValueError, match=match):
-        load_model(Classifier(**options), dict(state_dict=checkpoint_files.mmpretrain(), meta=dict(gate='single')))
+        load_model(Classifier(**options), {'state_dict': checkpoint_files.mmpretrain(), 'meta': {'gate': 'single'}})
 
 
 def test_model_without_moganet_is_strict_too():
@@ -268,7 +268,7 @@ def test_model_without_moganet_is_strict_too():
 
 
 class Renaming(nn.Module):
-    """Has a loading hook, as mmpose's heads have for weights of older versions."""
+    """Model with a loading hook, as mmpose's heads have for weights of older versions."""
 
     def __init__(self):
         super().__init__()
@@ -293,7 +293,7 @@ def test_versions_in_a_file_reach_the_hooks_of_the_model(save):
     model, seen = Renaming(), []
     model._register_load_state_dict_pre_hook(lambda state, prefix, metadata, *args: seen.append(metadata))
     load_model(model, save(state_dict=Renaming().state_dict()))
-    assert seen == [dict(version=1)]
+    assert seen == [{'version': 1}]
 
 
 class Wrapper(BaseModule):
@@ -306,7 +306,7 @@ class Wrapper(BaseModule):
 @pytest.mark.parametrize('prefix', [None, 'backbone', 'backbone.'])
 def test_init_cfg_loads_inside_a_model(save, prefix):
     state = Detector().state_dict()
-    init_cfg = dict(type='Pretrained', checkpoint=save(state_dict=state))
+    init_cfg = {'type': 'Pretrained', 'checkpoint': save(state_dict=state)}
     model = Wrapper(checkpoint_files.backbone(init_cfg=init_cfg if prefix is None else dict(init_cfg, prefix=prefix)))
     model.init_weights()
     assert equal(model.backbone, {name.removeprefix('backbone.'): value for name, value in state.items()})
@@ -315,7 +315,7 @@ def test_init_cfg_loads_inside_a_model(save, prefix):
 
 def test_init_cfg_loads_once(save):
     path = save(state_dict=checkpoint_files.official())
-    model = checkpoint_files.backbone(init_cfg=dict(type='Pretrained', checkpoint=path))
+    model = checkpoint_files.backbone(init_cfg={'type': 'Pretrained', 'checkpoint': path})
     model.init_weights()
     nn.init.zeros_(model.norm4.weight)
     model.init_weights()
@@ -325,11 +325,11 @@ def test_init_cfg_loads_once(save):
 def test_init_cfg_is_strict_save_for_allowed_names(save):
     state = checkpoint_files.official()
     del state['norm4.bias']
-    init_cfg = dict(type='Pretrained', checkpoint=save(state_dict=state))
-    with pytest.raises(ValueError, match='1 missing: norm4.bias'):
+    init_cfg = {'type': 'Pretrained', 'checkpoint': save(state_dict=state)}
+    with pytest.raises(ValueError, match=r'1 missing: norm4.bias'):
         checkpoint_files.backbone(init_cfg=init_cfg).init_weights()
     allowing = dict(init_cfg, allow=['norm4.*'])
-    constant = dict(type='Constant', layer='BatchNorm2d', val=2.0, bias=3.0)
+    constant = {'type': 'Constant', 'layer': 'BatchNorm2d', 'val': 2.0, 'bias': 3.0}
     model = checkpoint_files.backbone(init_cfg=[allowing, constant])
     model.init_weights()
     assert torch.equal(model.norm4.weight, state['norm4.weight'])
@@ -338,7 +338,7 @@ def test_init_cfg_is_strict_save_for_allowed_names(save):
 
 
 def test_init_cfg_of_another_type_is_mmengines():
-    model = checkpoint_files.backbone(init_cfg=dict(type='Constant', layer='BatchNorm2d', val=2.0))
+    model = checkpoint_files.backbone(init_cfg={'type': 'Constant', 'layer': 'BatchNorm2d', 'val': 2.0})
     model.init_weights()
     assert torch.equal(model.norm4.weight, torch.full((32,), 2.0))
 
@@ -346,24 +346,24 @@ def test_init_cfg_of_another_type_is_mmengines():
 def test_init_cfg_chooses_weights_without_ema(save):
     state = checkpoint_files.official()
     path = save(state_dict=state, state_dict_ema=checkpoint_files.official())
-    model = checkpoint_files.backbone(init_cfg=dict(type='Pretrained', checkpoint=path, ema=False))
+    model = checkpoint_files.backbone(init_cfg={'type': 'Pretrained', 'checkpoint': path, 'ema': False})
     model.init_weights()
     assert equal(model, state)
-    assert CLASSES == state['head.bias'].numel()
+    assert state['head.bias'].numel() == CLASSES
 
 
 @pytest.mark.parametrize(
     ('meta', 'classes'),
     [
-        (dict(dataset_meta=dict(classes=('cat', 'dog'))), ['cat', 'dog']),
-        (dict(CLASSES=('a', 'b')), ['a', 'b']),
+        ({'dataset_meta': {'classes': ('cat', 'dog')}}, ['cat', 'dog']),
+        ({'CLASSES': ('a', 'b')}, ['a', 'b']),
         ({}, None),
     ],
 )
 def test_loading_for_inference_tells_the_classes_of_the_file(tmp_path, meta, classes):
     source = torch.nn.Linear(2, 2)
     path = tmp_path / 'w.pth'
-    torch.save(dict(meta=meta, state_dict=source.state_dict()), path)
+    torch.save({'meta': meta, 'state_dict': source.state_dict()}, path)
     model = torch.nn.Linear(2, 2)
     assert load_for_inference(model, path) == classes
     assert torch.equal(model.weight, source.weight)

@@ -10,13 +10,18 @@ def test_it_appears_at_the_end(tmp_path):
     with atomic_directory(root) as partial:
         (partial / 'x').write_text('1')
         assert not root.exists()
-    assert [p.name for p in root.iterdir()] == ['x'] and [p.name for p in root.parent.iterdir()] == ['b']
+    assert [p.name for p in root.iterdir()] == ['x']
+    assert [p.name for p in root.parent.iterdir()] == ['b']
 
 
 def test_a_failure_leaves_nothing(tmp_path):
-    with pytest.raises(KeyError), atomic_directory(tmp_path / 'b') as partial:
-        (partial / 'x').write_text('1')
-        raise KeyError
+    def write():
+        with atomic_directory(tmp_path / 'b') as partial:
+            (partial / 'x').write_text('1')
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        write()
     assert list(tmp_path.iterdir()) == []
 
 
@@ -46,7 +51,8 @@ def test_the_first_of_two_processes_stays(tmp_path):
         (partial / 'x').write_text('second')
         (tmp_path / 'b').mkdir()
         (tmp_path / 'b/x').write_text('first')
-    assert (tmp_path / 'b/x').read_text() == 'first' and [p.name for p in tmp_path.iterdir()] == ['b']
+    assert (tmp_path / 'b/x').read_text() == 'first'
+    assert [p.name for p in tmp_path.iterdir()] == ['b']
 
 
 def test_a_file_is_replaced_at_the_end(tmp_path):
@@ -55,16 +61,23 @@ def test_a_file_is_replaced_at_the_end(tmp_path):
     with atomic(path) as partial:
         partial.write_text('new')
         assert path.read_text() == 'old'
-    assert path.read_text() == 'new' and list(tmp_path.iterdir()) == [path]
+    assert path.read_text() == 'new'
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_a_failure_leaves_the_old_file(tmp_path):
     path = tmp_path / 'metrics.json'
     path.write_text('old')
-    with pytest.raises(KeyError), atomic(path) as partial:
-        partial.write_text('half')
-        raise KeyError
-    assert path.read_text() == 'old' and list(tmp_path.iterdir()) == [path]
+
+    def write():
+        with atomic(path) as partial:
+            partial.write_text('half')
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        write()
+    assert path.read_text() == 'old'
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_a_file_that_nobody_wrote_is_an_error(tmp_path):

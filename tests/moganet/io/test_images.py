@@ -1,4 +1,4 @@
-"""Pictures: read upright, put in a grid in order, written or refused."""
+"""Images: read upright, put into a grid in order, written or refused."""
 
 import numpy as np
 import pytest
@@ -14,13 +14,14 @@ def test_grid_keeps_order_and_shape(tmp_path):
     grid = np.asarray(Image.open(path))
     assert grid.shape == (128, 128, 3)
     assert [tuple(grid[y, x]) for y, x in ((32, 32), (32, 96), (96, 32))] == colours
-    assert (grid[:16] == 255).all() and (grid[64:, 64:] == 255).all()
+    assert (grid[:16] == 255).all()
+    assert (grid[64:, 64:] == 255).all()
 
 
 def test_a_file_that_is_no_image_is_named(tmp_path):
     path = tmp_path / 'broken.jpg'
     path.write_bytes(b'no image')
-    with pytest.raises(ValueError, match='broken.jpg cannot be read as an image'):
+    with pytest.raises(ValueError, match=r'broken.jpg cannot be read as an image'):
         images.read_image(path)
 
 
@@ -35,11 +36,12 @@ def test_an_image_is_turned_as_its_camera_says(tmp_path):
 
 def test_small_images_are_enlarged_and_large_ones_are_not():
     small, zoom = images.enlarge(np.zeros((20, 40, 3), np.uint8), 100)
-    assert small.shape == (50, 100, 3) and zoom == 2.5
+    assert small.shape == (50, 100, 3)
+    assert zoom == 2.5
     assert images.enlarge(np.zeros((20, 140, 3), np.uint8), 100)[1] == 1
 
 
 def test_a_picture_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / 'taken.png').mkdir()
-    with pytest.raises(OSError, match='taken.png cannot be written'):
+    with pytest.raises(OSError, match=r'taken.png cannot be written'):
         images.write_image(np.zeros((4, 4, 3), np.uint8), tmp_path / 'taken.png')

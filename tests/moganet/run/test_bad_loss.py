@@ -1,4 +1,4 @@
-"""A loss that is no number stops the run, in every process, and never costs the last good checkpoint."""
+"""A loss that is not finite stops the run in every process, and the last good checkpoint stays."""
 
 import os
 import subprocess
@@ -39,7 +39,7 @@ class SpoiltClassifier(ImageClassifier):
 
 @HOOKS.register_module(force=True)
 class SpoilWeights(Hook):
-    """Makes one weight NaN in the iteration ``at``, after its loss was seen to be good."""
+    """Make one weight NaN in the iteration ``at``, after the check of its loss."""
 
     def __init__(self, at: int):
         self.at = at
@@ -54,7 +54,7 @@ SpoilWeights.priority = 'VERY_HIGH'
 
 
 def readable(path) -> bool:
-    """Whether a checkpoint is there, loads safely and holds numbers only."""
+    """Return whether a checkpoint exists, loads safely and holds finite numbers only."""
     return all(torch.isfinite(value).all() for value in read_checkpoint(path)['state_dict'].values())
 
 
@@ -91,7 +91,7 @@ def test_infinite_loss_before_any_checkpoint(spoilt_config, tmp_path, capsys):
 @pytest.mark.parametrize('by_epoch', [True, False])
 def test_bad_weights_replace_no_checkpoint(by_epoch, tiny_config, tmp_path, capsys):
     name = ('epoch_1.pth', 'epoch_2.pth') if by_epoch else ('iter_3.pth', 'iter_6.pth')
-    checkpoint = dict(max_keep_ckpts=1, by_epoch=by_epoch, interval=1 if by_epoch else 3, save_best=None)
+    checkpoint = {'max_keep_ckpts': 1, 'by_epoch': by_epoch, 'interval': 1 if by_epoch else 3, 'save_best': None}
     config = tiny_config(
         "custom_hooks = [dict(type='SpoilWeights', at=6)]", f'default_hooks = dict(checkpoint={checkpoint})'
     )
@@ -108,5 +108,5 @@ def test_every_process_stops(spoilt_config, tmp_path):
     command = ['bash', ROOT / 'tools/dist_train.sh', spoilt_config(at=2, rank=1), '2', '--work-dir', tmp_path / 'run']
     done = subprocess.run(list(map(str, command)), capture_output=True, text=True, env=env, timeout=300)
     assert done.returncode != 0
-    # Both processes say so: the one whose loss was good did not wait for the other.
+    # Both processes stop: the one with a finite loss did not wait for the other.
     assert done.stderr.count('error: iteration 2: loss_extra is inf') == 2

@@ -39,7 +39,7 @@ def test_loading_starts_alike_after_an_iteration_a_validation_and_a_resume():
     hook.before_train_epoch(runner(3, 8))
     assert after_iteration == after_validation == draw()
     hook.before_train_iter(runner(3, 8), 0)
-    assert after_iteration != draw()  # computing has numbers of its own
+    assert after_iteration != draw()  # computing draws its own numbers
 
 
 def test_starting_a_loader_draws_nothing_from_the_runs_numbers():
@@ -61,11 +61,11 @@ def test_ranks_draw_different_numbers(monkeypatch):
 
 
 def test_schedulers_save_data_only():
-    states = [dict(last_step=3, anneal_func=abs), dict(base_values=[1.0])]
-    checkpoint = dict(param_schedulers=dict(a=states))
+    states = [{'last_step': 3, 'anneal_func': abs}, {'base_values': [1.0]}]
+    checkpoint = {'param_schedulers': {'a': states}}
     PlainSchedulers().before_save_checkpoint(None, checkpoint)
-    assert checkpoint == dict(param_schedulers=dict(a=[dict(last_step=3), dict(base_values=[1.0])]))
-    PlainSchedulers().before_save_checkpoint(None, dict())
+    assert checkpoint == {'param_schedulers': {'a': [{'last_step': 3}, {'base_values': [1.0]}]}}
+    PlainSchedulers().before_save_checkpoint(None, {})
 
 
 def test_progress_says_where_it_is_and_how_long_is_left(monkeypatch, capsys):
@@ -75,7 +75,7 @@ def test_progress_says_where_it_is_and_how_long_is_left(monkeypatch, capsys):
     here = runner(0, max_iters=8, max_epochs=2)
     hook.before_train(here)
     for here.iter in range(4):
-        hook.after_train_iter(here, 0, outputs=dict(loss=torch.tensor(1.5, requires_grad=True)))
+        hook.after_train_iter(here, 0, outputs={'loss': torch.tensor(1.5, requires_grad=True)})
     hook.after_val_epoch(here, {'accuracy/top1': 97.123})
     assert capsys.readouterr().out.splitlines() == [
         'iteration 2/8  loss 1.500  left 0:30',  # 10 s for 2, 6 to go

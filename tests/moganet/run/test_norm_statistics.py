@@ -48,7 +48,7 @@ def test_one_process_keeps_its_own():
     model(torch.rand(2, 2, 4, 4))
     expected = {name: value.clone() for name, value in model.state_dict().items()}
     with DefaultScope.overwrite_default_scope('mmdet'):
-        hook = HOOKS.build(dict(type='ShareFirstNorms'))
+        hook = HOOKS.build({'type': 'ShareFirstNorms'})
 
     class Run:
         pass

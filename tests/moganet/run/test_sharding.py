@@ -1,4 +1,4 @@
-"""Two processes that share out the weights (FSDP) compute what one does, whatever part of a block is a unit."""
+"""Two processes with sharded weights (FSDP) compute the same as one, for each choice of the sharded unit."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""Each task gives the core and the tools everything that their protocol names."""
+"""Each task package has the interface of ``moganet.run.tasks``."""
 
 import dataclasses
 import inspect
@@ -18,8 +18,10 @@ def arguments(function) -> list[str]:
 @pytest.mark.parametrize('name', PACKAGES)
 def test_every_field_of_a_task_resolves(name):
     task = find_task(name)
-    assert isinstance(task, Task) and (task.name, task.package) == (name, PACKAGES[name])
-    assert callable(task.find_inputs) and len(task.nouns) == 2
+    assert isinstance(task, Task)
+    assert (task.name, task.package) == (name, PACKAGES[name])
+    assert callable(task.find_inputs)
+    assert len(task.nouns) == 2
     for part, protocol in (
         (task.complexity, tasks.Counting),
         (task.mini, tasks.MiniData),
@@ -34,7 +36,9 @@ def test_every_field_of_a_task_resolves(name):
     assert task.complexity.PAPER_COUNTER in task.complexity.COUNTERS
     assert arguments(task.predictor) == ['cfg', 'checkpoint']
     drawn = arguments(task.predictor.draw)
-    assert len(drawn) == 2 + task.takes_boxes and drawn[1] == 'path' and ('boxes' in drawn) == task.takes_boxes
+    assert len(drawn) == 2 + task.takes_boxes
+    assert drawn[1] == 'path'
+    assert ('boxes' in drawn) == task.takes_boxes
     if task.takes_boxes:
         assert task.box_subject(load_config(task.demo.CONFIG)) in ('person', 'hand', 'face')
 
@@ -55,4 +59,5 @@ def test_a_task_cannot_be_changed():
 def test_the_benchmark_of_training_runs_every_demo():
     demos = [find_task(name).demo for name in PACKAGES]
     paths = [path for _, path in training.RECIPES.values()]
-    assert set(paths) == {demo.CONFIG for demo in demos} | {demos[4].FACE_CONFIG} and len(paths) == len(demos) + 1
+    assert set(paths) == {demo.CONFIG for demo in demos} | {demos[4].FACE_CONFIG}
+    assert len(paths) == len(demos) + 1
