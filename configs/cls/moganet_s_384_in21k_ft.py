@@ -2,9 +2,10 @@
 
     tools/dist_train.sh configs/cls/moganet_s_384_in21k_ft.py 8
 
-Paper Table A3: a batch of 512 on 8 GPUs (A100); a number is published for XL only. ImageNet-21K weights never were, so
-``init_cfg`` names the last checkpoint of your own run of moganet_s_in21k.py; of its weights, the head is left out.
-The values are the paper's on top of moganet_s.py: no warm-up, no Mixup, no CutMix, no ColorJitter (see there), a crop
+Paper Table A3: a batch of 512 on 8 GPUs (A100); a number is published for XL only. ImageNet-21K weights are not
+published. So ``init_cfg`` names the last checkpoint of your own run of moganet_s_in21k.py, without its head.
+
+The values are the paper's, on top of moganet_s.py: no warm-up, no Mixup, no CutMix, no ColorJitter (see there), a crop
 ratio of 1.0. The paper gives no floor of the learning rate; 1e-6 is the default of the released code.
 """
 
@@ -18,11 +19,11 @@ model = dict(
     train_cfg=None,
 )
 train_pipeline = _base_.train_pipeline
-train_pipeline[1]['transforms'][0][0]['scale'] = 384
-train_pipeline[1]['transforms'][1][0]['scale'] = 384
+train_pipeline[1]['transforms'][0][0]['scale'] = 384  # RandomResizedCrop
+train_pipeline[1]['transforms'][1][0]['scale'] = 384  # RandomResizedCrop
 test_pipeline = _base_.test_pipeline
-test_pipeline[1]['scale'] = 384
-test_pipeline[2]['crop_size'] = 384
+test_pipeline[1]['scale'] = 384  # ResizeEdge
+test_pipeline[2]['crop_size'] = 384  # CenterCrop
 train_dataloader = dict(batch_size=64, dataset=dict(pipeline=train_pipeline))
 val_dataloader = dict(dataset=dict(pipeline=test_pipeline))
 test_dataloader = val_dataloader

@@ -2,15 +2,16 @@
 
     tools/dist_train.sh configs/cls/moganet_s_in21k.py 8
 
-Paper Table A3: a batch of 1024 on 8 GPUs (A100). It reports no number for this stage; that of the fine-tuned XL is in
-moganet_xl_384_in21k_ft.py. Neither code nor weights were published: the values are the paper's, on top of moganet_s.py.
+Paper Table A3: a batch of 1024 on 8 GPUs (A100). The paper reports no number for this stage;
+moganet_xl_384_in21k_ft.py has the number of the fine-tuned XL. Neither code nor weights were published: the values are
+the paper's, on top of moganet_s.py.
 
-What the paper leaves open, and what stands here:
+The paper leaves some settings open. The choices here:
 
-* 21841 classes: the Fall 2011 release in full, a folder each in data/imagenet21k/train. Other releases have fewer.
-  train_dataloader.dataset.ann_file=FILE, with lines of path and label, saves the scan of its 14 million files.
+* 21841 classes: the full Fall 2011 release, a folder per class in data/imagenet21k/train. Other releases have fewer.
+  train_dataloader.dataset.ann_file=FILE, with lines of path and label, avoids listing its 14 million files.
 * The learning rate ends at 1e-5, and no epochs follow the 90.
-* No ColorJitter: the paper lists it, and the released code for ImageNet-1K never applies it.
+* No ColorJitter: the paper lists it, but the released code for ImageNet-1K never applies it.
 * No evaluation, since there is no validation split.
 """
 
@@ -29,8 +30,8 @@ test_evaluator = None
 test_cfg = None
 
 param_scheduler = _base_.param_scheduler
-param_scheduler[1]['T_max'] = 90
-param_scheduler[1]['end'] = 90
+param_scheduler[1]['T_max'] = 90  # CosineAnnealingLR
+param_scheduler[1]['end'] = 90  # CosineAnnealingLR
 train_cfg = dict(max_epochs=90)
 custom_hooks = [dict(type='SyncBuffersHook')]
 default_hooks = dict(checkpoint=dict(save_best=None))

@@ -1,9 +1,9 @@
-"""MogaNet-T fine-tuned on a folder of classes of your own: copy this file, or set its values on the command line.
+"""MogaNet-T fine-tuned on class folders of your own: copy this file, or set its values on the command line.
 
     python tools/train.py configs/cls/moganet_t_own_data.py --cfg-options data_root=DIR model.head.num_classes=17
 
-Expected in DIR: train/<class>/*.jpg and val/<class>/*.jpg. Classes take their names from the folders.
-No recipe of the paper: 30 epochs from the published ImageNet-1K weights, on one GPU, at a rate for a batch of 64.
+Expected in DIR: train/<class>/*.jpg and val/<class>/*.jpg. The names of the folders are the names of the classes.
+The paper has no such recipe: 30 epochs from the published ImageNet-1K weights, one GPU, a rate for a batch of 64.
 """
 
 _base_ = 'moganet_t.py'

@@ -4,19 +4,19 @@
 
 Paper: 8 GPUs (A100) x 128 images. Expected: 76.5 top-1, 93.4 top-5 (released README; paper Table A7).
 
-Values are those of the released code where it and the paper differ:
+Where the released code and the paper differ, the values are those of the released code:
 
-* 310 epochs: the cosine takes 300 and ten more follow at its floor.
-* The paper lists ColorJitter 0.4 for S to XL. The released code drops it as soon as RandAugment is on: it never ran.
+* 310 epochs: 300 of the cosine, then ten at its floor.
+* The paper lists ColorJitter 0.4 for S to XL. The released code drops it if RandAugment is on, so it never ran.
 * No weight decay on vectors (norms and biases). LayerScale and ``sigma.scale`` are 4-D and are decayed.
 * Norm statistics are averaged over the GPUs after each epoch; there is no SyncBN.
-* OpenMixup repeats the recipe with precise BN, a cosine per iteration, no decay on LayerScale and ``sigma.scale`` but
-  on the stem's norms, and the double gate; its table has 0.1 less for B and L.
-* The released notes on training remark that lr=2e-3 works better for xt and t; their commands say 1e-3.
+* OpenMixup repeats the recipe with precise BN, a cosine per iteration and the double gate. OpenMixup decays the stem's
+  norms, but neither LayerScale nor ``sigma.scale``. Its table has 0.1 less for B and L.
+* The released notes on training say that lr=2e-3 works better for xt and t; their commands say 1e-3.
 
-What stays different from the released code: geometric operations of RandAugment interpolate bicubically (there, each
-draws bilinear or bicubic); noise of erased pixels is cut to [0, 255], since it is drawn before the normalisation; the
-rate of epochs 1 to 4 is up to 0.05 % lower, since MMEngine multiplies warm-up and cosine.
+Three differences to the released code remain. Geometric operations of RandAugment interpolate bicubically; the released
+code draws bilinear or bicubic. Noise of erased pixels is clipped to [0, 255], since it is drawn before the
+normalisation. The rate of epochs 1 to 4 is up to 0.05 % lower, since MMEngine multiplies warm-up and cosine.
 """
 
 _base_ = [
@@ -38,7 +38,7 @@ model = dict(
     ),
     train_cfg=dict(augments=[dict(type='Mixup', alpha=0.1), dict(type='CutMix', alpha=1.0)]),
 )
-# The data set says how many classes there are, so that model.head.num_classes is the only number to change.
+# The data set passes its number of classes, so users change model.head.num_classes only.
 data_preprocessor = dict(num_classes=None)
 
 train_pipeline = [

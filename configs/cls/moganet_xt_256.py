@@ -9,11 +9,11 @@ Everything but the resolution is as in moganet_xt.py. Crop ratio 0.90: the short
 _base_ = 'moganet_xt.py'
 
 train_pipeline = _base_.train_pipeline
-train_pipeline[1]['transforms'][0][0]['scale'] = 256
-train_pipeline[1]['transforms'][1][0]['scale'] = 256
+train_pipeline[1]['transforms'][0][0]['scale'] = 256  # RandomResizedCrop
+train_pipeline[1]['transforms'][1][0]['scale'] = 256  # RandomResizedCrop
 test_pipeline = _base_.test_pipeline
-test_pipeline[1]['scale'] = 284
-test_pipeline[2]['crop_size'] = 256
+test_pipeline[1]['scale'] = 284  # ResizeEdge
+test_pipeline[2]['crop_size'] = 256  # CenterCrop
 train_dataloader = dict(dataset=dict(pipeline=train_pipeline))
 val_dataloader = dict(dataset=dict(pipeline=test_pipeline))
 test_dataloader = val_dataloader

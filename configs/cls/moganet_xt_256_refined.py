@@ -10,10 +10,10 @@ of the 284 although it trains at 256; this one tests at 256, as the paper and Op
 _base_ = 'moganet_xt_refined.py'
 
 train_pipeline = _base_.train_pipeline
-train_pipeline[1]['scale'] = 256
+train_pipeline[1]['scale'] = 256  # RandomResizedCrop
 test_pipeline = _base_.test_pipeline
-test_pipeline[1]['scale'] = 284
-test_pipeline[2]['crop_size'] = 256
+test_pipeline[1]['scale'] = 284  # ResizeEdge
+test_pipeline[2]['crop_size'] = 256  # CenterCrop
 train_dataloader = dict(dataset=dict(pipeline=train_pipeline))
 val_dataloader = dict(dataset=dict(pipeline=test_pipeline))
 test_dataloader = val_dataloader

@@ -4,11 +4,13 @@
 
 Paper: 8 GPUs (A100) x 128 images. Expected: 77.1 top-1 (paper Table A7).
 
-OpenMixup trained this recipe, and published it for 256x256 only; here it is at 224. Its values, where moganet_xt.py
-has others: learning rate 2e-3 with 20 epochs of warm-up, rate set at each iteration, 300 epochs and no more;
-3-Augment in place of RandAugment, ColorJitter 0.3, no erasing; precise BN after each epoch; the double gate, which its
-weights need; no decay on LayerScale, ``sigma.scale``, biases and norms, except that the two norms of the stem are not
-called norms and their weights are decayed.
+OpenMixup trained this recipe and published it for 256x256 only; here it is at 224. Differences to moganet_xt.py:
+
+* learning rate 2e-3 with 20 epochs of warm-up, rate set at each iteration, 300 epochs in all;
+* 3-Augment in place of RandAugment, ColorJitter 0.3, no erasing;
+* precise BN after each epoch, and the double gate of OpenMixup's weights;
+* no decay on LayerScale, ``sigma.scale``, biases and norms. The weights of the stem's two norms are decayed, since
+  their names lack 'norm'.
 """
 
 _base_ = 'moganet_xt.py'

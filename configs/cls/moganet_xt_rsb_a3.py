@@ -4,10 +4,15 @@
 
 OpenMixup: 8 GPUs (A100) x 256 images, float32. Expected: 72.8 top-1, 91.3 top-5 (OpenMixup; paper Table A15).
 
-Values are OpenMixup's: LAMB at 6e-3 for a batch of 2048, binary cross-entropy, RandAugment 6, no erasing, rate set at
-each iteration, precise BN after each epoch, the double gate, which its weights need; no decay on LayerScale,
-``sigma.scale``, biases and norms, except that the two norms of the stem are not called norms and their weights are
-decayed. The paper searched the rate in {6e-3, 8e-3}. Crop ratio 0.95: the short edge is 236, rounded up.
+The values are OpenMixup's:
+
+* LAMB at 6e-3 for a batch of 2048, rate set at each iteration; the paper searched the rate in {6e-3, 8e-3};
+* binary cross-entropy, RandAugment 6, no erasing;
+* precise BN after each epoch, and the double gate of OpenMixup's weights;
+* no decay on LayerScale, ``sigma.scale``, biases and norms. The weights of the stem's two norms are decayed, since
+  their names lack 'norm'.
+
+Crop ratio 0.95: the short edge is 236, rounded up.
 """
 
 _base_ = 'moganet_xt.py'
@@ -32,7 +37,7 @@ train_pipeline = [
     dict(type='PackInputs', algorithm_keys=['num_classes']),
 ]
 test_pipeline = _base_.test_pipeline
-test_pipeline[1]['scale'] = 236
+test_pipeline[1]['scale'] = 236  # ResizeEdge
 train_dataloader = dict(batch_size=256, drop_last=False, dataset=dict(pipeline=train_pipeline))
 val_dataloader = dict(dataset=dict(pipeline=test_pipeline))
 test_dataloader = val_dataloader

@@ -4,9 +4,9 @@
 
 Paper: 8 GPUs (A100) x 2 images, float32. Expected: 52.6 box AP, 46.0 mask AP (released README; paper Table A10).
 
-What differs from size s: a rate of 1e-4 that falls by 0.8 per layer towards the image, and with it another rule of
-weight decay: none on biases and on tensors that are vectors once sides of length 1 are left out. The norms after the
-stages have the full rate.
+Differences to size s: a rate of 1e-4 that falls by 0.8 per layer towards the image, with its own rule of weight decay.
+Biases are not decayed, nor are tensors that are vectors without their sides of length 1. The norms after the stages
+have the full rate.
 """
 
 _base_ = 'cascade_mask_rcnn_moganet_s_giou_ms3x.py'

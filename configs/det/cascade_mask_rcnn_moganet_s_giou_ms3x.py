@@ -4,8 +4,8 @@
 
 Paper: 8 GPUs (A100) x 2 images, float32. Expected: 51.6 box AP, 45.1 mask AP (paper Table A10; released README 51.7).
 
-What differs from cascade_mask_rcnn_moganet_s_ms3x.py: box heads of four convolutions and one linear layer, per class,
-with a GIoU loss on decoded boxes, and a warm-up of 1,000 iterations. These heads have SyncBN: here it is in effect.
+Differences to cascade_mask_rcnn_moganet_s_ms3x.py: class-specific box heads of four convolutions and one linear layer,
+a GIoU loss on decoded boxes, and a warm-up of 1,000 iterations. These heads have SyncBN, and here it takes effect.
 """
 
 _base_ = 'cascade_mask_rcnn_moganet_s_ms3x.py'
@@ -33,4 +33,4 @@ bbox_head = [
 model = dict(roi_head=dict(bbox_head=bbox_head))
 
 param_scheduler = _base_.param_scheduler
-param_scheduler[0]['end'] = 1000
+param_scheduler[0]['end'] = 1000  # LinearLR

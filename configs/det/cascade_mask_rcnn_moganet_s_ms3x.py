@@ -4,8 +4,8 @@
 
 8 GPUs x 2 images, float32. Expected: 51.4 box AP, 44.9 mask AP (released README; no table of the paper).
 
-The plain heads of mmdet's base: class-agnostic, smooth L1. Norms, frozen stages and weight decay are as
-mask_rcnn_moganet_xt.py says.
+The heads are those of mmdet's base: class-agnostic, smooth L1. Norms, frozen stages and weight decay are as in
+mask_rcnn_moganet_xt.py.
 """
 
 _base_ = 'mmdet::cascade_rcnn/cascade-mask-rcnn_r50_fpn_1x_coco.py'
@@ -23,7 +23,7 @@ model = dict(
     neck=dict(in_channels=[64, 128, 320, 512]),
 )
 
-# Half of the images are resized, the others resized, cropped and resized again, as DETR's are.
+# As in DETR: half of the images are resized, the other half resized, cropped and resized again.
 train_scales = [
     (480, 1333),
     (512, 1333),
@@ -63,8 +63,8 @@ optim_wrapper = dict(
     ),
 )
 param_scheduler = _base_.param_scheduler
-param_scheduler[1]['end'] = 36
-param_scheduler[1]['milestones'] = [27, 33]
+param_scheduler[1]['end'] = 36  # MultiStepLR
+param_scheduler[1]['milestones'] = [27, 33]  # MultiStepLR
 train_cfg = dict(max_epochs=36)
 default_hooks = dict(checkpoint=dict(max_keep_ckpts=3, save_best='auto'))
 custom_hooks = [dict(type='ShareFirstNorms')]

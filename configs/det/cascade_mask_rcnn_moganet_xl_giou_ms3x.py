@@ -2,9 +2,9 @@
 
     tools/dist_train.sh configs/det/cascade_mask_rcnn_moganet_xl_giou_ms3x.py 8
 
-Paper Table A10 starts from ImageNet-21K. Neither these weights nor the config were released: ``init_cfg`` names the
-last checkpoint of your own run of configs/cls/moganet_xl_in21k.py, and all but the size is taken from l. Drop path is
-that of ImageNet-1K, 0.4.
+Paper Table A10 starts from ImageNet-21K. Neither these weights nor the config were released. So ``init_cfg`` names the
+last checkpoint of your own run of configs/cls/moganet_xl_in21k.py. Drop path is 0.4, as on ImageNet-1K; all other
+values are those of size l.
 """
 
 _base_ = 'cascade_mask_rcnn_moganet_b_giou_ms3x.py'

@@ -2,8 +2,8 @@
 
     tools/dist_train.sh configs/det/faster_rcnn_moganet_t.py 8
 
-Meant for 8 GPUs x 2 images. The paper reports no number for it: rate, weight decay and schedule are those of
-mask_rcnn_moganet_t.py, which see for norms and decay.
+Meant for 8 GPUs x 2 images. The paper reports no number for this detector. Rate, weight decay, norms and schedule are
+those of mask_rcnn_moganet_t.py.
 """
 
 _base_ = 'mmdet::faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py'

@@ -4,13 +4,13 @@
 
 8 GPUs x 2 images, float32. Expected: 45.3 box AP, 40.7 mask AP (released README; no table of the paper).
 
-What differs from mask_rcnn_moganet_t.py: sizes and crops of the images in training, the schedule, and a rate of 2e-4
-for b and l too. B has drop path 0.3 here, 0.2 in the other recipes.
+Differences to mask_rcnn_moganet_t.py: sizes and crops of the training images, the schedule, and a rate of 2e-4 for b
+and l too. B has drop path 0.3 here, 0.2 in the other recipes.
 """
 
 _base_ = 'mask_rcnn_moganet_t.py'
 
-# Half of the images are resized, the others resized, cropped and resized again, as DETR's are.
+# As in DETR: half of the images are resized, the other half resized, cropped and resized again.
 train_scales = [
     (480, 1333),
     (512, 1333),
@@ -44,6 +44,6 @@ train_pipeline = [
 train_dataloader = dict(dataset=dict(pipeline=train_pipeline))
 
 param_scheduler = _base_.param_scheduler
-param_scheduler[1]['end'] = 36
-param_scheduler[1]['milestones'] = [27, 33]
+param_scheduler[1]['end'] = 36  # MultiStepLR
+param_scheduler[1]['milestones'] = [27, 33]  # MultiStepLR
 train_cfg = dict(max_epochs=36)

@@ -4,16 +4,16 @@
 
 Paper: 8 GPUs (A100) x 2 images, float32. Expected: 40.7 box AP, 37.6 mask AP (released README; paper Table A9).
 
-Values are those of the released code where it and the paper differ: the rate is 2e-4 for xt, t and s, where the paper
-says 1e-4 for all sizes. What the released configs set and what then ran:
+Where the released code and the paper differ, the values are those of the released code: the rate is 2e-4 for xt, t and
+s, 1e-4 for all sizes in the paper. The released configs ran as follows:
 
-* They name norms for the backbone, which does not read that option: it has plain batch norm, trained, with the
-  statistics of each GPU's own two images. No stage is frozen either, whatever the notes on training say.
-* No weight decay where a name has ``layer_scale``, ``scale`` or ``norm`` in it. The stem's norms are called
-  ``patch_embed1.projection.1`` and ``.4``: they are decayed, and so are all biases but those of the other norms.
-* ``broadcast_buffers`` is off, as it is by MMEngine's default: a checkpoint has the norm statistics of the first GPU.
-  mmdet 2 copied these to all GPUs before each evaluation, and so does ``ShareFirstNorms``.
-* Training is float32 and gradients are not clipped; Apex is named in the released notes but not in the configs.
+* The configs set a norm for the backbone, but the backbone ignores that option. So its batch norm is plain and trained,
+  with the statistics of each GPU's own two images. No stage is frozen, despite the notes on training.
+* No weight decay on names with ``layer_scale``, ``scale`` or ``norm``. The stem's norms have the names
+  ``patch_embed1.projection.1`` and ``.4``, so they are decayed, as are all biases but those of the other norms.
+* ``broadcast_buffers`` is off, MMEngine's default: a checkpoint has the norm statistics of the first GPU. Like mmdet 2,
+  ``ShareFirstNorms`` copies them to all GPUs before each evaluation.
+* Training is in float32, without gradient clipping. The released notes name Apex, the configs do not use it.
 """
 
 _base_ = 'mmdet::mask_rcnn/mask-rcnn_r50_fpn_1x_coco.py'
@@ -31,7 +31,7 @@ model = dict(
     neck=dict(in_channels=[32, 64, 96, 192]),
 )
 
-# Warm-up (500 iterations from 0.001 of the rate) and steps (epochs 8 and 11) are those of the base.
+# The base sets warm-up (500 iterations from 0.001 of the rate) and steps (epochs 8 and 11).
 optim_wrapper = dict(
     optimizer=dict(_delete_=True, type='AdamW', lr=2e-4, betas=(0.9, 0.999), weight_decay=0.05),
     paramwise_cfg=dict(

@@ -4,7 +4,7 @@
 
 Paper: 8 GPUs (A100) x 2 images, float32. Expected: 39.7 box AP (released README; paper Table A8).
 
-Norms, frozen stages and weight decay are as mask_rcnn_moganet_xt.py says. The rate is 1e-4 for all sizes.
+Norms, frozen stages and weight decay are as in mask_rcnn_moganet_xt.py. The rate is 1e-4 for all sizes.
 """
 
 _base_ = 'mmdet::retinanet/retinanet_r50_fpn_1x_coco.py'

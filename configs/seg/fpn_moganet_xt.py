@@ -4,16 +4,17 @@
 
 Paper: 8 GPUs (A100) x 4 images, float32. Expected: 40.3 mIoU, 52.4 mAcc (released README).
 
-Values are those of the released code where it and the paper differ: the batch is 32, where the paper says 16, and the
-rate was doubled with it, to 2e-4. What the released configs set and what then ran:
+Where the released code and the paper differ, the values are those of the released code: a batch of 32 (paper: 16), and
+with it twice the rate, 2e-4. The released configs ran as follows:
 
-* They name synchronised norms for the backbone, which does not read that option: it has plain batch norm, trained, with
-  the statistics of each GPU's own images. The norms of the heads are synchronised. No stage is frozen.
-* A checkpoint has the norm statistics of the first GPU. mmseg 0 copied these to all GPUs before each evaluation, and so
-  does ``ShareFirstNorms``.
+* The configs set synchronised norms for the backbone, but the backbone ignores that option. So its batch norm is plain
+  and trained, with the statistics of each GPU's own images. The norms of the heads are synchronised. No stage is
+  frozen.
+* A checkpoint has the norm statistics of the first GPU. Like mmseg 0, ``ShareFirstNorms`` copies them to all GPUs
+  before each evaluation.
 * All parameters have the same rate and weight decay, norms and layer scales too; there is no warm-up.
-* Images are tested whole: 512 pixels on the short edge, 2048 at most on the long one, then both rounded up to
-  multiples of 32. ``--tta`` averages six scales, each rounded, and their mirror images (``mogaseg/tta.py``).
+* Test images are not cropped: 512 pixels on the short edge, at most 2048 on the long edge, both rounded up to multiples
+  of 32. ``--tta`` averages six scales, each rounded, and their mirror images (``mogaseg/tta.py``).
 """
 
 _base_ = 'mmseg::sem_fpn/fpn_r50_4xb4-160k_ade20k-512x512.py'
@@ -33,7 +34,7 @@ model = dict(
 )
 
 train_pipeline = _base_.train_pipeline
-train_pipeline[1] = dict(type='LoadAnnotations')  # what label 0 means, the data set says
+train_pipeline[1] = dict(type='LoadAnnotations')  # without reduce_zero_label, which the data set sets
 test_pipeline = [
     dict(type='LoadImageFromFile'),
     dict(type='Resize', scale=(2048, 512), keep_ratio=True),
@@ -42,7 +43,7 @@ test_pipeline = [
     dict(type='LoadAnnotations'),
     dict(type='PackSegInputs'),
 ]
-tta_pipeline = None  # mogaseg/tta.py makes it of the test pipeline
+tta_pipeline = None  # mogaseg/tta.py derives it from the test pipeline
 train_dataloader = dict(dataset=dict(pipeline=train_pipeline))
 val_dataloader = dict(dataset=dict(pipeline=test_pipeline))
 test_dataloader = val_dataloader

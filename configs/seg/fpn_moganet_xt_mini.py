@@ -2,9 +2,9 @@
 
     python tools/train.py configs/seg/fpn_moganet_xt_mini.py
 
-The recipe of fpn_moganet_xt.py with another pipeline and schedule: crops of 96 pixels, no flip, which would make other
-digits, and 4,000 iterations of 8 crops. Neck and head are narrower, and the background, three quarters of all pixels,
-weighs less. Expected on the 50 other images: 56 to 58 mIoU; two runs differ by that.
+The recipe of fpn_moganet_xt.py with another pipeline and schedule: crops of 96 pixels, 4,000 iterations of 8 crops, no
+flip, since a mirrored digit is no digit. Neck and head are narrower, and the background, three quarters of all pixels,
+has a lower weight. Expected on the 50 validation images: 56 to 58 mIoU, the spread between runs.
 """
 
 _base_ = 'fpn_moganet_xt.py'
@@ -37,7 +37,7 @@ test_pipeline = [
     dict(type='PackSegInputs'),
 ]
 # Label 0 is unlabelled, as in ADE20K.
-# Loading takes a tenth of the time of training on so small images: a worker loads ahead, each batch in one message.
+# With so small images, loading takes a tenth of the training time: a worker loads ahead, each batch in one message.
 train_dataloader = dict(
     batch_size=8,
     num_workers=1,
@@ -79,7 +79,7 @@ val_dataloader = dict(
 )
 test_dataloader = val_dataloader
 
-# Layer scales start at 1e-5, which leaves the blocks out of a short training unless they have a higher rate.
+# Layer scales start at 1e-5. Without a higher rate, the blocks would have no effect in a short training.
 optim_wrapper = dict(
     optimizer=dict(lr=2e-3),
     clip_grad=dict(_delete_=True, max_norm=10),

@@ -3,9 +3,9 @@
     tools/dist_train.sh configs/seg/upernet_moganet_xl_640.py 8
 
 The paper starts from ImageNet-21K, crops 640 pixels and counts FLOPs at 640x2560. Neither these weights nor such a
-config were released (one for 512 pixels from ImageNet-1K was, without a result): ``init_cfg`` names the last checkpoint
-of your own run of configs/cls/moganet_xl_in21k.py, test images have 640 pixels on the short edge and 2560 at most on
-the long one, and all else is that of the other sizes.
+config were released; one for 512 pixels from ImageNet-1K was, without a result. So ``init_cfg`` names the last
+checkpoint of your own run of configs/cls/moganet_xl_in21k.py. Test images have 640 pixels on the short edge and at most
+2560 on the long edge. All other values are those of the other sizes.
 """
 
 _base_ = 'upernet_moganet_xt.py'
@@ -19,10 +19,10 @@ model = dict(
     auxiliary_head=dict(in_channels=480),
 )
 train_pipeline = _base_.train_pipeline
-train_pipeline[2]['scale'] = (2560, 640)
-train_pipeline[3]['crop_size'] = (640, 640)
+train_pipeline[2]['scale'] = (2560, 640)  # RandomResize
+train_pipeline[3]['crop_size'] = (640, 640)  # RandomCrop
 test_pipeline = _base_.test_pipeline
-test_pipeline[1]['scale'] = (2560, 640)
+test_pipeline[1]['scale'] = (2560, 640)  # Resize
 train_dataloader = dict(dataset=dict(pipeline=train_pipeline))
 val_dataloader = dict(dataset=dict(pipeline=test_pipeline))
 test_dataloader = val_dataloader

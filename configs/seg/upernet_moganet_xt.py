@@ -4,14 +4,14 @@
 
 Paper: 8 GPUs (A100) x 2 images, float32. Expected: 42.2 mIoU, 55.1 mAcc (released README; paper Table A11).
 
-Values are those of the released code where it and the paper differ: the rate is 1e-4, where the paper says 6e-5. Norms,
-frozen stages, test sizes and ``--tta`` are as fpn_moganet_xt.py says, and
+Where the released code and the paper differ, the values are those of the released code: the rate is 1e-4 (paper: 6e-5).
+Norms, frozen stages, test sizes and ``--tta`` are as in fpn_moganet_xt.py. Two points differ:
 
-* there is no weight decay where a name has ``layer_scale``, ``scale`` or ``norm`` in it. The stem's norms are called
-  ``patch_embed1.projection.1`` and ``.4``, those of the heads ``bn``: they are decayed, and so are all biases but those
-  of the other norms;
-* the rate falls to 0 in a straight line from the first iteration on, also while it warms up. mmseg's own recipes let it
-  fall after the warm-up only, which makes it 1 % higher.
+* No weight decay on names with ``layer_scale``, ``scale`` or ``norm``. The stem's norms have the names
+  ``patch_embed1.projection.1`` and ``.4``, the norms of the heads ``bn``. So these norms are decayed, as are all biases
+  but those of the other norms.
+* The rate falls linearly to 0 from the first iteration on, also during the warm-up. In mmseg's recipes, it falls after
+  the warm-up only and is 1 % higher.
 """
 
 _base_ = 'mmseg::upernet/upernet_r50_4xb4-160k_ade20k-512x512.py'
@@ -32,7 +32,7 @@ model = dict(
 )
 
 train_pipeline = _base_.train_pipeline
-train_pipeline[1] = dict(type='LoadAnnotations')  # what label 0 means, the data set says
+train_pipeline[1] = dict(type='LoadAnnotations')  # without reduce_zero_label, which the data set sets
 test_pipeline = [
     dict(type='LoadImageFromFile'),
     dict(type='Resize', scale=(2048, 512), keep_ratio=True),
@@ -41,7 +41,7 @@ test_pipeline = [
     dict(type='LoadAnnotations'),
     dict(type='PackSegInputs'),
 ]
-tta_pipeline = None  # mogaseg/tta.py makes it of the test pipeline
+tta_pipeline = None  # mogaseg/tta.py derives it from the test pipeline
 train_dataloader = dict(batch_size=2, dataset=dict(pipeline=train_pipeline))
 val_dataloader = dict(dataset=dict(pipeline=test_pipeline))
 test_dataloader = val_dataloader

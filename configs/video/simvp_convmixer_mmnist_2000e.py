@@ -7,4 +7,4 @@ _base_ = 'simvp_moganet_mmnist_2000e.py'
 
 model = dict(translator='convmixer')
 param_scheduler = _base_.param_scheduler
-param_scheduler[0]['eta_max'] = 1e-2
+param_scheduler[0]['eta_max'] = 1e-2  # OneCycleLR

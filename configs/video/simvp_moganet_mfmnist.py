@@ -2,8 +2,8 @@
 
 python tools/train.py configs/video/simvp_moganet_mfmnist.py
 
-One GPU, batch 16. Expected: an MSE of 25.14 (released README; the paper has no Moving FMNIST). The paper's own code has
-neither config nor loader for it: values are OpenSTL's.
+One GPU, batch 16. Expected: an MSE of 25.14 (released README; the paper has no Moving FMNIST). The values are
+OpenSTL's, since the paper's code has neither config nor loader for Moving FMNIST.
 """
 
 _base_ = 'simvp_moganet_mmnist.py'

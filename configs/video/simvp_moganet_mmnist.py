@@ -4,17 +4,17 @@
 
 Paper: one GPU (V100), batch 16, float32. Expected: an MSE of 25.57 (released README; paper Table A14).
 
-The published numbers and weights are OpenSTL's, and so are these values: rates per translator, no drop path but the
-0.01 that the first block always has, validation on the test clips after every epoch and the best of them kept. The code
-that was released with the paper differs in two places, which look like mistakes:
+The published numbers and weights are OpenSTL's, and so are these values. The rate depends on the translator. Drop path
+falls from 0.01 in the first block to 0 in the last. The test clips are the validation set, and the best epoch is saved.
+The code released with the paper differs in two points, which look like mistakes:
 
-* Defaults of its command line win over the config: unless they are given as options, the rate is 1e-3 for every
-  translator and the last block has a drop path of 0.1.
+* Defaults of its command line override the config. Without command-line options, the rate is 1e-3 for every translator
+  and the last block has a drop path of 0.1.
 * Its config of VAN names the translator ConvMixer.
 
-SSIM assumes a data range of 2, as scikit-image did for floats then; ``data_range=1`` in the evaluator is today's
-definition and gives lower values. The release also fixes cuDNN's algorithms; ``randomness=dict(deterministic=True)``
-does, and is slower.
+SSIM assumes a data range of 2, scikit-image's default for floats at that time. Today's definition is ``data_range=1``
+in the evaluator and gives lower values. The release also fixes cuDNN's algorithms, as the slower
+``randomness=dict(deterministic=True)`` does.
 """
 
 default_scope = 'mmengine'
@@ -52,7 +52,7 @@ test_dataloader = val_dataloader
 val_evaluator = dict(type='VideoMetric')
 test_evaluator = dict(type='VideoMetric', per_frame=True)
 
-# One cycle of the rate, and of Adam's first beta against it: 0.95, 0.85 after 30 % of the epochs, 0.95.
+# One cycle of the rate, and an opposite cycle of Adam's first beta: 0.95, 0.85 after 30 % of the epochs, 0.95.
 optim_wrapper = dict(optimizer=dict(type='Adam', lr=1e-3, betas=(0.95, 0.999)))
 param_scheduler = [
     dict(type='OneCycleLR', eta_max=1e-3, total_steps=200, by_epoch=True, convert_to_iter_based=True),

@@ -2,8 +2,8 @@
 
 python tools/train.py configs/video/simvp_moganet_mmnist_2000e.py
 
-Paper: one GPU (V100), batch 16. Expected: an MSE of 15.67 (released README; paper Table A14). gSTA, which the paper's
-table leaves out, has 15.05 in the README.
+Paper: one GPU (V100), batch 16. Expected: an MSE of 15.67 (released README; paper Table A14). gSTA has 15.05 in the
+README; the paper's table leaves gSTA out.
 """
 
 _base_ = 'simvp_moganet_mmnist.py'

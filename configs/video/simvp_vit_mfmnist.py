@@ -7,4 +7,4 @@ _base_ = 'simvp_moganet_mfmnist.py'
 
 model = dict(translator='vit')
 param_scheduler = _base_.param_scheduler
-param_scheduler[0]['eta_max'] = 5e-4
+param_scheduler[0]['eta_max'] = 5e-4  # OneCycleLR
