@@ -1,10 +1,12 @@
-"""Every config under configs/: it loads, builds, keeps the house's form and agrees with itself.
+"""Checks of every config under configs/: it loads, builds, keeps to the form of configs and is consistent.
 
-A new config is found by itself. A task whose configs have top-level variables of its own adds them to VARIABLES, and
-MM packages' own configs that take the backbone to HOSTS.
+New configs are found automatically. A task with top-level variables of its own adds them to VARIABLES, and adds configs
+of its MM package that take the backbone to HOSTS.
 """
 
 import ast
+import copy
+import importlib.util
 import re
 from functools import cache
 from pathlib import Path
@@ -32,34 +34,41 @@ VARIABLES = {
     *('codec', 'data_mode'),  # mmpose's data sets
     'mini_pipeline',
 }
-# The end of the name of a config that is no row of a table: it may differ from its parent in any number of lines.
+# Ends of the names of configs that are no row of a table: they may differ from their parents in any number of lines.
 EXAMPLES = ('mini', 'own_data', 'expose/body_moganet_s')
-# Rows that differ in more than the size of the network: here, the size of the images in three pipelines.
-LONG_ROWS = ('configs/seg/upernet_moganet_xl_640.py',)
-# Of whole bodies there are no mini data; tests/mogapose/expose/body_models/test_bodies.py trains it on data of its own.
+# Rows that differ in more than the size of the network: the size of the images in three pipelines, another backbone.
+LONG_ROWS = (
+    'configs/seg/upernet_moganet_xl_640.py',
+    'configs/expose/hand_resnet18.py',
+    'configs/expose/face_resnet18.py',
+)
+# Whole bodies have no mini data; tests/mogapose/expose/body_models/test_bodies.py trains on data of its own.
 WITHOUT_MINI_DATA = ('configs/expose/body_moganet_s.py',)
-# Images of each mini data set: two iterations need no more.
-FEW = 24
+# Images of each mini data set, enough for two iterations.
+MAX_IMAGES = 24
 TINY = dict(embed_dims=(8, 16, 24, 32), depths=(1, 1, 1, 1), ffn_ratios=(2, 2, 2, 2))
-
-every_config = pytest.mark.parametrize('path', CONFIGS)
 
 
 @cache
 def loaded(path: str) -> Config:
-    """The config, shared by the tests: not to be changed."""
+    """Return the config. The tests share it and must not change it; ``fresh`` returns a copy."""
     return load_config(ROOT / path)
+
+
+def fresh(path: str) -> Config:
+    """Return a copy of the config that a test may change."""
+    return copy.deepcopy(loaded(path))
 
 
 @cache
 def statements(path: str) -> tuple[str, list[ast.stmt]]:
-    """The docstring of a config and what follows it."""
+    """Return the docstring of a config and the statements after it."""
     tree = ast.parse((ROOT / path).read_text())
     return ast.get_docstring(tree) or '', tree.body[1 if ast.get_docstring(tree) else 0 :]
 
 
 def names_assigned(path: str) -> set[str]:
-    """Top-level names that a config sets, wholly or in part."""
+    """Return the top-level names that a config sets or changes."""
     targets = [target for statement in statements(path)[1] for target in getattr(statement, 'targets', [])]
     for i, target in enumerate(targets):
         while isinstance(target, ast.Subscript | ast.Attribute):
@@ -69,7 +78,7 @@ def names_assigned(path: str) -> set[str]:
 
 
 def local_parent(path: str) -> str | None:
-    """The config of this repository that a config inherits from, or None."""
+    """Return the config of this repository that a config inherits from, or None."""
     bases = [s.value for s in statements(path)[1] if ast.unparse(s).startswith('_base_ =')]
     if not bases or not isinstance(bases[0], ast.Constant) or '::' in bases[0].value:
         return None
@@ -83,7 +92,7 @@ LEAVES = [path for path in ROWS if path not in PARENTS]
 
 
 def backbones(node: object) -> list[dict]:
-    """Every MogaNet in a model's config."""
+    """Return the config of every MogaNet in a model."""
     if isinstance(node, dict):
         here = [node] if node.get('type') == 'MogaNet' else []
         return here + [found for value in node.values() for found in backbones(value)]
@@ -91,7 +100,7 @@ def backbones(node: object) -> list[dict]:
 
 
 def build_on_meta(cfg: Config) -> torch.nn.Module:
-    """The model as the Runner builds it, without memory and without weights."""
+    """Build the model as the Runner does, without memory and without weights."""
     model = dict(cfg.model)
     if cfg.get('data_preprocessor'):
         model.setdefault('data_preprocessor', cfg.data_preprocessor)
@@ -100,7 +109,7 @@ def build_on_meta(cfg: Config) -> torch.nn.Module:
 
 
 def heads(model: Config) -> list[dict]:
-    """The parts of a model that read the backbone: the neck if it has channels, else every head."""
+    """Return the modules that read the backbone: the neck if it has channels, else every head."""
     necks = model.get('neck') or {}
     necks = [part for part in ([necks] if isinstance(necks, dict) else necks) if 'in_channels' in part]
     found = necks[:1]
@@ -112,7 +121,7 @@ def heads(model: Config) -> list[dict]:
 
 
 def expected_channels(part: dict, maps: list[int]) -> int | list[int]:
-    """What ``in_channels`` of a part must be if the backbone returns maps of these widths."""
+    """Return ``in_channels`` of a module that reads backbone maps of these widths."""
     index = part.get('in_index', -1)
     if isinstance(part['in_channels'], int):
         return maps[index]
@@ -120,7 +129,7 @@ def expected_channels(part: dict, maps: list[int]) -> int | list[int]:
 
 
 def shrink_backbone(cfg: Config) -> None:
-    """Give every MogaNet of a config four stages of one narrow block, and its neck and heads their channels."""
+    """Change every MogaNet to four stages of one narrow block, and its neck and heads to fit."""
     for part in heads(cfg.model):
         index = cfg.model.backbone.get('out_indices', (3,))
         part['in_channels'] = expected_channels(part, [TINY['embed_dims'][i] for i in index])
@@ -129,7 +138,7 @@ def shrink_backbone(cfg: Config) -> None:
 
 
 def shrink_heads(cfg: Config) -> None:
-    """Let a detector look at a few boxes per image, with narrow linear layers, and narrow the heads of a segmentor."""
+    """Limit the boxes per image of a detector, and narrow the heads of detectors and segmentors."""
     for node in dicts(cfg.model):
         node.update({key: min(node[key], 20) for key in ('nms_pre', 'max_per_img') if key in node})
         if node.get('type') == 'RandomSampler':
@@ -148,8 +157,74 @@ def test_configs_are_found():
     assert 'configs/cls/moganet_s.py' in PARENTS
 
 
-@every_config
-def test_config_builds_and_its_channels_fit(path):
+@pytest.mark.parametrize('path', CONFIGS)
+def test_config_is_well_formed_and_builds(path):
+    check_statements(path)
+    check_command(path)
+    check_keys(path)
+    check_changed_steps(path)
+    check_size_in_name(path)
+    check_channels(path)
+
+
+def check_statements(path):
+    """A config has a docstring, and assigns values and dicts only."""
+    docstring, body = statements(path)
+    assert docstring
+    assert {type(statement) for statement in body} == {ast.Assign}
+    calls = {node.func for statement in body for node in ast.walk(statement) if isinstance(node, ast.Call)}
+    assert {ast.unparse(call) for call in calls} <= {'dict'}
+    forbidden = (ast.Lambda, ast.comprehension, ast.IfExp, ast.NamedExpr)
+    assert not [node for statement in body for node in ast.walk(statement) if isinstance(node, forbidden)]
+
+
+def check_command(path):
+    """The docstring has the command of this config, with a tool that exists."""
+    commands = re.findall(r'^ *(?:python )?(tools/\S+) (configs/\S+)', statements(path)[0], re.MULTILINE)
+    assert commands
+    assert {config for _, config in commands} == {path}
+    assert all((ROOT / tool).is_file() for tool, _ in commands)
+
+
+def check_keys(path):
+    """Top-level keys are known, and ``custom_imports`` names the package of the task in the one form."""
+    cfg = loaded(path)
+    assert set(cfg) - RUNNER_KEYS - VARIABLES == set()
+    assert cfg.custom_imports.imports[0] == PACKAGES[path.split('/')[1]]
+    assert cfg.custom_imports.allow_failed_imports is False
+
+
+def check_changed_steps(path):
+    """A step of a list is changed by its index: a comment or the new step names its type."""
+    lines = (ROOT / path).read_text().splitlines()
+    for statement in statements(path)[1]:
+        (target,) = statement.targets
+        keys = []
+        while isinstance(target, ast.Subscript):
+            keys.insert(0, ast.literal_eval(target.slice))
+            target = target.value
+        if not keys:
+            continue
+        *indices, key = keys
+        node = loaded(path)[target.id]
+        for index in indices:
+            node = node[index]
+        if isinstance(key, int):  # a whole step: its type was there and stays
+            types = [step['type'] for step in node]
+            assert types.count(types[key]) == 1, ast.unparse(statement)
+        else:
+            comment = lines[statement.lineno - 1].partition('  # ')[2]
+            assert node['type'] == comment, ast.unparse(statement)
+
+
+def check_size_in_name(path):
+    """The size in the name of the file is the size of the backbone."""
+    sizes = [SIZES[token] for token in Path(path).stem.split('_') if token in SIZES]
+    assert [backbone['arch'] for backbone in backbones(loaded(path).model)] == sizes
+
+
+def check_channels(path):
+    """The model builds, and neck and heads have the channels of the backbone's maps."""
     cfg = loaded(path)
     model = build_on_meta(cfg)
     assert sum(p.numel() for p in model.parameters()) > 0
@@ -161,37 +236,6 @@ def test_config_builds_and_its_channels_fit(path):
     assert parts, 'neither neck nor head says how many channels it reads'
     for part in parts:
         assert part['in_channels'] == expected_channels(part, maps), part['type']
-
-
-@every_config
-def test_size_in_the_name_is_the_arch(path):
-    sizes = [SIZES[token] for token in Path(path).stem.split('_') if token in SIZES]
-    archs = [backbone['arch'] for backbone in backbones(loaded(path).model)]
-    assert archs == sizes
-
-
-@every_config
-def test_top_level_keys_are_known(path):
-    assert set(loaded(path)) - RUNNER_KEYS - VARIABLES == set()
-
-
-@every_config
-def test_config_only_assigns(path):
-    docstring, body = statements(path)
-    assert docstring
-    assert {type(statement) for statement in body} == {ast.Assign}
-    calls = {node.func for statement in body for node in ast.walk(statement) if isinstance(node, ast.Call)}
-    assert {ast.unparse(call) for call in calls} <= {'dict'}
-    forbidden = (ast.Lambda, ast.comprehension, ast.IfExp, ast.NamedExpr)
-    assert not [node for statement in body for node in ast.walk(statement) if isinstance(node, forbidden)]
-
-
-@every_config
-def test_docstring_gives_the_command_of_this_file(path):
-    commands = re.findall(r'^ *(?:python )?(tools/\S+) (configs/\S+)', statements(path)[0], re.MULTILINE)
-    assert commands
-    assert {config for _, config in commands} == {path}
-    assert all((ROOT / tool).is_file() for tool, _ in commands)
 
 
 @pytest.mark.parametrize('path', sorted(PARENTS | set(CONFIGS) - set(CHILDREN)))
@@ -225,24 +269,24 @@ def test_no_two_configs_are_the_same():
 
 @pytest.fixture(scope='module')
 def mini_root(tmp_path_factory):
-    """A folder where the mini data of the tasks are written once."""
+    """Return a folder in which the mini data of the tasks are written once."""
     return tmp_path_factory.mktemp('mini')
 
 
 def trains_here(path: str) -> bool:
-    """Whether the task has mini data, and the config is cheap or more than another size of its parent."""
+    """Return True if the task has mini data and the config is cheap or more than another size of its parent."""
     task = path.split('/')[1]
-    has_data = (ROOT / PACKAGES[task].replace('.', '/') / 'mini.py').is_file()
-    # The test replaces the size, so that a leaf repeats its parent: worth it only where it takes a second.
+    has_data = importlib.util.find_spec(f'{PACKAGES[task]}.mini') is not None
+    # The test replaces the size, so a leaf repeats its parent. Leaves run only in cls, where a run takes a second.
     return has_data and path not in WITHOUT_MINI_DATA and (task == 'cls' or path not in LEAVES)
 
 
 TRAINABLE = [path for path in CONFIGS if trains_here(path)]
 
 
-def few(numbers: dict | int) -> dict | int:
-    """Numbers of images, per part and split, but no more than FEW."""
-    return {key: few(n) for key, n in numbers.items()} if isinstance(numbers, dict) else min(numbers, FEW)
+def limited(numbers: dict | int) -> dict | int:
+    """Limit the numbers of images, per part and split, to MAX_IMAGES."""
+    return {key: limited(n) for key, n in numbers.items()} if isinstance(numbers, dict) else min(numbers, MAX_IMAGES)
 
 
 @pytest.mark.parametrize('path', TRAINABLE)
@@ -250,10 +294,10 @@ def test_config_trains_two_iterations(path, mini_root, tmp_path, monkeypatch):
     monkeypatch.chdir(mini_root)
     mini = find_task(path.split('/')[1]).mini
     if hasattr(mini, 'NUM_IMAGES'):
-        monkeypatch.setattr(mini, 'NUM_IMAGES', few(mini.NUM_IMAGES))
-    # MMEngine formats the config for every log and checkpoint: most of the time of so short a run.
+        monkeypatch.setattr(mini, 'NUM_IMAGES', limited(mini.NUM_IMAGES))
+    # MMEngine formats the config for every log and checkpoint, which would take most of the time of so short a run.
     monkeypatch.setattr(Config, 'pretty_text', '')
-    cfg = load_config(ROOT / path)
+    cfg = fresh(path)
     smoke.prepare(cfg)
     shrink_backbone(cfg)
     shrink_heads(cfg)
@@ -270,7 +314,7 @@ def test_config_trains_two_iterations(path, mini_root, tmp_path, monkeypatch):
     assert len(changed) > 0.5 * len(before)
 
 
-# Configs of the MM packages that take the backbone as a user would: base, its stages, what else changes in the model.
+# Configs of the MM packages into which a user may put the backbone: base, stages, other changes of the model.
 ALL_STAGES = (0, 1, 2, 3)
 HOSTS = [
     ('mmpretrain::resnet/resnet50_8xb32_in1k.py', (3,), 'head=dict(in_channels=256)'),
