@@ -195,23 +195,21 @@ def check_keys(path):
 
 
 def check_changed_steps(path):
-    """A step of a list is changed by its index: a comment or the new step names its type."""
+    """Where a config changes a step of a list by its index, a comment or the new step names the type of the step."""
     lines = (ROOT / path).read_text().splitlines()
     for statement in statements(path)[1]:
-        (target,) = statement.targets
-        keys = []
+        target, keys = statement.targets[0], []
         while isinstance(target, ast.Subscript):
             keys.insert(0, ast.literal_eval(target.slice))
             target = target.value
-        if not keys:
+        if not any(isinstance(key, int) for key in keys):
             continue
-        *indices, key = keys
         node = loaded(path)[target.id]
-        for index in indices:
-            node = node[index]
-        if isinstance(key, int):  # a whole step: its type was there and stays
+        for key in keys[:-1]:
+            node = node[key]
+        if isinstance(keys[-1], int):  # a whole step, in place of the only one of its type
             types = [step['type'] for step in node]
-            assert types.count(types[key]) == 1, ast.unparse(statement)
+            assert types.count(types[keys[-1]]) == 1, ast.unparse(statement)
         else:
             comment = lines[statement.lineno - 1].partition('  # ')[2]
             assert node['type'] == comment, ast.unparse(statement)
