@@ -16,8 +16,15 @@ SIDE_VIEW = 75  # rotation of the mesh to its left in the last picture, in degre
 LINES = [(230, 60, 60), (240, 160, 30), (60, 190, 60), (50, 130, 240), (190, 80, 220)]
 
 
-def _chains(convention: str) -> list[list[int]]:
-    """Return the chains of joints to connect by lines, each in a colour of its own."""
+def chains(convention: str) -> list[list[int]]:
+    """Return the chains of joints to connect by lines, each in a colour of its own.
+
+    Args:
+        convention: 'mano', 'flame' or 'smplx'.
+
+    Returns:
+        For each chain the indices of its joints, in order.
+    """
     if convention == 'mano':
         return [[0, *range(first, first + 4)] for first in range(1, len(FREIHAND_21), 4)]
     start = 5 if convention == 'flame' else 76  # the first of 51 landmarks, which 17 points of the contour follow
@@ -89,7 +96,7 @@ def _draw_joints(picture: np.ndarray, joints: np.ndarray, convention: str) -> np
     picture = picture.copy()
     # OpenCV takes coordinates in sixteenths of a pixel (shift=4).
     places = np.rint(joints * 16).astype(int)
-    for number, chain in enumerate(_chains(convention)):
+    for number, chain in enumerate(chains(convention)):
         colour = LINES[number % len(LINES)]
         cv2.polylines(picture, [places[chain]], False, colour, 2, cv2.LINE_AA, shift=4)
         for place in places[chain]:

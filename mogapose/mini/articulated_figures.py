@@ -76,7 +76,7 @@ def draw_figure(height: float, random: RandomState) -> Figure:
     capsules = body(joints, frames, random)
     turn = view(random)
     capsules = [capsule._replace(start=turn @ capsule.start, end=turn @ capsule.end) for capsule in capsules]
-    return _render(capsules, joints @ turn.T, turn, height, random)
+    return render(capsules, joints @ turn.T, turn, height, random)
 
 
 def rotation(axis: int, degrees: float) -> np.ndarray:
@@ -252,10 +252,16 @@ def _jersey(frame: np.ndarray, shirt: np.ndarray) -> Paint:
     return paint
 
 
-def _render(
-    capsules: list[Capsule], joints: np.ndarray, turn: np.ndarray, height: float, random: RandomState
-) -> Figure:
-    """Render the nearest surface at each pixel, seen along z and lit from above."""
+def render(capsules: list[Capsule], joints: np.ndarray, turn: np.ndarray, height: float, random: RandomState) -> Figure:
+    """Render a body in the viewer's frame, seen along z and lit from above. The nearest surface is visible.
+
+    Args:
+        capsules: The capsules of the body.
+        joints: (17, 3) in body heights.
+        turn: (3, 3), the rotation from the body's frame, in which capsules are painted, to the viewer's.
+        height: Height in pixels of the figure if it stands upright.
+        random: Source of the light.
+    """
     scale = height * OVERSAMPLE
     ends = np.array([end for capsule in capsules for end in (capsule.start, capsule.end)])[:, :2] * scale
     radii = np.array([radius for capsule in capsules for radius in capsule.radii])[:, None] * scale

@@ -69,7 +69,7 @@ def test_faces_are_drawn_by_their_landmarks(crop):
 
 @pytest.mark.parametrize(('convention', 'first', 'count'), [('mano', 0, 21), ('flame', 5, 73), ('smplx', 76, 144)])
 def test_lines_join_joints_that_there_are(convention, first, count):
-    chains = draw._chains(convention)
+    chains = draw.chains(convention)
     # For faces the 68 landmarks and contour points are drawn, and none of the joints before them.
     assert {joint for chain in chains for joint in chain} == set(range(first, count))
 

@@ -147,7 +147,7 @@ def test_a_hand_before_the_hip_hides_it():
     for turn in (np.eye(3), articulated_figures.rotation(1, 180)):
         parts = articulated_figures.body(joints, frames, RandomState(0))
         parts = [part._replace(start=turn @ part.start, end=turn @ part.end) for part in parts]
-        figure = articulated_figures._render(parts, joints @ turn.T, turn, 150, RandomState(0))
+        figure = articulated_figures.render(parts, joints @ turn.T, turn, 150, RandomState(0))
         results.append(figure.hidden[[HIPS[0], WRISTS[0]]].tolist())
     assert results == [[True, False], [False, True]]
 
