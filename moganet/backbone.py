@@ -40,7 +40,7 @@ INIT_SCALE = 1e-5
 class DropPath(nn.Module):
     """Stochastic depth: drops a branch per sample and scales the others by 1 / (1 - rate)."""
 
-    def __init__(self, rate: float):
+    def __init__(self, rate: float) -> None:
         super().__init__()
         self.rate = rate
 
@@ -59,7 +59,7 @@ class DropPath(nn.Module):
 class ElementScale(nn.Module):
     """Learnt scale per channel: gamma_s and gamma_c of the paper. The module around it reads ``scale``."""
 
-    def __init__(self, channels: int):
+    def __init__(self, channels: int) -> None:
         super().__init__()
         self.scale = nn.Parameter(torch.full((1, channels, 1, 1), INIT_SCALE))
 
@@ -82,7 +82,7 @@ class MultiOrderDWConv(nn.Module):
     The 5x5 convolution sees all channels. Two wider ones then see three and four eighths of its output.
     """
 
-    def __init__(self, channels: int, dilations: Sequence[int]):
+    def __init__(self, channels: int, dilations: Sequence[int]) -> None:
         super().__init__()
         _, middle, high = split_channels(channels)
         self.DW_conv0 = depthwise_conv(channels, 5, dilations[0])
@@ -99,7 +99,7 @@ class MultiOrderDWConv(nn.Module):
 class MultiOrderGatedAggregation(nn.Module):
     """The spatial branch: feature decomposition, then gated aggregation of multi-order context (paper Eq. 5 to 8)."""
 
-    def __init__(self, channels: int, dilations: Sequence[int], gate: str):
+    def __init__(self, channels: int, dilations: Sequence[int], gate: str) -> None:
         super().__init__()
         self.double_gate = gate == 'double'
         self.proj_1 = nn.Conv2d(channels, channels, 1)
@@ -121,7 +121,7 @@ class MultiOrderGatedAggregation(nn.Module):
 class ChannelAggregationFFN(nn.Module):
     """The channel branch: an inverted bottleneck that reallocates its hidden channels (paper Eq. 9 and 10)."""
 
-    def __init__(self, channels: int, hidden_channels: int):
+    def __init__(self, channels: int, hidden_channels: int) -> None:
         super().__init__()
         self.fc1 = nn.Conv2d(channels, hidden_channels, 1)
         self.dwconv = depthwise_conv(hidden_channels, 3)
@@ -147,7 +147,9 @@ class MogaBlock(nn.Module):
         gate: 'single' or 'double', see ``MogaNet``.
     """
 
-    def __init__(self, channels: int, ffn_ratio: float, drop_path_rate: float, dilations: Sequence[int], gate: str):
+    def __init__(
+        self, channels: int, ffn_ratio: float, drop_path_rate: float, dilations: Sequence[int], gate: str
+    ) -> None:
         super().__init__()
         self.norm1 = nn.BatchNorm2d(channels)
         self.attn = MultiOrderGatedAggregation(channels, dilations, gate)
@@ -173,7 +175,7 @@ class MogaBlock(nn.Module):
 class StemEmbed(nn.Module):
     """The stem: two 3x3 convolutions of stride 2, (B, in, H, W) to (B, C, H/4, W/4)."""
 
-    def __init__(self, in_channels: int, channels: int):
+    def __init__(self, in_channels: int, channels: int) -> None:
         super().__init__()
         self.projection = nn.Sequential(
             nn.Conv2d(in_channels, channels // 2, 3, stride=2, padding=1),
@@ -191,7 +193,7 @@ class StemEmbed(nn.Module):
 class PatchEmbed(nn.Module):
     """The embedding between stages: a 3x3 convolution of stride 2, (B, in, H, W) to (B, C, H/2, W/2)."""
 
-    def __init__(self, in_channels: int, channels: int):
+    def __init__(self, in_channels: int, channels: int) -> None:
         super().__init__()
         self.projection = nn.Conv2d(in_channels, channels, 3, stride=2, padding=1)
         self.norm = nn.BatchNorm2d(channels)
@@ -252,7 +254,7 @@ class MogaNet(nn.Module):
         final_dilation: bool = True,
         gate: str = 'single',
         init_cfg: dict | list | None = None,
-    ):
+    ) -> None:
         super().__init__()
         # MMEngine's BaseModule would add init_weights() alone, and its import takes longer than that of the core.
         self.init_cfg = copy.deepcopy(init_cfg)

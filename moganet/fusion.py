@@ -65,7 +65,7 @@ def fuse(model: nn.Module) -> nn.Module:
 class FusedSpatial(nn.Module):
     """The folded spatial branch of a block, its shortcut included. ``FusedBlock`` reads its weights."""
 
-    def __init__(self, block: MogaBlock):
+    def __init__(self, block: MogaBlock) -> None:
         super().__init__()
         attn, value = block.attn, block.attn.value
         scale, shift = _affine(block.norm1)
@@ -115,7 +115,7 @@ class FusedSpatial(nn.Module):
 class FusedChannel(nn.Module):
     """The folded channel branch of a block, its shortcut included. ``FusedBlock`` reads its weights."""
 
-    def __init__(self, block: MogaBlock):
+    def __init__(self, block: MogaBlock) -> None:
         super().__init__()
         mlp = block.mlp
         scale, shift = _affine(block.norm2)
@@ -145,7 +145,7 @@ class FusedBlock(nn.Module):
         block: The block to fold.
     """
 
-    def __init__(self, block: MogaBlock):
+    def __init__(self, block: MogaBlock) -> None:
         super().__init__()
         self.spatial = FusedSpatial(block)
         self.channel = FusedChannel(block)
@@ -174,7 +174,7 @@ class FusedStem(nn.Module):
         stem: The stem to fold.
     """
 
-    def __init__(self, stem: StemEmbed):
+    def __init__(self, stem: StemEmbed) -> None:
         super().__init__()
         layers: tuple[Any, ...] = tuple(stem.projection)
         conv1, norm1, act, conv2, norm2 = layers

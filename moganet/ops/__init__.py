@@ -1,4 +1,6 @@
-"""Faster computation of a block. The words that this package uses:
+"""Faster computation of a block.
+
+The words that this package uses:
 
 * A *block* is two residual *branches*: the spatial branch (paper Eq. 6 to 8) and the channel branch (Eq. 9 and 10).
 * A *backend* (``torch/``, ``cpp/``, ``triton/``) has ``forward(x, normed, mask, weights, options, saved)`` and

@@ -65,7 +65,8 @@ class BranchFunction(torch.autograd.Function):
             ctx: Context of autograd.
             branch: The branch of a backend.
             options: Settings of the block.
-            x, normed: Maps (B, H, W, C).
+            x: The residual (B, H, W, C).
+            normed: The normalised input (B, H, W, C).
             mask: Factors of stochastic depth (B, 1, 1, 1), or None.
             weights: Parameters in the shapes that the modules give them.
         """

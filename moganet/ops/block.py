@@ -34,9 +34,12 @@ class Spatial(Protocol):
     proj_2: nn.Conv2d
 
     @property
-    def sigma(self) -> Scale: ...
+    def sigma(self) -> Scale:
+        """Return gamma_s."""
+
     @property
-    def value(self) -> Value: ...
+    def value(self) -> Value:
+        """Return the value branch of the gate."""
 
 
 class Channel(Protocol):
@@ -48,7 +51,8 @@ class Channel(Protocol):
     fc2: nn.Conv2d
 
     @property
-    def sigma(self) -> Scale: ...
+    def sigma(self) -> Scale:
+        """Return gamma_c."""
 
 
 class Block(HasChildren, Protocol):
@@ -60,11 +64,16 @@ class Block(HasChildren, Protocol):
     layer_scale_2: nn.Parameter
 
     @property
-    def attn(self) -> Spatial: ...
+    def attn(self) -> Spatial:
+        """Return the spatial branch."""
+
     @property
-    def mlp(self) -> Channel: ...
+    def mlp(self) -> Channel:
+        """Return the channel branch."""
+
     @property
-    def drop_path(self) -> nn.Module: ...
+    def drop_path(self) -> nn.Module:
+        """Return stochastic depth."""
 
 
 def run(backend: Backend, block: Block, x: Tensor) -> Tensor:

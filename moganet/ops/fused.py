@@ -26,7 +26,8 @@ def block(x: Tensor, spatial_weights: list[Tensor], channel_weights: list[Tensor
 
     Args:
         x: (B, C, H, W).
-        spatial_weights, channel_weights: Folded weights, as ``moganet.fusion`` lists them.
+        spatial_weights: Folded weights of the spatial branch, as ``moganet.fusion`` lists them.
+        channel_weights: Folded weights of the channel branch.
         options: Settings of the block.
 
     Returns:

@@ -205,7 +205,9 @@ def folded_fc2_backward(
     Args:
         grad: Gradient of the folded weight (C, rC), overwritten.
         negated: Negated gradient of the folded vector (C).
-        weight, scale, sigma: Arguments of ``folded_fc2``.
+        weight: Weight of ``fc2`` (C, rC).
+        scale: Layer scale (C).
+        sigma: gamma_c (rC).
     """
     unscaled = grad - negated[:, None]
     d_sigma = scale @ (unscaled * weight)

@@ -70,7 +70,10 @@ class Backward(Protocol):
 
         Args:
             grad: Gradient of the output (B, H, W, C).
-            normed, mask, weights, options: Arguments of the forward pass.
+            normed: The normalised input (B, H, W, C).
+            mask: Factors of stochastic depth (B, 1, 1, 1), or None.
+            weights: Weights of the branch.
+            options: Settings of the block.
             saved: The tensors that the forward pass saved.
         """
 
@@ -99,7 +102,8 @@ class Folded(Protocol):
 
         Args:
             x: The input (B, C, H, W).
-            spatial_weights, channel_weights: Folded weights, in the order of ``moganet/fusion.py``.
+            spatial_weights: Folded weights of the spatial branch, in the order of ``moganet/fusion.py``.
+            channel_weights: Folded weights of the channel branch.
             options: Settings of the block.
             cache: Keep derived forms of the weights for the next call. A graph that is being compiled must not.
         """

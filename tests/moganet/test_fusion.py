@@ -20,7 +20,8 @@ from moganet.fusion import FusedBlock
 
 def assert_same(outs, expected, error=1e-5):
     for out, other in zip(outs, expected, strict=True):
-        assert out.shape == other.shape and out.is_contiguous() == other.is_contiguous()
+        assert out.shape == other.shape
+        assert out.is_contiguous() == other.is_contiguous()
         assert relative_error(out.to(other.dtype), other) < error
 
 
@@ -71,7 +72,9 @@ def test_images_in_groups_are_the_same_as_at_once(monkeypatch):
 def test_a_fused_model_changes_its_type_and_back():
     fused, x = moganet.fuse(few_blocks()), torch.randn(1, 3, 64, 64)
     weight = fused.blocks1[0].channel.fc1.weight
-    assert weight.shape == (256, 32) and weight.is_contiguous() and not weight.requires_grad
+    assert weight.shape == (256, 32)
+    assert weight.is_contiguous()
+    assert not weight.requires_grad
     back = copy.deepcopy(fused).bfloat16().float()
     back.load_state_dict(fused.state_dict())
     with torch.no_grad():
@@ -116,7 +119,8 @@ def test_embeddings_and_blocks_of_other_classes_stay_as_they_are():
     model.patch_embed1.__class__, model.patch_embed3.__class__ = OwnStem, OwnEmbed
     model.blocks2[0].__class__ = OwnBlock
     fused = moganet.fuse(model)
-    assert fused.patch_embed3.projection.bias is not None and fused.patch_embed2.projection.bias is not None
+    assert fused.patch_embed3.projection.bias is not None
+    assert fused.patch_embed2.projection.bias is not None
     assert fused.patch_embed4.projection.bias is None
     with torch.no_grad():
         assert_same(fused(x), expected, 1e-13)
@@ -154,8 +158,10 @@ def test_the_model_stays_as_it_is():
         fused(torch.randn(1, 3, 64, 64))
         for parameter in fused.parameters():
             parameter.zero_()
-    assert model.training and not fused.training
-    assert isinstance(model.blocks1[0].norm1, nn.BatchNorm2d) and isinstance(fused.blocks1[0], FusedBlock)
+    assert model.training
+    assert not fused.training
+    assert isinstance(model.blocks1[0].norm1, nn.BatchNorm2d)
+    assert isinstance(fused.blocks1[0], FusedBlock)
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
 
 
@@ -196,7 +202,8 @@ def test_synchronized_norms_are_folded_too():
     model, x = few_blocks(), torch.randn(1, 3, 64, 64)
     expected = reference(model, x)
     fused = moganet.fuse(nn.SyncBatchNorm.convert_sync_batchnorm(model))
-    assert isinstance(fused.blocks1[0], FusedBlock) and not any(p.requires_grad for p in fused.blocks1.parameters())
+    assert isinstance(fused.blocks1[0], FusedBlock)
+    assert not any(p.requires_grad for p in fused.blocks1.parameters())
     with torch.no_grad():
         assert_same(_stages(fused, x), expected)
 
@@ -252,7 +259,8 @@ def test_an_exported_model_has_pytorch_operations_only(strict):
         program = torch.export.export(moganet.fuse(model), (x,), strict=strict)
         assert_same(program.module()(x), reference(model, x))
     called = {str(node.target) for node in program.graph.nodes if node.op == 'call_function'}
-    assert called and not any('moganet' in name for name in called)
+    assert called
+    assert not any('moganet' in name for name in called)
 
 
 def test_the_operation_is_well_formed():
@@ -268,7 +276,7 @@ def test_without_blocks_there_is_nothing_to_fuse():
 
 
 @pytest.mark.parametrize(
-    'path, part, words',
+    ('path', 'part', 'words'),
     [
         ('blocks2.0.norm1', nn.GroupNorm(1, 64), 'blocks2.0.norm1 is a GroupNorm.*BatchNorm'),
         ('patch_embed3.norm', nn.BatchNorm2d(96, track_running_stats=False), 'patch_embed3.norm.*running statistics'),

@@ -83,5 +83,6 @@ def _pointer(argument: Argument) -> object:
 def _address(t: Tensor | None) -> int | None:
     if t is None:
         return None
-    assert t.is_contiguous() and t.dtype is torch.float32, f'{t.dtype}, {t.stride()}'
+    assert t.dtype is torch.float32, t.dtype
+    assert t.is_contiguous(), t.stride()
     return t.data_ptr()

@@ -1,8 +1,8 @@
-"""The compiled kernels of CPUs: compiling them, and finding them.
+"""Compiles and loads the library of CPU kernels.
 
-They are plain C++ without PyTorch's headers, so that one file serves every version of Python and PyTorch. It is made
-for the processor that compiles it, and named after that processor and the sources: another one looks for another name,
-finds none, and computes by PyTorch.
+The kernels are plain C++ without PyTorch's headers, so that one library serves every version of Python and PyTorch. The
+file name contains a hash of the processor and of the sources. A library built on another processor or from other
+sources is never loaded; the torch backend then computes.
 """
 
 import ctypes
@@ -23,7 +23,7 @@ FLAGS = ('-std=c++17', '-O3', '-march=native', '-fopenmp', '-fPIC')
 
 
 def path() -> Path:
-    """Where the library for this processor and these sources is, or would be."""
+    """Return the path of the library for this processor and these sources, which may not exist."""
     cache = Path(os.environ.get('MOGANET_CACHE') or '~/.cache/moganet').expanduser()
     digest = hashlib.sha256(processor().encode())
     for part in (*FLAGS, *(source.read_text() for source in (*HEADERS, *SOURCES))):
@@ -32,7 +32,7 @@ def path() -> Path:
 
 
 def processor() -> str:
-    """What this processor can do."""
+    """Return a description of this processor with its instruction sets."""
     try:
         lines = Path('/proc/cpuinfo').read_text().splitlines()
     except OSError:
@@ -42,10 +42,10 @@ def processor() -> str:
 
 
 def build() -> Path:
-    """Compile the kernels. The library appears whole or not at all.
+    """Compile the kernels and return the path of the library, which appears whole or not at all.
 
     Raises:
-        OSError: there is no GCC, or it fails.
+        OSError: The compiler is missing or fails.
     """
     compiler = shlex.split(os.environ.get('CXX') or shutil.which('g++') or 'c++')
     library = path()
@@ -55,7 +55,8 @@ def build() -> Path:
         commands = [[*compiler, *FLAGS, '-c', str(s), '-o', str(o)] for s, o in zip(SOURCES, objects, strict=True)]
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             list(pool.map(_run, commands))
-        # Linked without OpenMP: its functions are those that PyTorch has loaded. A second pool of threads would fight.
+        # Linked without OpenMP: the kernels use the OpenMP that PyTorch has loaded, since a second pool of threads
+        # would compete for the cores.
         _run([*compiler, '-shared', *map(str, objects), '-o', f'{folder}/kernels.so'])
         try:
             ctypes.CDLL(f'{folder}/kernels.so')
@@ -79,7 +80,7 @@ def _run(command: list[str]) -> None:
 
 @functools.cache
 def load() -> ctypes.CDLL | None:
-    """The library for this processor, if it was compiled."""
+    """Return the library for this processor, or None if it was not compiled."""
     try:
         return ctypes.CDLL(str(path()))
     except OSError:

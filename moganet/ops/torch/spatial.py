@@ -45,7 +45,8 @@ def folded_forward(
     """Compute x + mask * branch(normed) with folded weights.
 
     Args:
-        x, normed: Maps (B, H, W, C), the same one in a folded block.
+        x: The residual (B, H, W, C).
+        normed: The normalised input (B, H, W, C); in a folded block ``x`` itself.
         mask: Factors of stochastic depth (B, 1, 1, 1), or None.
         weights: Folded weights.
         options: Settings of the block.

@@ -42,8 +42,20 @@ def forward(
 def extended(
     scale: Tensor, w_context: Tensor, b_context: Tensor, sigma: Tensor, w2: Tensor, b2: Tensor, dtype: torch.dtype
 ) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
-    """The last convolution as ``context.extended``, with all scales in it, in ``dtype``; what the context
-    is multiplied by, (C,); and the layer scale, where it is left to multiply by, as in ``spatial``.
+    """Return ``fc2`` with all scales folded in and extended by the shared channel, see ``context.extended``.
+
+    Args:
+        scale: Layer scale (C).
+        w_context: Weight of ``decompose`` (rC).
+        b_context: Bias of ``decompose`` (1).
+        sigma: gamma_c (rC).
+        w2: Weight of ``fc2`` (C, rC).
+        b2: Bias of ``fc2`` (C).
+        dtype: Type of the matmul.
+
+    Returns:
+        Weight and bias in ``dtype``, the factors of the shared channel (C), and in half precision the layer scale that
+        is not folded in (C), else None.
     """
     folded, subtracted = folded_fc2(w2, scale, sigma)
     factor = None

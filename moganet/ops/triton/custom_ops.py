@@ -22,7 +22,8 @@ def _branch(
 
     Args:
         name: Name of the operator.
-        compute, differentiate: Passes of the branch.
+        compute: Forward pass.
+        differentiate: Backward pass.
         count: Number of tensors that the forward pass saves.
         saved_like: Return empty tensors like those, given ``normed`` and the weights.
     """

@@ -51,7 +51,8 @@ def scaled_out(scale: Tensor, weight: Tensor, bias: Tensor, dtype: torch.dtype) 
 
     Args:
         scale: Layer scale (C).
-        weight, bias: ``proj_2`` (C, C) and (C).
+        weight: Weight of ``proj_2`` (C, C).
+        bias: Bias of ``proj_2`` (C).
         dtype: Type of the matmul.
 
     Returns:

@@ -39,7 +39,8 @@ def both(model, x, backward=True, path='auto'):
 def assert_same(found, value, gradient):
     (outs, grads, buffers), (expected, expected_grads, expected_buffers) = found
     for out, other in zip(outs, expected, strict=True):
-        assert out.dtype == other.dtype and out.shape == other.shape
+        assert out.dtype == other.dtype
+        assert out.shape == other.shape
         assert relative_error(out, other.detach()) < value
     # A bias that only a norm reads, in training, has no gradient but rounding, also across shortcuts: that of
     # the last norm of an embedding too. Those errors are measured by the largest gradient.
@@ -71,7 +72,8 @@ def graph(node, seen=None):
 @pytest.mark.parametrize('arch', ARCHS)
 def test_faster_path_equals_reference_in_training(arch, path):
     found = both(few_blocks(arch, drop_path_rate=0.3).train(), torch.randn(2, 3, 64, 64), path=path)
-    assert is_fast(found[0][0]) and not is_fast(found[1][0])
+    assert is_fast(found[0][0])
+    assert not is_fast(found[1][0])
     assert_same(found, 1e-5, 1e-4)
 
 
@@ -136,7 +138,7 @@ def test_recomputed_blocks_have_the_same_gradients():
     recomputed = copy.deepcopy(plain)
     recomputed.with_cp = True
     (_, expected, _), _ = both(plain, x)
-    (outs, grads, buffers), _ = both(recomputed, x)
+    (_, grads, buffers), _ = both(recomputed, x)
     for name, grad in expected.items():
         assert torch.equal(grads[name], grad), name
     assert {int(b) for name, b in buffers.items() if name.endswith('num_batches_tracked')} == {1}

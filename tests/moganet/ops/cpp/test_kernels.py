@@ -132,7 +132,8 @@ def test_a_branch_computes_what_pytorch_does(
     before = [t.clone() for t in (*maps, *weights)]
     found, expected = (everything(backend.branches()[number], *arguments) for backend in (CPP, TORCH))
     for name, (ours, theirs) in enumerate(zip(found, expected, strict=True)):
-        assert ours.shape == theirs.shape and ours.is_contiguous(), name
+        assert ours.shape == theirs.shape, name
+        assert ours.is_contiguous(), name
         # Of a single pixel, feature decomposition has no gradient but rounding.
         assert (ours - theirs).abs().max() < 1e-5 * max(0.1, theirs.abs().max()), name
     assert all(torch.equal(a, b) for a, b in zip((*maps, *weights), before, strict=True))
@@ -213,7 +214,8 @@ def test_float32_on_cpus_is_compiled_unless_that_is_switched_off(processor):
 def test_folded_blocks_of_float32_are_compiled(processor):
     x, weights = torch.ones(1, 16, 1, 1), [torch.ones(16)] * 5 + convolutions(16)
     assert accepts_folded(x, weights)
-    assert not accepts_folded(x.double(), weights) and not accepts_folded(x.bfloat16(), weights)
+    assert not accepts_folded(x.double(), weights)
+    assert not accepts_folded(x.bfloat16(), weights)
     for kernel in (torch.ones(1, 1, 9, 9), torch.ones(1, 1, 3, 5)):
         assert not accepts_folded(x, [*weights[:5], kernel, *weights[6:]])
     with ops.use('pytorch'):
@@ -237,13 +239,15 @@ def empty_cache(tmp_path, monkeypatch):
 
 def test_without_kernels_pytorch_computes_and_the_log_says_what_compiles_them(empty_cache, told):
     assert dispatch.backend_for(MogaBlock(16, 2, 0, DILATIONS, 'single'), torch.ones(1, 16, 8, 128)) is TORCH
-    assert 'faster path for CPUs' in told[-1] and '`moganet kernels` compiles' in told[-1]
+    assert 'faster path for CPUs' in told[-1]
+    assert '`moganet kernels` compiles' in told[-1]
 
 
 def test_the_command_compiles_them(empty_cache, capsys):
     assert commands.main(['kernels']) == 0
     assert str(empty_cache / 'kernels') in capsys.readouterr().out
-    assert library.load() is not None and [p.suffix for p in (empty_cache / 'kernels').iterdir()] == ['.so']
+    assert library.load() is not None
+    assert [p.suffix for p in (empty_cache / 'kernels').iterdir()] == ['.so']
 
 
 @pytest.mark.parametrize(
@@ -254,7 +258,8 @@ def test_a_compiler_that_fails_leaves_nothing_and_says_so_in_a_line(compiler, wo
     monkeypatch.setenv('CXX', compiler)
     assert commands.main(['kernels']) == 1
     assert words in capsys.readouterr().err
-    assert library.load() is None and list((empty_cache / 'kernels').iterdir()) == []
+    assert library.load() is None
+    assert list((empty_cache / 'kernels').iterdir()) == []
 
 
 def test_another_processor_or_other_sources_have_another_library(empty_cache, tmp_path, monkeypatch):

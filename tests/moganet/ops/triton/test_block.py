@@ -202,7 +202,7 @@ def test_without_triton_the_reference_computes(block, x, monkeypatch):
     ],
 )
 def test_tritons_that_lack_what_kernels_use_are_not_taken(version, hip, found):
-    assert triton._found(version, hip) is found
+    assert triton.is_supported(version, hip) is found
 
 
 @pytest.mark.parametrize(('capability', 'applies'), [((7, 5), False), ((8, 0), True), ((9, 0), True)])
