@@ -1,4 +1,4 @@
-// Backward passes of halves of a block, from the gradient of x + mask (what they make of n).
+// Backward passes of the branches of a block, from the gradient of x + mask * branch(n).
 
 #include <vector>
 
@@ -7,36 +7,36 @@
 namespace moganet {
 namespace {
 
-// Where the gradients of weights go, of which some images after the other have their share.
+// Destination of the gradients of weights; with `add`, later images accumulate.
 struct Target {
   const Maps& maps;
   bool add;
 
-  // Sums over pixels, as kernels give them per part of each image: `count` rows of channels.
+  // Adds up the sums that a kernel returns for each chunk of pixels: `rows` rows of `width`.
   void sums(const float* from, int rows, int width, float* to) const { sum_rows(from, rows, width, to, add); }
 
-  // a^T b into rows that lie `stride` apart.
+  // a^T b, with rows of the result `stride` apart.
   void transposed_matmul(const float* a, int left, const float* b, int right, float* to, int stride) const {
     const TransposedMatmul problem = {pixels(maps), left, right, stride, add, maps.threads};
     moganet_transposed_matmul(&problem, a, b, to);
   }
 };
 
-int parts_of(const Maps& maps) {
+int chunks_of(const Maps& maps) {
   const Pixels problem = pixels_of(maps);
-  return maps.batch * moganet_parts(&problem);
+  return maps.batch * moganet_chunks(&problem);
 }
 
-// Two sums of channels each, per part of each image.
+// Adds up two sums (channels) of each chunk.
 void two_sums(const Target& target, const std::vector<float>& sums, float* first, float* second) {
-  const int channels = target.maps.channels, parts = parts_of(target.maps);
+  const int channels = target.maps.channels, chunks = chunks_of(target.maps);
   std::vector<float> both(2 * size_t(channels));
-  sum_rows(sums.data(), parts, 2 * channels, both.data(), false);
+  sum_rows(sums.data(), chunks, 2 * channels, both.data(), false);
   target.sums(both.data(), 1, channels, first);
   target.sums(both.data() + channels, 1, channels, second);
 }
 
-// Through the three convolutions: the gradient of x, and of weights and biases in turn.
+// Gradients of the three convolutions: of x into `out`, of weights and biases into `grads`.
 void through_convolutions(const Block& b, const Target& target, const float* const* w, const float* x,
                           const float* grad, float* out, float* const* grads) {
   const Maps& maps = target.maps;
@@ -57,24 +57,25 @@ void through_convolutions(const Block& b, const Target& target, const float* con
 
 }  // namespace
 
-// w: proj_1 with feature decomposition in it, gate, three convolutions and biases, value, proj_2 with layer scale in
-// it, and layer scale; `saved` as moganet_spatial leaves it. The gradient of n, but for what goes by its means, and
-// `grads`: the sums of the gradient before the layer scale, plain and times n, the gradients of proj_2, value and bias,
-// gate and bias, proj_1, the convolutions and their biases, and of proj_1's bias per image (batch, channels).
+// w: proj_1 with feature decomposition folded in, gate, three convolutions and biases, value, proj_2 with the layer
+// scale folded in, layer scale. `saved` as moganet_spatial fills it. Writes the gradient of n without the part through
+// the mean of n, and `grads`: the sums of t = mask * grad, plain and times n; the gradients of proj_2, value and bias,
+// gate and bias, proj_1, the convolutions and biases; the gradient of proj_1's bias per image (batch, channels).
 extern "C" int moganet_spatial_backward(const Block* b, const float* const* w, const float* grad, const float* n,
                                         const float* mask, const float* saved, float* grad_n, float* const* grads) {
   const int c = b->maps.channels;
   const size_t all = b->maps.batch * b->maps.image(), some = b->images * b->maps.image();
-  Room room((mask ? 6 : 5) * some, 6);
-  if (!room) return 1;
-  float *dv = room.take(some), *s = room.take(some), *dg = room.take(some), *u = room.take(some), *du = room.take(some);
-  float* const masked = mask ? room.take(some) : nullptr;
+  Workspace workspace((mask ? 6 : 5) * some, 6);
+  if (!workspace) return 1;
+  float *dv = workspace.allocate(some), *s = workspace.allocate(some), *dg = workspace.allocate(some);
+  float *u = workspace.allocate(some), *du = workspace.allocate(some);
+  float* const masked = mask ? workspace.allocate(some) : nullptr;
   for_images(b->maps, b->images, [&](const Maps& maps, int image) {
     const size_t at = image * maps.image();
     const float *q = saved + at, *g = q + all, *m = g + all, *v = m + all;
     const Pixels flat = pixels_of(maps);
     const Target target = {maps, image > 0};
-    std::vector<float> sums(size_t(parts_of(maps)) * 2 * c);
+    std::vector<float> sums(size_t(chunks_of(maps)) * 2 * c);
 
     moganet_shortcut_backward(&flat, grad + at, n + at, mask ? mask + image : nullptr, masked, sums.data());
     const float* const d = mask ? masked : grad + at;
@@ -90,9 +91,9 @@ extern "C" int moganet_spatial_backward(const Block* b, const float* const* w, c
     through_convolutions(*b, target, w + 2, u, s, du, grads + 8);
     multiply_back(maps, c, c, dg, w[1], c, false, s);
     moganet_silu_backward(&flat, s, du, q, s, sums.data());
-    const int parts = moganet_parts(&flat);
+    const int chunks = moganet_chunks(&flat);
     for (int i = 0; i < maps.batch; ++i)
-      sum_rows(sums.data() + size_t(i) * parts * c, parts, c, grads[14] + size_t(image + i) * c, false);
+      sum_rows(sums.data() + size_t(i) * chunks * c, chunks, c, grads[14] + size_t(image + i) * c, false);
     target.transposed_matmul(s, c, n + at, c, grads[7], c);
     multiply_back(maps, c, c, s, w[0], c, false, grad_n + at);
     moganet_add_scaled(&flat, grad_n + at, d, w[10], grad_n + at);
@@ -100,23 +101,23 @@ extern "C" int moganet_spatial_backward(const Block* b, const float* const* w, c
   return 0;
 }
 
-// w: fc2 with layer scale and gamma_c in it, what the context is multiplied by, fc1, depthwise convolution and bias,
-// and context; `saved` as moganet_channel leaves it. The gradient of n, and `grads`: the sums of the gradient before the
-// layer scale, plain and times the context, the gradients of fc2, context's bias, fc1, depthwise convolution and bias,
-// context and fc1's bias.
+// w: fc2 with layer scale and gamma_c folded in, the factors of the context, fc1, depthwise convolution and bias,
+// context. `saved` as moganet_channel fills it. Writes the gradient of n, and `grads`: the sums of t = mask * grad,
+// plain and times GELU(context); the gradients of fc2, the context's bias, fc1, depthwise convolution and bias, the
+// context's weight and fc1's bias.
 extern "C" int moganet_channel_backward(const Block* b, const float* const* w, const float* grad, const float* n,
                                         const float* mask, const float* saved, float* grad_n, float* const* grads) {
   const int channels = b->maps.channels;
   const size_t pixels_at_once = size_t(b->images) * area(b->maps), some = pixels_at_once * b->slice;
-  Room room(2 * some + pixels_at_once + (mask ? b->images * b->maps.image() : 0), 4);
-  if (!room) return 1;
-  float *dg = room.take(some), *dh = room.take(some), *d_context = room.take(pixels_at_once);
-  float* const masked = mask ? room.take(b->images * b->maps.image()) : nullptr;
+  Workspace workspace(2 * some + pixels_at_once + (mask ? b->images * b->maps.image() : 0), 4);
+  if (!workspace) return 1;
+  float *dg = workspace.allocate(some), *dh = workspace.allocate(some), *d_context = workspace.allocate(pixels_at_once);
+  float* const masked = mask ? workspace.allocate(b->images * b->maps.image()) : nullptr;
   for_images(b->maps, b->images, [&](const Maps& maps, int image) {
     const size_t at = image * maps.image(), pixel = size_t(image) * area(maps);
     const Pixels flat = pixels_of(maps);
     const Target target = {maps, image > 0};
-    std::vector<float> sums(size_t(parts_of(maps)) * 2 * channels);
+    std::vector<float> sums(size_t(chunks_of(maps)) * 2 * channels);
 
     moganet_context_backward(&flat, grad + at, saved + size_t(pixels(b->maps)) * b->hidden + pixel, w[1],
                              mask ? mask + image : nullptr, masked, d_context, sums.data());

@@ -1,4 +1,4 @@
-// Halves of a block, image group by image group: forward passes, of training and of folded blocks, and backward passes.
+// Shared by the forward and the backward passes of the branches of a block, which run over a few images at a time.
 
 #pragma once
 
@@ -11,18 +11,18 @@
 
 namespace moganet {
 
-// Memory for maps and sums that lasts as long as a call. Each piece begins with a line of the cache.
-class Room {
+// Memory for the maps and sums of one call. Each piece is aligned to a cache line.
+class Workspace {
  public:
-  explicit Room(size_t floats, int pieces) {
+  explicit Workspace(size_t floats, int pieces) {
     const size_t line = LINE * sizeof(float), bytes = floats * sizeof(float) + pieces * line;
     if (posix_memalign(&memory, line, bytes)) memory = nullptr;
     next = static_cast<float*>(memory);
   }
-  ~Room() { std::free(memory); }
-  Room(const Room&) = delete;
+  ~Workspace() { std::free(memory); }
+  Workspace(const Workspace&) = delete;
   explicit operator bool() const { return memory; }
-  float* take(size_t floats) {
+  float* allocate(size_t floats) {
     float* const piece = next;
     next += (floats + LINE - 1) / LINE * LINE;
     return piece;
@@ -33,7 +33,7 @@ class Room {
   float* next;
 };
 
-// Calls body(some images, number of the first) for all images of a block.
+// Calls body(maps of some images, index of the first one) until all images are done.
 template <class Body>
 inline void for_images(const Maps& maps, int at_once, Body body) {
   for (int i = 0; i < maps.batch; i += at_once) {
@@ -47,39 +47,39 @@ inline int area(const Maps& p) { return p.height * p.width; }
 inline int pixels(const Maps& p) { return p.batch * area(p); }
 inline Pixels pixels_of(const Maps& p) { return {p.batch, area(p), p.channels, p.threads}; }
 
-// The sum of `count` rows, into `to` or added to it.
+// Writes the sum of `count` rows into `to`; `add` accumulates.
 inline void sum_rows(const float* rows, size_t count, size_t width, float* to, bool add) {
   for (size_t r = 0; r < count; ++r, rows += width)
     for (size_t i = 0; i < width; ++i) to[i] = rows[i] + (r || add ? to[i] : 0.f);
 }
 
-// x w + bias, w (outputs, inputs) with rows that lie `stride` apart.
+// out = x w^T + bias, w (outputs, inputs) with rows `stride` apart.
 inline void multiply(const Maps& p, int inputs, int outputs, const float* x, const float* w, int stride,
                      const float* bias, float* out) {
   const Matmul problem = {pixels(p), inputs, outputs, stride, 1, p.threads};
   moganet_matmul(&problem, x, w, bias, out);
 }
 
-// So many zeros: what is a bias where there is none, since a product without one is added to what is there.
+// `count` zeros, passed as the bias of a matmul without one: a null bias means that the matmul accumulates.
 inline const float* zeros(size_t count) {
   static thread_local std::vector<float> memory;
   if (memory.size() < count) memory.resize(count);
   return memory.data();
 }
 
-// x w, w (inputs, outputs), into `out` or added to it.
+// out = x w, w (inputs, outputs) with rows `stride` apart; `add` accumulates.
 inline void multiply_back(const Maps& p, int inputs, int outputs, const float* x, const float* w, int stride, bool add,
                           float* out) {
   const Matmul problem = {pixels(p), inputs, outputs, stride, 0, p.threads};
   moganet_matmul(&problem, x, w, add ? nullptr : zeros(outputs), out);
 }
 
-// The convolutions of a spatial half, given as three weights and biases in turn.
+// The convolutions of a spatial branch, from the list of their weights and biases.
 inline MultiOrder multi_order(const Block& b, const Maps& maps, const float* const* w) {
-  MultiOrder found = {maps, {}};
+  MultiOrder problem = {maps, {}};
   const int firsts[3] = {0, b.low, b.low + b.middle};
-  for (int i = 0; i < 3; ++i) found.convs[i] = {w[2 * i], w[2 * i + 1], b.sides[i], b.dilations[i], firsts[i]};
-  return found;
+  for (int i = 0; i < 3; ++i) problem.convs[i] = {w[2 * i], w[2 * i + 1], b.sides[i], b.dilations[i], firsts[i]};
+  return problem;
 }
 
 }  // namespace moganet

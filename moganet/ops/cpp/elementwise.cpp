@@ -1,5 +1,5 @@
-// The passes between the products of a block that touch every element once: activations, gate and shortcuts, with the
-// sums over pixels that their gradients need. Maps are (pixels, channels).
+// Element-wise steps of a block: activations, gate and shortcuts, and their gradients with sums over pixels. Each pass
+// touches every element once. Maps are (pixels, channels).
 
 #include <algorithm>
 #include <numeric>
@@ -10,20 +10,20 @@
 namespace moganet {
 namespace {
 
-// Parts of an image, so that threads have the same to do.
-int parts_of(const Pixels& p) { return std::max(1, std::min(p.pixels, p.threads / std::gcd(p.batch, p.threads))); }
+// Number of chunks that an image is split into, so that all threads have the same amount of work.
+int chunks_of(const Pixels& p) { return std::max(1, std::min(p.pixels, p.threads / std::gcd(p.batch, p.threads))); }
 
-// Calls body(pixel, image, sums) for all pixels; `sums` are `count` rows of (channels) for each part of each image.
+// Calls body(pixel, image, sums) for all pixels. `sums` has `count` rows of (channels) for each chunk of each image.
 template <class Body>
 void for_pixels(const Pixels& p, int count, float* sums, Body body) {
-  const int parts = parts_of(p);
+  const int chunks = chunks_of(p);
 #pragma omp parallel for num_threads(p.threads) schedule(static)
-  for (int i = 0; i < p.batch * parts; ++i) {
-    const size_t start = size_t(i / parts) * p.pixels, part = i % parts;
+  for (int i = 0; i < p.batch * chunks; ++i) {
+    const size_t start = size_t(i / chunks) * p.pixels, chunk = i % chunks;
     float* const own = sums + size_t(i) * count * p.channels;
     std::fill_n(own, size_t(count) * p.channels, 0.f);
-    const size_t first = start + part * p.pixels / parts, last = start + (part + 1) * p.pixels / parts;
-    for (size_t pixel = first; pixel < last; ++pixel) body(pixel, i / parts, own);
+    const size_t first = start + chunk * p.pixels / chunks, last = start + (chunk + 1) * p.pixels / chunks;
+    for (size_t pixel = first; pixel < last; ++pixel) body(pixel, i / chunks, own);
   }
 }
 
@@ -35,7 +35,7 @@ void for_elements(const Pixels& p, int count, float* sums, Body body) {
   });
 }
 
-// One or two SiLUs of J vectors, and their slope.
+// One SiLU of J vectors, or two in turn, and the slope.
 template <int N, int J>
 struct Factor {
   Floats<N> value[J], slope[J];
@@ -45,22 +45,22 @@ struct Factor {
     if (double_gate) step();
   }
   void step() {
-    Floats<N> share[J];
-    for (int j = 0; j < J; ++j) share[j] = value[j];
-    sigmoid<N, J>(share);
+    Floats<N> gate[J];
+    for (int j = 0; j < J; ++j) gate[j] = value[j];
+    sigmoid<N, J>(gate);
     for (int j = 0; j < J; ++j) {
       const Floats<N> x = value[j];
-      value[j] = x * share[j];
-      slope[j] *= share[j] * (1.f + x - value[j]);
+      value[j] = x * gate[j];
+      slope[j] *= gate[j] * (1.f + x - value[j]);
     }
   }
 };
 
 }  // namespace
 
-extern "C" int moganet_parts(const Pixels* p) { return parts_of(*p); }
+extern "C" int moganet_chunks(const Pixels* p) { return chunks_of(*p); }
 
-// The sums of x over an image (batch, parts, channels).
+// Sums of x over each chunk of an image (batch, chunks, channels).
 extern "C" void moganet_sum(const Pixels* p, const float* x, float* sums) {
   for_elements(*p, 1, sums, [&](auto lanes, size_t at, int, int c, float* own) {
     constexpr int N = decltype(lanes)::value;
@@ -68,7 +68,7 @@ extern "C" void moganet_sum(const Pixels* p, const float* x, float* sums) {
   });
 }
 
-// q += bias of the image (batch, channels), if any; u = SiLU(q). They may be the same.
+// q += bias (batch, channels), which may be null; u = SiLU(q). q and u may be the same map.
 extern "C" void moganet_silu(const Pixels* p, float* q, const float* bias, float* u) {
   for_pixels(*p, 0, nullptr, [&](size_t pixel, int image, float*) {
     for_groups<4>(p->channels, [&](auto lanes, auto count, int c) {
@@ -82,7 +82,7 @@ extern "C" void moganet_silu(const Pixels* p, float* q, const float* bias, float
   });
 }
 
-// d = (a + b) SiLU'(q), which may be a; its sums over an image (batch, parts, channels).
+// d = (a + b) SiLU'(q), which may overwrite a; sums of d (batch, chunks, channels).
 extern "C" void moganet_silu_backward(const Pixels* p, const float* a, const float* b, const float* q, float* d,
                                       float* sums) {
   for_elements(*p, 1, sums, [&](auto lanes, size_t at, int, int c, float* own) {
@@ -93,7 +93,7 @@ extern "C" void moganet_silu_backward(const Pixels* p, const float* a, const flo
   });
 }
 
-// out = SiLU(g) SiLU(v), or both double_gate. It may be one of them.
+// out = SiLU(g) SiLU(v); with `double_gate`, both SiLUs twice. `out` may overwrite g or v.
 extern "C" void moganet_gate(const Pixels* p, const float* g, const float* v, int double_gate, float* out) {
   for_pixels(*p, 0, nullptr, [&](size_t pixel, int, float*) {
     for_groups<2>(p->channels, [&](auto lanes, auto count, int c) {
@@ -105,8 +105,8 @@ extern "C" void moganet_gate(const Pixels* p, const float* g, const float* v, in
   });
 }
 
-// From the gradient d of `out`: `out` once more, the gradients of g and v, of which one may be d, and both sums
-// (batch, parts, 2, channels).
+// From the gradient d of `out`: `out` again, the gradients of g and v, one of which may overwrite d, and their sums
+// (batch, chunks, 2, channels).
 extern "C" void moganet_gate_backward(const Pixels* p, const float* d, const float* g, const float* v, int double_gate,
                                       float* out, float* d_g, float* d_v, float* sums) {
   for_elements(*p, 2, sums, [&](auto lanes, size_t at, int, int c, float* own) {
@@ -122,7 +122,7 @@ extern "C" void moganet_gate_backward(const Pixels* p, const float* d, const flo
   });
 }
 
-// out = x + mask (t + n scale), mask (batch) or none. It may be t.
+// out = x + mask (t + n scale), mask (batch) or null. `out` may overwrite t.
 extern "C" void moganet_add_spatial(const Pixels* p, const float* t, const float* x, const float* n,
                                     const float* scale, const float* mask, float* out) {
   for_elements(*p, 0, nullptr, [&](auto lanes, size_t at, int image, int c, float*) {
@@ -132,7 +132,7 @@ extern "C" void moganet_add_spatial(const Pixels* p, const float* t, const float
   });
 }
 
-// out = x + mask (t - GELU(context) subtracted), context (pixels). It may be t.
+// out = x + mask (t - GELU(context) subtracted), context (pixels). `out` may overwrite t.
 extern "C" void moganet_add_channel(const Pixels* p, const float* t, const float* x, const float* context,
                                     const float* subtracted, const float* mask, float* out) {
   for_pixels(*p, 0, nullptr, [&](size_t pixel, int image, float*) {
@@ -147,8 +147,8 @@ extern "C" void moganet_add_channel(const Pixels* p, const float* t, const float
   });
 }
 
-// From the gradient of out = x + mask (t + n scale): d, that of t, which is `grad` itself without a mask; and the sums
-// (batch, parts, 2, channels) of d and of d n.
+// From the gradient of out = x + mask (t + n scale): d, the gradient of t, not written without a mask since it equals
+// `grad`; and the sums (batch, chunks, 2, channels) of d and of d n.
 extern "C" void moganet_shortcut_backward(const Pixels* p, const float* grad, const float* n, const float* mask,
                                           float* d, float* sums) {
   for_elements(*p, 2, sums, [&](auto lanes, size_t at, int image, int c, float* own) {
@@ -168,8 +168,9 @@ extern "C" void moganet_add_scaled(const Pixels* p, const float* t, const float*
   });
 }
 
-// From the gradient of out = x + mask (t - GELU(context) subtracted): d, that of t, which is `grad` itself without a
-// mask; that of context (pixels); and the sums (batch, parts, 2, channels) of d and of d GELU(context).
+// From the gradient of out = x + mask (t - GELU(context) subtracted): d, the gradient of t, not written without a mask
+// since it equals `grad`; the gradient of context (pixels); the sums (batch, chunks, 2, channels) of d and of
+// d GELU(context).
 extern "C" void moganet_context_backward(const Pixels* p, const float* grad, const float* context,
                                          const float* subtracted, const float* mask, float* d, float* d_context,
                                          float* sums) {

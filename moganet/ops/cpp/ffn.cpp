@@ -1,5 +1,6 @@
-// What lies between the two products of a channel half: depthwise 3x3 and GELU, and the one channel of Eq. 10 that is
-// read from them. A few channels of an image at a time: three rows of them are copied to where they stay in the cache.
+// Steps between the two matmuls of a channel branch: the depthwise 3x3 convolution, GELU, and the context, the shared
+// channel of Eq. 10. They run over a few channels of an image at a time; three rows of these are copied and stay in the
+// cache.
 
 #include <algorithm>
 #include <numeric>
@@ -10,24 +11,26 @@
 namespace moganet {
 namespace {
 
-// Channels at a time, and floats that three rows of them may take. Fewer channels would be too short a way in memory.
+// Channels at a time, and floats that three rows of them may take. With fewer channels, too little memory is read in
+// one run.
 constexpr int BLOCK = 128, ROWS_OF_BLOCK = 1 << 15;
-// Parts of the work per thread, or more.
-constexpr int PARTS = 4;
+// Tasks per thread, or more.
+constexpr int TASKS = 4;
 
-// Channels that are worked on at once: whole lines of the cache.
+// Channels that are computed at once: whole cache lines.
 int block_of(const Maps& p) {
   constexpr int least = 2 * WIDEST;
   return std::clamp(ROWS_OF_BLOCK / (3 * (p.width + 2)) / least * least, least, BLOCK);
 }
 
-// Bands of rows of an image, so that threads have the same to do. Each reads two of its neighbours' rows as well.
+// Number of bands that the rows of an image are split into, so that all threads have the same amount of work. Each band
+// also reads one row of either neighbour.
 int bands_of(const Maps& p) {
   const int even = p.threads / std::gcd(p.batch, p.threads);
-  return std::min(p.height, even * std::clamp(p.height / 3 / even, 1, ceil_div(PARTS * p.threads, p.batch * even)));
+  return std::min(p.height, even * std::clamp(p.height / 3 / even, 1, ceil_div(TASKS * p.threads, p.batch * even)));
 }
 
-// Three rows of a map in turn, some channels of it, with zeros on all sides.
+// Ring buffer of three rows of some channels of a map, padded with zeros on all sides.
 struct Rows {
   float* data;
   int width, channels;
@@ -38,7 +41,7 @@ struct Rows {
   }
   // The first pixel of row y, from -1 on.
   float* at(int y) const { return data + (y + 3) % 3 * row() + channels; }
-  // Row y of a map whose pixels lie `stride` apart; zeros beyond its last.
+  // Reads row y of a map whose pixels lie `stride` apart; zeros below the last row.
   void read(const float* x, int y, int height, int stride) const {
     float* to = at(y);
     if (y >= height) return void(std::fill_n(to, size_t(width) * channels, 0.f));
@@ -51,7 +54,7 @@ struct Rows {
   }
 };
 
-// The rows around one, from pixel x on.
+// The three rows around row y, from pixel x on.
 struct Window {
   const float* rows[3];
   int channels;
@@ -64,20 +67,20 @@ struct Window {
   }
 };
 
-// Adds the convolution of J neighbours; `turned` is that with the kernel turned by 180 degrees.
-template <bool turned, int N, int J>
+// Adds the convolution at J neighbouring pixels. `rotated` rotates the kernel by 180 degrees.
+template <bool rotated, int N, int J>
 inline void convolve(const Window& window, const float* taps, int c, Floats<N>* total) {
 #pragma GCC unroll 3
   for (int y = 0; y < 3; ++y)
 #pragma GCC unroll 3
     for (int x = 0; x < 3; ++x) {
       const int k = 3 * y + x;
-      const Floats<N> w = load<N>(taps + (turned ? TAPS - 1 - k : k) * window.channels + c);
+      const Floats<N> w = load<N>(taps + (rotated ? TAPS - 1 - k : k) * window.channels + c);
       for (int j = 0; j < J; ++j) total[j] += w * window.at<N>(y, x + j, c);
     }
 }
 
-// Calls body(count, first column) for a row, `J` neighbours at a time: chains of operations that run side by side.
+// Calls body(count, first column) for a row, `J` pixels at a time, so that independent chains of operations overlap.
 template <int J, class Body>
 inline void for_columns(int width, Body body, int x = 0) {
   for (; x + J <= width; x += J) body(std::integral_constant<int, J>(), x);
@@ -85,7 +88,7 @@ inline void for_columns(int width, Body body, int x = 0) {
     if (x < width) for_columns<J / 2>(width, body, x);
 }
 
-// Weights of some channels, taps (9, channels), and what they are for.
+// Weights of some channels: taps (9, channels), the convolution's bias and the weight of the context.
 struct Weights {
   const float *taps, *bias, *context;
   Weights(const float* weight, const float* bias, const float* context, int first, int channels, float* memory)
@@ -95,7 +98,7 @@ struct Weights {
   }
 };
 
-// Rows `from` to `to` of an image. `h` and `out` begin with the first of the channels.
+// Computes rows `from` to `to` of an image. `h` and `out` point to the first of the channels.
 void forward_block(const Maps& p, const Weights& w, const Rows& rows, const float* h, int from, int to,
                    const float* b_context, float* out, float* context) {
   if (from) rows.read(h, from - 1, p.height, p.channels);
@@ -124,14 +127,15 @@ void forward_block(const Maps& p, const Weights& w, const Rows& rows, const floa
   }
 }
 
-// Sums over the pixels of an image: gradients of taps (9, channels), of both biases and of what makes the context.
+// Sums over the pixels of an image: gradients of the taps (9, channels), of the convolution's bias, of the context's
+// weight, and of the bias in h.
 struct Sums {
   float *taps, *bias, *context, *hidden;
   Sums(float* memory, int channels)
       : taps(memory), bias(memory + TAPS * channels), context(bias + channels), hidden(context + channels) {}
 };
 
-// Row y: `out` once more and, into `d`, the gradient before GELU.
+// Computes row y of `out` again, and of `d`, the gradient before GELU.
 void backward_row(const Maps& p, const Weights& w, const Rows& h, const Rows& d, int y, const float* grad,
                   const float* d_context, float* out, const Sums& sums) {
   const int channels = h.channels;
@@ -168,7 +172,7 @@ void backward_row(const Maps& p, const Weights& w, const Rows& h, const Rows& d,
   });
 }
 
-// Row y of the gradient of h.
+// Computes row y of the gradient of h.
 void convolve_back(const Maps& p, const Weights& w, const Rows& d, int y, float* d_h, const Sums& sums) {
   for_columns<4>(p.width, [&](auto count, int x) {
     constexpr int J = decltype(count)::value;
@@ -189,7 +193,7 @@ void convolve_back(const Maps& p, const Weights& w, const Rows& d, int y, float*
 
 }  // namespace
 
-// out = GELU(dw(h) + bias), context = out . w + b, or without a b, context += out . w. Maps have all channels or one.
+// out = GELU(dw(h) + bias); context = out . w + b, or with a null b, context += out . w. The context has one channel.
 extern "C" void moganet_ffn(const Maps* problem, const float* h, const float* weight, const float* bias,
                             const float* w_context, const float* b_context, float* out, float* context) {
   const Maps& p = *problem;
@@ -209,9 +213,9 @@ extern "C" void moganet_ffn(const Maps* problem, const float* h, const float* we
   }
 }
 
-// From the gradient of `out`, but for what comes through the context, and from that of the context before its GELU:
-// `out` once more, which may take the place of its gradient, the gradient of h, and per image the sums that are the
-// gradients of weight (9, channels), bias, w_context and of the bias that was added to h: (batch, 12, channels).
+// `grad` is the gradient of `out` without the part through the context, `d_context` that of the context before its
+// GELU. Computes `out` again, which may overwrite `grad`; the gradient of h; and per image the gradients of weight (9,
+// channels), bias, w_context and of a bias in h: (batch, 12, channels).
 extern "C" void moganet_ffn_backward(const Maps* problem, const float* h, const float* weight, const float* bias,
                                      const float* w_context, const float* grad, const float* d_context, float* out,
                                      float* d_h, float* sums) {

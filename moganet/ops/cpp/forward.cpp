@@ -1,5 +1,5 @@
-// Forward passes of halves of a block: x + mask (what they make of n). In a block that is folded for inference
-// (moganet/fusion.py) x and n are the same.
+// Forward passes of the branches of a block: x + mask * branch(n), n the normalised input. In a folded block
+// (moganet/fusion.py) x and n are the same map.
 
 #include <vector>
 
@@ -8,15 +8,15 @@
 namespace moganet {
 namespace {
 
-// The bias of each image, of which the mean of q is a part: b_in - mean (mean of q over the image).
+// The bias of proj_1 for each image in a folded block: b_in - mean * (mean of q over the image).
 std::vector<float> biases(const Maps& maps, const float* q, const float* b_in, const float* mean) {
   const Pixels problem = pixels_of(maps);
-  const int parts = moganet_parts(&problem), channels = maps.channels;
-  std::vector<float> sums(size_t(maps.batch) * parts * channels), bias(size_t(maps.batch) * channels);
+  const int chunks = moganet_chunks(&problem), channels = maps.channels;
+  std::vector<float> sums(size_t(maps.batch) * chunks * channels), bias(size_t(maps.batch) * channels);
   moganet_sum(&problem, q, sums.data());
   for (int i = 0; i < maps.batch; ++i) {
     float* const own = bias.data() + size_t(i) * channels;
-    sum_rows(sums.data() + size_t(i) * parts * channels, parts, channels, own, false);
+    sum_rows(sums.data() + size_t(i) * chunks * channels, chunks, channels, own, false);
     for (int c = 0; c < channels; ++c) own[c] = b_in[c] - mean[c] * (own[c] / area(maps));
   }
   return bias;
@@ -24,17 +24,17 @@ std::vector<float> biases(const Maps& maps, const float* q, const float* b_in, c
 
 }  // namespace
 
-// w: proj_1, its bias and what the mean of its result is multiplied by or, without that, the bias of each image; gate
-// and bias, three convolutions and biases, value and bias, proj_2 and bias, and the scale of n in the result. `saved`
-// has room for four maps, or is none. Returns 0, or 1 where memory is out.
+// w: proj_1, its bias, and the factors of the mean of its result, or null and then a bias for each image; gate and
+// bias; three convolutions and biases; value and bias; proj_2 and bias; the factors of n in the result. `saved` holds
+// four maps, or is null. Returns 0, or 1 if there is no memory.
 extern "C" int moganet_spatial(const Block* b, const float* const* w, const float* x, const float* n, const float* mask,
                                float* saved, float* out) {
   const int channels = b->maps.channels;
   const size_t all = b->maps.batch * b->maps.image(), some = b->images * b->maps.image();
-  Room room(saved ? some : 4 * some, 4);
-  if (!room) return 1;
-  float* const u_of_some = room.take(some);
-  float* const three = saved ? nullptr : room.take(3 * some);
+  Workspace workspace(saved ? some : 4 * some, 4);
+  if (!workspace) return 1;
+  float* const u_of_some = workspace.allocate(some);
+  float* const three = saved ? nullptr : workspace.allocate(3 * some);
   for_images(b->maps, b->images, [&](const Maps& maps, int image) {
     const size_t at = image * maps.image();
     float *u = u_of_some, *q = saved ? saved + at : u, *g = saved ? saved + all + at : three;
@@ -56,18 +56,18 @@ extern "C" int moganet_spatial(const Block* b, const float* const* w, const floa
   return 0;
 }
 
-// w: fc1 and bias, depthwise convolution and bias, context and bias, fc2 and bias, what the context is multiplied by. A
-// `slice` of the hidden channels at a time passes through. `saved` has room for all hidden channels, of some images and
-// some channels after the other, and the context of all pixels behind them; or it is none.
+// w: fc1 and bias, depthwise convolution and bias, context and bias, fc2 and bias, the factors of the context. Computes
+// one `slice` of the hidden channels at a time. `saved` is null or holds the hidden map, ordered by images and slices
+// as they are computed, followed by the context of all pixels. Returns 0, or 1 if there is no memory.
 extern "C" int moganet_channel(const Block* b, const float* const* w, const float* x, const float* n, const float* mask,
                                float* saved, float* out) {
   const int channels = b->maps.channels, images = b->images;
   const size_t pixels_at_once = size_t(images) * area(b->maps), some = pixels_at_once * b->slice;
-  Room room((saved ? some : 2 * some) + pixels_at_once, 3);
-  if (!room) return 1;
-  float* const g = room.take(some);
-  float* const h_of_some = saved ? nullptr : room.take(some);
-  float* const context_of_some = room.take(pixels_at_once);
+  Workspace workspace((saved ? some : 2 * some) + pixels_at_once, 3);
+  if (!workspace) return 1;
+  float* const g = workspace.allocate(some);
+  float* const h_of_some = saved ? nullptr : workspace.allocate(some);
+  float* const context_of_some = workspace.allocate(pixels_at_once);
   for_images(b->maps, images, [&](const Maps& maps, int image) {
     const size_t at = image * maps.image(), pixel = size_t(image) * area(maps);
     const Pixels flat = pixels_of(maps);

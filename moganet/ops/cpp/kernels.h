@@ -1,5 +1,5 @@
-// What the kernels are told and what they are called. Maps are (batch, height, width, channels), all of float32 and
-// without gaps; `moganet/ops/cpp/bindings.py` has the same structures of what it calls.
+// Structures and declarations of all kernels. Maps are (batch, height, width, channels), float32 and contiguous.
+// `moganet/ops/cpp/bindings.py` repeats the structures of the kernels that it calls.
 
 #pragma once
 
@@ -12,42 +12,42 @@ struct Maps {
 
 struct Convolution {
   const float *weight, *bias;  // (channels, 1, side, side), (channels)
-  int side, dilation, first;   // the first of its channels in the map
+  int side, dilation, first;   // first: the first of its channels in the map
 };
 
-// Three convolutions: of all channels, of the middle group and of the high one.
+// Three convolutions: over all channels, over the middle group and over the high group.
 struct MultiOrder {
   Maps maps;
   Convolution convs[3];
 };
 
-// Maps whose neighbourhoods do not matter: pixels of an image.
+// Maps for kernels that treat each pixel alone.
 struct Pixels {
   int batch, pixels, channels, threads;
 };
 
-// Two matrices, (pixels, left) and (pixels, right), whose product has rows `stride` apart, and may be added to.
+// Two matrices, (pixels, left) and (pixels, right). The rows of the result lie `stride` apart; `add` accumulates.
 struct TransposedMatmul {
   int pixels, left, right, stride, add, threads;
 };
 
-// x (pixels, inputs) times w (inputs, outputs), or `turned`, (outputs, inputs), whose rows lie `stride` apart.
+// x (pixels, inputs) times w (inputs, outputs), or with `transposed` (outputs, inputs). Rows of w lie `stride` apart.
 struct Matmul {
-  int pixels, inputs, outputs, stride, turned, threads;
+  int pixels, inputs, outputs, stride, transposed, threads;
 };
 
-// A block, of which some images are worked on at once, and a slice of the hidden channels: groups of channels, whether
-// the gate has both activations double_gate, and the three convolutions.
+// A block: `images` and `slice`, the images and hidden channels that are computed at once; sizes of the low and middle
+// channel groups; `double_gate`, both activations of the gate twice; sides and dilations of the three convolutions.
 struct Block {
   Maps maps;
   int images, hidden, slice, low, middle, double_gate, sides[3], dilations[3];
 };
 
-// Taps of the depthwise convolution of a channel half, and the sums per channel that its backward pass gives: taps',
-// both biases' gradients and that of what makes the context.
+// Taps of the depthwise convolution of a channel branch. Sums per channel from its backward pass: the gradients of the
+// taps, of the two biases and of the weight of the context.
 constexpr int TAPS = 9, SUMS = TAPS + 3;
 
-// Where the gradients of weights and biases go, images first: (batch, channels, side * side) and (batch, channels).
+// Destinations of the gradients per image: weights (batch, channels, side * side), biases (batch, channels).
 struct Gradients {
   float *weight[3], *bias[3];
 };
@@ -60,7 +60,7 @@ void moganet_ffn(const Maps* p, const float* h, const float* weight, const float
                  const float* b_context, float* out, float* context);
 void moganet_ffn_backward(const Maps* p, const float* h, const float* weight, const float* bias, const float* w_context,
                           const float* grad, const float* d_context, float* out, float* d_h, float* sums);
-int moganet_parts(const Pixels* p);
+int moganet_chunks(const Pixels* p);
 void moganet_sum(const Pixels* p, const float* x, float* sums);
 void moganet_silu(const Pixels* p, float* q, const float* bias, float* u);
 void moganet_silu_backward(const Pixels* p, const float* a, const float* b, const float* q, float* d, float* sums);

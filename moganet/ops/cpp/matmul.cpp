@@ -1,5 +1,5 @@
-// x W of maps with their channels last. Weights are packed by the thread that uses them, which takes little time where
-// it has hundreds of pixels to multiply them with.
+// x W of maps with channels last. The thread that uses a panel of weights packs it. Packing takes little time beside
+// hundreds of pixels that are multiplied with the panel.
 
 #include <algorithm>
 #include <utility>
@@ -10,25 +10,26 @@
 namespace moganet {
 namespace {
 
-// Pixels and outputs that registers hold at once, inputs whose panel of weights stays in the first cache beside rows
-// that follow each other or lie apart, and how much of a map stays in the second.
-constexpr int ROWS = REGISTERS > 16 ? 8 : 6, COLUMNS = 2 * WIDEST, DEPTH = 320, APART = 256, TILE = 1 << 17;
-// Parts of the work per thread, or more: a processor that others use too takes fewer of them.
-constexpr int PARTS = 8;
+// ROWS pixels times COLUMNS outputs fill the registers. A panel of weights of DEPTH inputs stays in the first-level
+// cache beside contiguous rows of x, one of STRIDED_DEPTH beside rows that lie apart. TILE floats of a map stay in the
+// second.
+constexpr int ROWS = REGISTERS > 16 ? 8 : 6, COLUMNS = 2 * WIDEST, DEPTH = 320, STRIDED_DEPTH = 256, TILE = 1 << 17;
+// Tasks per thread; more than one, so that a busy core takes fewer.
+constexpr int TASKS = 8;
 
-// What is fetched into the cache while others are multiplied: `step` floats further on for each input.
-struct Ahead {
+// Address to prefetch while multiplying; it moves on by `step` floats for each input.
+struct Prefetched {
   const float* at;
   int step;
 };
 
-// The lower or upper halves of a and b, a lane of each in turn.
+// Interleaves the lanes of the lower or upper half of a and b.
 template <int from, int... lane>
 Floats<WIDEST> interleave(Floats<WIDEST> a, Floats<WIDEST> b, std::integer_sequence<int, lane...>) {
   return __builtin_shuffle(a, b, typename Types<WIDEST>::Ints{(from + lane / 2 + lane % 2 * WIDEST)...});
 }
 
-// Rows and columns change places.
+// Transposes a square of WIDEST vectors.
 void transpose(Floats<WIDEST>* rows) {
   constexpr int N = WIDEST, half = N / 2;
   constexpr std::make_integer_sequence<int, N> lanes;
@@ -42,7 +43,7 @@ void transpose(Floats<WIDEST>* rows) {
   }
 }
 
-// Weights of some inputs and up to COLUMNS outputs, (inputs, outputs), filled up with zeros.
+// Packs weights (inputs, outputs) of some inputs and up to COLUMNS outputs, padded with zeros.
 void pack(const float* w, int stride, int inputs, int outputs, float* out) {
   for (int k = 0; k < inputs; ++k, w += stride, out += COLUMNS) {
     if (outputs == COLUMNS) {
@@ -54,8 +55,8 @@ void pack(const float* w, int stride, int inputs, int outputs, float* out) {
   }
 }
 
-// The same of (outputs, inputs).
-void pack_turned(const float* w, int stride, int inputs, int outputs, float* out) {
+// Packs weights (outputs, inputs) in the same way.
+void pack_transposed(const float* w, int stride, int inputs, int outputs, float* out) {
   constexpr int N = WIDEST;
   int k = 0;
   if (outputs == COLUMNS)
@@ -70,10 +71,10 @@ void pack_turned(const float* w, int stride, int inputs, int outputs, float* out
     for (int c = 0; c < COLUMNS; ++c) out[k * COLUMNS + c] = c < outputs ? w[size_t(c) * stride + k] : 0.f;
 }
 
-// R pixels times a panel. The result begins with `start`, of all pixels, or is added to.
+// Multiplies R pixels with a panel and adds the result to `start`, a bias, or if that is null to `out`.
 template <int R>
 void multiply(const float* x, int stride, const float* panel, int inputs, const float* start, float* out,
-              int out_stride, Ahead ahead) {
+              int out_stride, Prefetched next) {
   constexpr int N = WIDEST;
   Floats<N> total[R][2];
   for (int r = 0; r < R; ++r) {
@@ -88,8 +89,8 @@ void multiply(const float* x, int stride, const float* panel, int inputs, const 
       total[r][0] += x[size_t(r) * stride + k] * left;
       total[r][1] += x[size_t(r) * stride + k] * right;
     }
-    prefetch<COLUMNS>(ahead.at);
-    ahead.at += ahead.step;
+    prefetch<COLUMNS>(next.at);
+    next.at += next.step;
   }
   for (int r = 0; r < R; ++r) {
     store<N>(out + size_t(r) * out_stride, total[r][0]);
@@ -103,61 +104,63 @@ void multiply_rows(int rows, Arguments... arguments) {
   if constexpr (R > 1) multiply_rows<R - 1>(rows, arguments...);
 }
 
-// Some pixels of one panel of outputs, of which `columns` are there. The first pixels have the weights to come fetched,
-// the others the pixels to come, if they lie one after the other.
+// Multiplies some pixels with one panel, of which `columns` outputs exist. The first pixels prefetch the next weights,
+// the others the next pixels if these are contiguous.
 void multiply_panel(const float* x, int stride, int pixels, const float* panel, int inputs, const float* start,
-                    float* out, int out_stride, int columns, Ahead weights) {
+                    float* out, int out_stride, int columns, Prefetched weights) {
   const int groups = ceil_div(pixels, ROWS);
-  const bool follow = inputs == stride;
+  const bool contiguous = inputs == stride;
   float edge[ROWS * COLUMNS] = {};
   for (int g = 0; g < groups; ++g) {
     const int row = bound(pixels, groups, g), rows = bound(pixels, groups, g + 1) - row;
     const float* from = x + size_t(row) * stride;
     float* to = out + size_t(row) * out_stride;
-    const Ahead ahead = !g ? weights : follow ? Ahead{from + size_t(rows) * stride, ROWS} : Ahead{panel, 0};
+    Prefetched next = {panel, 0};
+    if (!g) next = weights;
+    else if (contiguous) next = {from + size_t(rows) * stride, ROWS};
     if (columns == COLUMNS) {
-      multiply_rows(rows, from, stride, panel, inputs, start, to, out_stride, ahead);
+      multiply_rows(rows, from, stride, panel, inputs, start, to, out_stride, next);
       continue;
     }
     for (int r = 0; r < rows; ++r)
       std::copy_n(start ? start : to + size_t(r) * out_stride, columns, edge + r * COLUMNS);
-    multiply_rows(rows, from, stride, panel, inputs, (const float*)nullptr, edge, COLUMNS, ahead);
+    multiply_rows(rows, from, stride, panel, inputs, (const float*)nullptr, edge, COLUMNS, next);
     for (int r = 0; r < rows; ++r) std::copy_n(edge + r * COLUMNS, columns, to + size_t(r) * out_stride);
   }
 }
 
-// Some pixels and outputs of the product.
-void multiply_part(const Matmul& p, const float* x, const float* w, const float* bias, float* out, int from, int to,
+// Multiplies some pixels for some outputs.
+void multiply_tile(const Matmul& p, const float* x, const float* w, const float* bias, float* out, int from, int to,
                    int first, int last) {
-  const int blocks = p.inputs <= DEPTH ? 1 : ceil_div(p.inputs, APART);
+  const int blocks = p.inputs <= DEPTH ? 1 : ceil_div(p.inputs, STRIDED_DEPTH);
   alignas(LINE * sizeof(float)) float panel[DEPTH * COLUMNS];
   for (int b = 0; b < blocks; ++b) {
     const int k = bound(p.inputs, blocks, b), depth = bound(p.inputs, blocks, b + 1) - k;
     for (int c = first; c < last; c += COLUMNS) {
       const int columns = std::min(COLUMNS, last - c);
-      const float* const weights = w + (p.turned ? size_t(c) * p.stride + k : size_t(k) * p.stride + c);
-      (p.turned ? pack_turned : pack)(weights, p.stride, depth, columns, panel);
+      const float* const weights = w + (p.transposed ? size_t(c) * p.stride + k : size_t(k) * p.stride + c);
+      (p.transposed ? pack_transposed : pack)(weights, p.stride, depth, columns, panel);
       multiply_panel(x + size_t(from) * p.inputs + k, p.inputs, to - from, panel, depth,
                      b || !bias ? nullptr : bias + c, out + size_t(from) * p.outputs + c, p.outputs, columns,
-                     p.turned ? Ahead{weights + size_t(COLUMNS) * p.stride, COLUMNS}
-                              : Ahead{weights + COLUMNS, p.stride});
+                     p.transposed ? Prefetched{weights + size_t(COLUMNS) * p.stride, COLUMNS}
+                                  : Prefetched{weights + COLUMNS, p.stride});
     }
   }
 }
 
 }  // namespace
 
-// out = x w + bias, or without a bias, out += x w.
+// out = x w + bias, or with a null bias, out += x w.
 extern "C" void moganet_matmul(const Matmul* problem, const float* x, const float* w, const float* bias,
                                 float* out) {
   const Matmul& p = *problem;
   const int panels = ceil_div(p.outputs, COLUMNS);
   const int by_pixels = ceil_div(p.pixels, std::max(64, TILE / std::min(p.inputs, DEPTH)));
-  const int by_outputs = std::min(panels, ceil_div(PARTS * p.threads, by_pixels));
+  const int by_outputs = std::min(panels, ceil_div(TASKS * p.threads, by_pixels));
 #pragma omp parallel for num_threads(p.threads) schedule(dynamic) collapse(2)
   for (int i = 0; i < by_pixels; ++i)
     for (int j = 0; j < by_outputs; ++j)
-      multiply_part(p, x, w, bias, out, bound(p.pixels, by_pixels, i),
+      multiply_tile(p, x, w, bias, out, bound(p.pixels, by_pixels, i),
                     bound(p.pixels, by_pixels, i + 1), bound(panels, by_outputs, j) * COLUMNS,
                     std::min(p.outputs, bound(panels, by_outputs, j + 1) * COLUMNS));
 }

@@ -1,5 +1,5 @@
-// The multi-order depthwise convolutions of a spatial half, forward and backward, a few channels of an image at a time:
-// what lies between the two convolutions of a group never leaves the cache.
+// Multi-order depthwise convolutions of a spatial branch, forward and backward. They run over a few channels of an
+// image at a time, so that the map between the two convolutions of a group stays in the cache.
 
 #include <algorithm>
 
@@ -9,9 +9,9 @@
 namespace moganet {
 namespace {
 
-constexpr int MOST_TAPS = 7 * 7;
+constexpr int MAX_TAPS = 7 * 7;
 
-// A k x k kernel for a map of a given size. Taps that meet the map nowhere are left out.
+// The taps of a k x k kernel that lie inside a map of this size at some position; the others are left out.
 struct Taps {
   int side, dilation, height, width, rows, columns;
   Taps(int side, int dilation, int height, int width)
@@ -21,10 +21,10 @@ struct Taps {
   int centre() const { return side / 2 * side + side / 2; }
 };
 
-// A map of N channels with zeros on its left and right.
+// A map of N channels, padded with zeros on the left and right.
 template <int N>
 struct Padded {
-  float* data;  // of the first pixel of the map
+  float* data;  // the first pixel of the map
   int row;
   static size_t floats(int height, int width, int margin) { return size_t(N) * height * (width + 2 * margin); }
   Padded(float* memory, int height, int width, int margin) : data(memory + margin * N), row((width + 2 * margin) * N) {
@@ -39,7 +39,7 @@ struct Padded {
   }
 };
 
-// J neighbours of row y. `taps` has N floats for each tap.
+// Convolves J neighbouring pixels of row y. `taps` has N floats for each tap.
 template <int N, int J>
 inline void convolve_some(const float* in, int row, int y, const float* taps, Floats<N> bias, const Taps& t, float* out,
                           int step) {
@@ -58,7 +58,7 @@ inline void convolve_some(const float* in, int row, int y, const float* taps, Fl
   for (int j = 0; j < J; ++j) store<N>(out + size_t(j) * step, total[j]);
 }
 
-// As many neighbours at once as registers hold, of which as few as possible are left over.
+// Convolves a map. The pixels at once fill the registers, and their numbers are chosen so that few are left over.
 template <int N>
 void convolve(const Padded<N>& in, const float* taps, const float* bias, const Taps& t, float* out, int out_row,
               int step) {
@@ -70,22 +70,22 @@ void convolve(const Padded<N>& in, const float* taps, const float* bias, const T
     float* to = out + size_t(y) * out_row;
     for (int x = 0; x < t.width;) {
       const int left = t.width - x;
-      auto take = [&](auto count) {
+      auto run = [&](auto count) {
         constexpr int J = decltype(count)::value;
         convolve_some<N, J>(from + x * N, in.row, y, taps, b, t, to + size_t(x) * step, step);
         x += J;
       };
-      if (left == MOST || left >= MOST + 8) take(std::integral_constant<int, MOST>());
-      else if (REGISTERS > 16 && left >= 8) take(std::integral_constant<int, 8>());
-      else if (left >= 7) take(std::integral_constant<int, 7>());
-      else if (left >= 4) take(std::integral_constant<int, 4>());
-      else if (left >= 2) take(std::integral_constant<int, 2>());
-      else take(std::integral_constant<int, 1>());
+      if (left == MOST || left >= MOST + 8) run(std::integral_constant<int, MOST>());
+      else if (REGISTERS > 16 && left >= 8) run(std::integral_constant<int, 8>());
+      else if (left >= 7) run(std::integral_constant<int, 7>());
+      else if (left >= 4) run(std::integral_constant<int, 4>());
+      else if (left >= 2) run(std::integral_constant<int, 2>());
+      else run(std::integral_constant<int, 1>());
     }
   }
 }
 
-// The gradient of one row of a kernel, K of its taps: the product of `grad` with the map moved by each tap.
+// Gradient of K taps of one row of a kernel: sums of `grad` times the map shifted by each tap.
 template <int N, int K>
 void kernel_row_gradient(const Padded<N>& x, const Padded<N>& grad, int ky, const Taps& t, Floats<N>* total) {
   Floats<N> even[K] = {}, odd[K] = {};
@@ -108,7 +108,7 @@ void kernel_row_gradient(const Padded<N>& x, const Padded<N>& grad, int ky, cons
   for (int k = 0; k < K; ++k) total[k] = even[k] + odd[k];
 }
 
-// The gradient of a kernel, into `out` of (channels, side * side).
+// Gradient of a kernel, into `out` (channels, side * side).
 template <int N>
 void kernel_gradient(const Padded<N>& x, const Padded<N>& grad, const Taps& t, float* out) {
   const int area = t.side * t.side;
@@ -134,24 +134,25 @@ void sum_map(const Padded<N>& x, const Taps& t, float* out) {
   store<N>(out, total);
 }
 
-// Weights of N channels with the channels last, turned by half a turn for the gradient of the input.
+// Copies the weights of N channels to (taps, N). `rotated` rotates the kernel by 180 degrees, for the gradient of the
+// input.
 template <int N>
-void arrange(const float* weight, int area, bool turned, float* out) {
+void arrange(const float* weight, int area, bool rotated, float* out) {
   for (int k = 0; k < area; ++k)
-    for (int n = 0; n < N; ++n) out[k * N + n] = weight[n * area + (turned ? area - 1 - k : k)];
+    for (int n = 0; n < N; ++n) out[k * N + n] = weight[n * area + (rotated ? area - 1 - k : k)];
 }
 
-// Some channels of an image, which all belong to one group.
+// Some channels of one group in an image.
 struct Chunk {
-  const Convolution *base, *group;  // that of all channels; that of the group, if it has one
+  const Convolution *base, *group;  // of all channels; of the group, or null for the low group
   int channel, height, width, channels;
   Taps taps(const Convolution& c) const { return Taps(c.side, c.dilation, height, width); }
 };
 
 template <int N>
-const float* arranged(const Convolution& c, int channel, bool turned, float* memory) {
+const float* arranged(const Convolution& c, int channel, bool rotated, float* memory) {
   const int area = c.side * c.side;
-  arrange<N>(c.weight + (channel - c.first) * area, area, turned, memory);
+  arrange<N>(c.weight + (channel - c.first) * area, area, rotated, memory);
   return memory;
 }
 
@@ -160,7 +161,7 @@ void forward_chunk(const Chunk& chunk, const float* x, float* out) {
   const Taps base = chunk.taps(*chunk.base), group = chunk.taps(chunk.group ? *chunk.group : *chunk.base);
   const int height = chunk.height, width = chunk.width, channels = chunk.channels, c = chunk.channel;
   const size_t size = Padded<N>::floats(height, width, base.margin());
-  float* memory = scratch(size + Padded<N>::floats(height, width, group.margin()) + MOST_TAPS * N);
+  float* memory = scratch(size + Padded<N>::floats(height, width, group.margin()) + MAX_TAPS * N);
   float* taps = memory + size + Padded<N>::floats(height, width, group.margin());
   Padded<N> in(memory, height, width, base.margin());
   in.read(x + c, height, width, channels);
@@ -180,7 +181,7 @@ void backward_chunk(const Chunk& chunk, int number, const float* x, const float*
   const int height = chunk.height, width = chunk.width, channels = chunk.channels, c = chunk.channel;
   const size_t size = Padded<N>::floats(height, width, base.margin());
   const size_t group_size = Padded<N>::floats(height, width, group.margin());
-  float* memory = scratch(2 * size + 2 * group_size + MOST_TAPS * N);
+  float* memory = scratch(2 * size + 2 * group_size + MAX_TAPS * N);
   float* taps = memory + 2 * size + 2 * group_size;
   Padded<N> in(memory, height, width, base.margin()), inner(memory + size, height, width, base.margin());
   in.read(x + c, height, width, channels);
@@ -202,7 +203,7 @@ void backward_chunk(const Chunk& chunk, int number, const float* x, const float*
   convolve<N>(inner, arranged<N>(*chunk.base, c, true, taps), nullptr, base, out + c, width * channels, channels);
 }
 
-// Calls body(vector width, image, chunk, number of the group) for all channels of all images.
+// Calls body(vector width, image, chunk, index of the group) for all channels of all images.
 template <class Body>
 void for_chunks(const MultiOrder& p, Body body) {
   const Maps& maps = p.maps;
@@ -234,7 +235,7 @@ extern "C" void moganet_multi_order(const MultiOrder* p, const float* x, float* 
   });
 }
 
-// `all` are gradients of weights and biases with the images first: (batch, channels of the convolution, side * side).
+// `all` are the gradients of weights and biases per image: (batch, channels of the convolution, side * side).
 extern "C" void moganet_multi_order_backward(const MultiOrder* p, const float* x, const float* grad, float* out,
                                              const Gradients* all) {
   const size_t image = p->maps.image();

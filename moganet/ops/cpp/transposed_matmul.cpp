@@ -1,5 +1,5 @@
-// a^T b of two maps with their channels last, which is the gradient of a product's weights. Both are read as they lie:
-// a general product would turn one of them first, which takes a third as long as multiplying.
+// a^T b of two maps with channels last: the gradient of a matmul's weights. Neither map is transposed in memory. A
+// general matmul would do so first, which takes a third as long as multiplying.
 
 #include <algorithm>
 
@@ -9,15 +9,15 @@
 namespace moganet {
 namespace {
 
-// What registers hold at once: rows of the result, and two vectors of its columns.
+// Rows and columns of the result that fill the registers.
 constexpr int ROWS = REGISTERS > 16 ? 8 : 6, COLUMNS = 2 * WIDEST;
-// Pixels whose panels are in the cache at once, and columns that one thread takes on.
+// Pixels whose panels are in the cache at once, and columns of one task.
 constexpr int PIXELS = 144, SPAN = 512;
 
-// Floats of a panel. Were they a power of 2, all panels would compete for the same places in the cache.
+// Floats of a panel. With a power of 2, all panels would be mapped to the same cache sets.
 constexpr int panel(int width) { return PIXELS * width + LINE; }
 
-// Columns of some pixels, in panels of `width` columns each, the last one filled with zeros.
+// Packs columns of some pixels into panels of `width` columns each, the last one padded with zeros.
 template <int width>
 void pack(const float* x, int stride, int pixels, int columns, float* out) {
   for (int p = 0; p < pixels; ++p, x += stride, out += width) {
@@ -30,7 +30,8 @@ void pack(const float* x, int stride, int pixels, int columns, float* out) {
   }
 }
 
-// The product of two panels into a part of the result, of which `rows` and `columns` are there; `first` or added to it.
+// Multiplies two panels into a tile of the result, of which `rows` and `columns` exist. `first` overwrites the tile,
+// else the product is added.
 void multiply(const float* a, const float* b, int pixels, float* out, int stride, int rows, int columns, bool first) {
   constexpr int N = WIDEST;
   Floats<N> total[ROWS][2] = {};
@@ -58,9 +59,10 @@ void multiply(const float* a, const float* b, int pixels, float* out, int stride
     }
 }
 
-// Columns `first` to `last` of a^T b over some pixels, into rows that lie `stride` apart or added to them.
-void transposed_matmul(const TransposedMatmul& p, const float* a, const float* b, int from, int to, int first, int last, float* out,
-               int stride, bool add) {
+// Columns `first` to `last` of a^T b over pixels `from` to `to`, with rows of the result `stride` apart; `add`
+// accumulates.
+void multiply_columns(const TransposedMatmul& p, const float* a, const float* b, int from, int to, int first, int last,
+                      float* out, int stride, bool add) {
   const int columns = last - first, chunks = ceil_div(to - from, PIXELS);
   const size_t size_b = size_t(ceil_div(columns, COLUMNS)) * panel(COLUMNS);
   float* const packed_b = scratch(size_b + size_t(ceil_div(p.left, ROWS)) * panel(ROWS));
@@ -79,30 +81,31 @@ void transposed_matmul(const TransposedMatmul& p, const float* a, const float* b
 
 }  // namespace
 
-// a (pixels, left), b (pixels, right). Where there are too few columns to share, threads have pixels to sum up instead.
+// a (pixels, left), b (pixels, right). If there are fewer panels of columns than threads, threads split the pixels and
+// their sums are added up.
 extern "C" void moganet_transposed_matmul(const TransposedMatmul* problem, const float* a, const float* b, float* out) {
   const TransposedMatmul& p = *problem;
-  const int parts = ceil_div(p.right, COLUMNS) >= p.threads ? 1 : std::min(p.threads, ceil_div(p.pixels, PIXELS));
-  const int shares = parts > 1 ? 1 : p.threads * ceil_div(p.right, p.threads * SPAN);
-  const int share = ceil_div(ceil_div(p.right, COLUMNS), shares) * COLUMNS;
+  const int splits = ceil_div(p.right, COLUMNS) >= p.threads ? 1 : std::min(p.threads, ceil_div(p.pixels, PIXELS));
+  const int spans = splits > 1 ? 1 : p.threads * ceil_div(p.right, p.threads * SPAN);
+  const int span = ceil_div(ceil_div(p.right, COLUMNS), spans) * COLUMNS;
   const size_t size = size_t(p.left) * p.right;
-  std::vector<float> sums(parts > 1 ? parts * size : 0);
+  std::vector<float> sums(splits > 1 ? splits * size : 0);
 #pragma omp parallel for num_threads(p.threads) schedule(dynamic)
-  for (int i = 0; i < parts * shares; ++i) {
-    const int part = i / shares, first = i % shares * share;
+  for (int i = 0; i < splits * spans; ++i) {
+    const int split = i / spans, first = i % spans * span;
     if (first >= p.right) continue;
-    const int last = std::min(p.right, first + share);
-    const int from = bound(p.pixels, parts, part), to = bound(p.pixels, parts, part + 1);
-    if (parts > 1)
-      transposed_matmul(p, a, b, from, to, first, last, sums.data() + part * size, p.right, false);
+    const int last = std::min(p.right, first + span);
+    const int from = bound(p.pixels, splits, split), to = bound(p.pixels, splits, split + 1);
+    if (splits > 1)
+      multiply_columns(p, a, b, from, to, first, last, sums.data() + split * size, p.right, false);
     else
-      transposed_matmul(p, a, b, from, to, first, last, out, p.stride, p.add);
+      multiply_columns(p, a, b, from, to, first, last, out, p.stride, p.add);
   }
-  for (int part = 0; part < parts && parts > 1; ++part)
+  for (int split = 0; split < splits && splits > 1; ++split)
     for (int r = 0; r < p.left; ++r)
       for (int c = 0; c < p.right; ++c) {
         float& to = out[size_t(r) * p.stride + c];
-        to = sums[part * size + size_t(r) * p.right + c] + (part || p.add ? to : 0.f);
+        to = sums[split * size + size_t(r) * p.right + c] + (split || p.add ? to : 0.f);
       }
 }
 

@@ -1,6 +1,6 @@
-// Vectors of N floats, and the functions of them that MogaNet's blocks need.
+// Vectors of N floats, and the functions of vectors that MogaNet's blocks need.
 //
-// GCC turns these types into the instructions of the processor that is compiled for, whatever its width.
+// GCC compiles these types to the vector instructions of the target processor, whatever their width.
 
 #pragma once
 
@@ -13,7 +13,7 @@
 
 namespace moganet {
 
-// The widest vector that is worth using, and how many of its registers there are.
+// Floats of the widest vector, and the number of its registers.
 #if defined(__AVX512F__)
 constexpr int WIDEST = 16, REGISTERS = 32;
 #elif defined(__AVX__)
@@ -55,10 +55,10 @@ inline float sum(Floats<N> x) {
 
 inline int ceil_div(int a, int b) { return (a + b - 1) / b; }
 
-// Where part i of n begins, if they differ in size by one at most.
+// Start of part i when `total` is split into n parts whose sizes differ by one at most.
 inline int bound(int total, int n, int i) { return int(int64_t(total) * i / n); }
 
-// Calls body(width, first channel) for all channels from `first` to `last`, in vectors as wide as fit.
+// Calls body(vector width, channel) for the channels from `first` to `last`, with vectors as wide as fit.
 template <int N = WIDEST, class Body>
 inline void for_channels(int first, int last, Body body) {
   int c = first;
@@ -67,7 +67,7 @@ inline void for_channels(int first, int last, Body body) {
     if (c < last) for_channels<(N > 4 ? N / 2 : 1)>(c, last, body);
 }
 
-// Calls body(width, how many, first channel): J vectors at once, and what is left over one by one.
+// Calls body(vector width, count, channel) with J vectors at once, and with single vectors for the rest.
 template <int J, class Body>
 inline void for_groups(int last, Body body) {
   int c = 0;
@@ -90,7 +90,8 @@ inline Floats<N> abs(Floats<N> x) {
   return x;
 }
 
-// What follows takes J vectors step by step: each step waits for the one before it, and the others fill the time.
+// The functions below compute J vectors step by step. Each step depends on the one before it; the other vectors fill
+// the latency.
 
 // p = p x + each coefficient in turn.
 template <int N, int J>
@@ -100,7 +101,7 @@ template <int N, int J>
     for (int j = 0; j < J; ++j) p[j] = p[j] * x[j] + a;
 }
 
-// e^x of x below 88 to 2 units in the last place. What is smaller than a float can hold is the smallest.
+// e^x in place, for x below 88, right to 2 units in the last place. Below -87 it is e^-87.
 template <int N, int J>
 [[gnu::always_inline]] inline void exp_below_88(Floats<N>* x) {
   const float round = 12582912.f;  // 1.5 * 2^23: adding it leaves no fraction
@@ -116,14 +117,14 @@ template <int N, int J>
   for (int j = 0; j < J; ++j) {
     typename Types<N>::Ints bits;
     std::memcpy(&bits, &shifted[j], sizeof bits);
-    bits = (bits << 23) + 0x3f800000;  // the integer lies in the low bits; what is above them is shifted out
+    bits = (bits << 23) + 0x3f800000;  // the integer is in the low bits; the shift drops the others
     Floats<N> power;
     std::memcpy(&power, &bits, sizeof power);
     x[j] = p[j] * power;
   }
 }
 
-// In the place of x.
+// Sigmoid in place.
 template <int N, int J>
 [[gnu::always_inline]] inline void sigmoid(Floats<N>* x) {
   for (int j = 0; j < J; ++j) x[j] = x[j] < -88.f ? all<N>(88.f) : -x[j];
@@ -131,8 +132,8 @@ template <int N, int J>
   for (int j = 0; j < J; ++j) x[j] = 1.f / (1.f + x[j]);
 }
 
-// GELU in the place of x. The normal distribution is 0.5 + x P(x^2) / Q(x^2), fitted to 4e-8 as far as floats can tell
-// it from 0 and 1; in float32 it is right to 2e-7.
+// GELU in place. The normal CDF is 0.5 + x P(x^2) / Q(x^2), fitted to 4e-8 where floats can tell it from 0 and 1. In
+// float32 it is right to 2e-7.
 template <int N, int J>
 [[gnu::always_inline]] inline void gelu(Floats<N>* x) {
   constexpr float most = 5.2f;
@@ -149,7 +150,7 @@ template <int N, int J>
   for (int j = 0; j < J; ++j) x[j] *= p[j] < 0.f ? all<N>(0.f) : p[j];
 }
 
-// GELU in the place of x, and its slope, by formula 7.1.26 of Abramowitz and Stegun: below 1.5e-7.
+// GELU in place, and its slope, by formula 7.1.26 of Abramowitz and Stegun: error below 1.5e-7.
 template <int N, int J>
 [[gnu::always_inline]] inline void gelu_with_slope(Floats<N>* x, Floats<N>* slope) {
   Floats<N> z[J], density[J], t[J];
@@ -165,16 +166,16 @@ template <int N, int J>
   for (int j = 0; j < J; ++j) x[j] *= z[j];
 }
 
-// Floats of a line of the cache. A vector that begins in the middle of one and ends in the next takes two loads.
+// Floats of a cache line. A vector across two lines takes two loads.
 constexpr int LINE = 16;
 
-// Fetches what will soon be read, or written; addresses that nothing lies at do no harm.
+// Prefetches memory that is soon read or written; invalid addresses do no harm.
 template <int floats, bool written = false>
 inline void prefetch(const float* p) {
   for (int i = 0; i < floats; i += LINE) __builtin_prefetch(p + i, written);
 }
 
-// Memory of a thread that lasts from call to call, and begins with a line of the cache.
+// Memory of a thread that is reused from call to call, aligned to a cache line.
 inline float* scratch(size_t floats) {
   struct alignas(LINE * sizeof(float)) Line {
     float values[LINE];

@@ -28,13 +28,27 @@ def _branch(
         saved_like: Return empty tensors like those, given ``normed`` and the weights.
     """
 
-    def forward(x: Tensor, *arguments: Any) -> Tensor:
+    def forward(
+        x: Tensor,
+        normed: Tensor,
+        mask: Tensor | None,
+        weights: Sequence[Tensor],
+        options: Options,
+        saved: list[Tensor] | None,
+    ) -> Tensor:
         with torch.cuda.device_of(x):
-            return compute(x, *arguments)
+            return compute(x, normed, mask, weights, options, saved)
 
-    def backward(grad: Tensor, *arguments: Any) -> tuple[Tensor, tuple[Tensor, ...]]:
+    def backward(
+        grad: Tensor,
+        normed: Tensor,
+        mask: Tensor | None,
+        weights: Sequence[Tensor],
+        options: Options,
+        saved: Sequence[Tensor],
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
         with torch.cuda.device_of(grad):
-            return differentiate(grad, *arguments)
+            return differentiate(grad, normed, mask, weights, options, saved)
 
     def run(x: Tensor, normed: Tensor, mask: Tensor | None, weights: list[Tensor], options: list[int]) -> tuple:
         saved: list[Tensor] = []
