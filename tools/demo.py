@@ -1,4 +1,4 @@
-"""See MogaNet learn something real in minutes, without a GPU or data of your own.
+"""Train MogaNet on real pixels in minutes, without a GPU or data of your own.
 
 python tools/demo.py --task cls
 """
@@ -15,6 +15,7 @@ from moganet.run.tasks import PACKAGES, find_task
 
 
 def main(argv: Sequence[str] | None = None) -> None:
+    """Run the demo of a task."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--task', choices=sorted(PACKAGES), default='cls')
     add_config_arguments(parser)

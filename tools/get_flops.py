@@ -16,6 +16,11 @@ from moganet.run.tasks import find_task, task_of
 
 
 def main(argv: Sequence[str] | None = None) -> None:
+    """Count and print.
+
+    Raises:
+        ValueError: an unknown model, or a shape that is not positive.
+    """
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('model', metavar='CONFIG|SIZE', help=f'a config file, or one of {", ".join(ARCHS)}')
     parser.add_argument('--shape', type=int, nargs=2, metavar=('H', 'W'), help="default: the config's test size")
@@ -35,8 +40,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     complexity = task.complexity
     counts = [complexity.count(cfg, args.shape, counter) for counter in complexity.COUNTERS]
     height, width = counts[0].shape
-    whole, part = task.nouns
-    print(f'{args.model}, one {whole} of {height}x{width}')
+    unit, part = task.nouns
+    print(f'{args.model}, one {unit} of {height}x{width}')
     print(f'parameters  {counts[0].parameters:,} ({part} {counts[0].backbone_parameters:,})')
     for count in counts:
         paper = ", the paper's counter" if count.counter == complexity.PAPER_COUNTER else ''

@@ -1,4 +1,4 @@
-# What dist_train.sh, dist_test.sh, slurm_train.sh and slurm_test.sh share; they source it.
+# Functions of dist_train.sh, dist_test.sh, slurm_train.sh and slurm_test.sh, which source this file.
 set -euo pipefail
 TOOLS=$(dirname "${BASH_SOURCE[0]}")
 

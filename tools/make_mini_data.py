@@ -1,4 +1,4 @@
-"""Write a task's mini data, in the layout that its real data have.
+"""Write the mini data of a task, in the layout of the real data.
 
 python tools/make_mini_data.py --task cls
 """
@@ -12,6 +12,7 @@ from moganet.run.tasks import PACKAGES, find_task
 
 
 def main(argv: Sequence[str] | None = None) -> None:
+    """Write the data and print a summary."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--task', choices=sorted(PACKAGES), default='cls')
     parser.add_argument('--out', metavar='DIR', help='default: data/mini/TASK, where the mini configs look')

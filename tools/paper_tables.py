@@ -1,4 +1,6 @@
-"""The paper's tables beside what this code counts and your runs measured. Exit code 1 if an unexplained number differs.
+"""Compare the paper's tables with the counts of the code and the metrics of your runs.
+
+The exit code is 1 if a number differs without explanation.
 
 python tools/paper_tables.py --task cls
 python tools/paper_tables.py --markdown
@@ -17,7 +19,12 @@ from moganet.paper import compare, metafile, tables
 ROOT = Path(__file__).resolve().parents[1]
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
+    """Parse and check the command line.
+
+    Raises:
+        FileNotFoundError: the folder of --results does not exist.
+    """
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--task', help='a folder of configs/ (default: every one with a metafile)')
     parser.add_argument(
@@ -35,18 +42,24 @@ def main(argv: Sequence[str] | None = None) -> int:
         help='generate the tables between <!-- table:TASK --> and <!-- /table --> anew',
     )
     args = parser.parse_args(argv)
-
     if args.results and not args.results.is_dir():
         raise FileNotFoundError(f'--results {args.results}: no such folder')
-    results = args.results or Path('work_dirs')
+    return args
 
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Print or write the tables; return 1 if a number differs without explanation."""
+    args = parse_args(argv)
     for path in args.write:
         with contextlib.redirect_stdout(sys.stderr):
             text = tables.refreshed(path, args.root)
         path.write_text(text)
+    if args.write:
+        return 0
+    results = args.results or Path('work_dirs')
     mismatch = False
-    for task in [] if args.write else [args.task] if args.task else metafile.tasks(args.root):
-        # What the MM packages print while they are imported is no part of a table.
+    for task in [args.task] if args.task else metafile.tasks(args.root):
+        # Standard output is for the tables: the MM packages print messages while they are imported.
         with contextlib.redirect_stdout(sys.stderr):
             comparisons = compare.compare_task(task, args.root, results)
         mismatch |= any(c.verdict == compare.MISMATCH for row in comparisons for c in row)
