@@ -19,7 +19,7 @@ WITH_TABLE = [path for path in READMES if path.exists() and BLOCK.search(path.re
 
 @pytest.mark.parametrize('path', WITH_TABLE, ids=lambda path: str(path.relative_to(CHECKOUT)))
 def test_table_is_what_the_metafile_says(path, tables_count_once):
-    # Mended by: python tools/paper_tables.py --write PATH
+    # Update the table with: python tools/paper_tables.py --write PATH
     assert refreshed(path, CHECKOUT) == path.read_text()
 
 
@@ -28,7 +28,7 @@ def test_classification_readme_has_its_table():
 
 
 def readme_config(word, tmp_path):
-    """The config of configs/README.md that has ``word`` in it, on top of MogaNet-XL."""
+    """Return the config of configs/README.md that contains ``word``, on top of MogaNet-XL."""
     blocks = re.findall(r'```python\n(.*?)```', (CHECKOUT / 'configs/README.md').read_text(), re.DOTALL)
     (text,) = [block for block in blocks if word in block]
     parent = "_base_ = 'moganet_xl.py'\n"
@@ -49,7 +49,7 @@ def test_fsdp_config_of_the_readme_shards_the_blocks(tmp_path, one_process_group
     cfg = readme_config('FSDPStrategy', tmp_path)
     assert cfg.runner_type == 'FlexibleRunner'
     assert cfg.custom_hooks == [dict(type='SyncBuffersHook')]
-    # A small size on the CPU; a unit of 100,000 parameters is to it what a million is to XL.
+    # A small size on the CPU. Its unit of 100,000 parameters corresponds to a million in XL.
     cfg.model.backbone.arch = 'xtiny'
     cfg.model.head.in_channels = 192
     cfg.strategy.model_wrapper.device_id = 'cpu'

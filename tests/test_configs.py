@@ -195,7 +195,7 @@ def check_keys(path):
 
 
 def check_changed_steps(path):
-    """Where a config changes a step of a list by its index, a comment or the new step names the type of the step."""
+    """A comment or the new step names the type of a list's step that is changed by index."""
     lines = (ROOT / path).read_text().splitlines()
     for statement in statements(path)[1]:
         target, keys = statement.targets[0], []

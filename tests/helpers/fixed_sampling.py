@@ -1,4 +1,4 @@
-"""For tests that compare runs: detection without random numbers, and what each process computed, in files."""
+"""Helpers of tests that compare runs: detection without random numbers, and the losses of each process in files."""
 
 import json
 import os
@@ -14,7 +14,7 @@ from mmengine.registry import HOOKS
 
 @TASK_UTILS.register_module()
 class FirstSampler(RandomSampler):
-    """The first candidates, not random ones."""
+    """Return the first candidates instead of random ones."""
 
     def random_choice(self, gallery: torch.Tensor, num: int) -> torch.Tensor:
         return gallery[:num]
@@ -22,7 +22,7 @@ class FirstSampler(RandomSampler):
 
 @HOOKS.register_module()
 class RecordLosses(Hook):
-    """A line {"iter", "pid", losses} per training iteration in <work_dir>/losses_<rank>.jsonl."""
+    """Writes a line {"iter", "pid", losses} per training iteration to <work_dir>/losses_<rank>.jsonl."""
 
     def after_train_iter(self, runner, batch_idx: int, data_batch=None, outputs=None) -> None:
         losses = {name: float(value.detach()) for name, value in outputs.items()}

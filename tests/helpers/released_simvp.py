@@ -1,4 +1,4 @@
-"""SimVP as released: names and shapes of its checkpoints, deterministic weights, and what the released code computes.
+"""SimVP as released: names and shapes of its checkpoints, deterministic weights, and outputs of the released code.
 
 ``parity/simvp_keys.json.gz`` holds {size: {translator: {name: shape}}}, under the release's names of translators:
 ``full`` is what was trained on Moving MNIST, ``small`` has 10x1x32x32 clips, hid_S 16, hid_T 64, N_S 4, N_T 4.
@@ -45,12 +45,12 @@ def keys(translator, size='small'):
 
 
 def state_dict(translator):
-    """Of the small model, released names."""
+    """Return released names and shapes of the small model."""
     return {name: fill(name, shape) for name, shape in keys(translator).items()}
 
 
 def expected():
-    """{translator: every fourth row and column of its prediction}, of six."""
+    """Return {translator: every fourth row and column of its prediction} for six translators."""
     ours = {released: name for name, released in RELEASED.items()}
     with np.load(PARITY / 'simvp_expected.npz') as data:
         return {ours.get(name, name): torch.from_numpy(data[name]) for name in data}
@@ -61,7 +61,7 @@ def clip():
 
 
 def small_model(translator, **options):
-    """The small model with the deterministic weights, in eval mode."""
+    """Return the small model with the deterministic weights, in eval mode."""
     model = SimVP(translator=translator, **{**SMALL, **options})
     model.load_state_dict(model.from_released(state_dict(translator))[0], strict=True)
     return model.eval()

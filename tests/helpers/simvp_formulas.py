@@ -7,7 +7,7 @@ from torch.nn import functional as F
 
 
 class Weights:
-    """The tensors under a prefix: ``w('fc1')`` is (weight, bias), ``w['gamma']`` one tensor, ``w / 'mlp'`` goes in."""
+    """Tensors under a prefix: ``w('fc1')`` is (weight, bias), ``w['gamma']`` a tensor, ``w / 'mlp'`` a longer prefix."""
 
     def __init__(self, tensors, prefix=''):
         self.tensors, self.prefix = tensors, prefix
@@ -26,7 +26,7 @@ class Weights:
 
 
 def predict(tensors, block, clip, depth=4):
-    """Four frames-wise layers down, ``depth`` blocks, four up, of a clip (B, T, C, H, W)."""
+    """Apply four layers down per frame, ``depth`` blocks, and four layers up to a clip (B, T, C, H, W)."""
     w = Weights(tensors)
     batch, frames, _, height, width = clip.shape
     x = clip.reshape(batch * frames, -1, height, width)
@@ -57,14 +57,14 @@ def batch_norm(w, name, x):
 
 
 def channel_norm(w, name, x, eps):
-    """Layer norm over the channels of a map, spelled out."""
+    """Apply layer norm over the channels of a map, written out."""
     centred = x - x.mean(1, keepdim=True)
     weight, bias = (tensor[:, None, None] for tensor in w(name))
     return centred / (centred.square().mean(1, keepdim=True) + eps).sqrt() * weight + bias
 
 
 def pointwise(x, weight, bias):
-    """A linear layer over channels, of a map."""
+    """Apply a linear layer over the channels of a map."""
     return torch.einsum('bchw,dc->bdhw', x, weight.flatten(1)) + bias[:, None, None]
 
 
@@ -123,7 +123,7 @@ def mlpmixer(w, x, index):
 
 
 def swin(w, x, index, window=4, heads=8):
-    """Attention as a sum over pairs of positions, window by window; no mask where a shift joins opposite borders."""
+    """Apply attention as a sum over pairs of positions per window, without a mask at borders that a shift joins."""
     shift = window // 2 if index % 2 else 0
     qkv = pointwise(channel_norm(w, 'norm1', x, 1e-5), *w('attn.qkv')).roll((-shift, -shift), (2, 3))
     q, k, v = qkv.unflatten(1, (3, heads, -1)).unbind(1)

@@ -1,4 +1,4 @@
-"""What the tests of swapped configs share: a tiny network, the written config, a training step."""
+"""Helpers of the tests of swapped configs: a tiny network, the written config, a training step."""
 
 import math
 from pathlib import Path
@@ -15,12 +15,12 @@ from moganet.swap import child_config, plan_swap
 from moganet.swap.command import load_base
 
 TINY = dict(embed_dims=(8, 16, 24, 32), depths=(1, 1, 1, 1), ffn_ratios=(2, 2, 2, 2))
-# What the time of a step depends on and these tests do not.
+# Sizes that affect the time of a step, but not these tests.
 FEWER = dict(num_queries=20, num_proposals=20, num_dn_queries=4, num_points=64, nms_pre=50, max_per_img=20)
 
 
 def swapped(base: str, folder: Path) -> Config:
-    """The config that the command would write, read again."""
+    """Return the config that the command would write, read again."""
     original = load_base(base)
     child = folder / 'child.py'
     child.write_text(child_config(base, original, plan_swap(original, TINY), base))
@@ -28,14 +28,14 @@ def swapped(base: str, folder: Path) -> Config:
 
 
 def look_up(node: object, place: str) -> object:
-    """The value of a dotted name, such as 'decode_head.0.in_channels'."""
+    """Return the value of a dotted name, such as 'decode_head.0.in_channels'."""
     for key in place.split('.'):
         node = node[int(key) if key.isdigit() else key]
     return node
 
 
 def build(settings: dict) -> torch.nn.Module:
-    """The model for one process: fewer queries, layers, points and proposals, no padding, no weights from elsewhere."""
+    """Return the model for one process: fewer queries, layers, points, proposals; no padding, no pretrained weights."""
     for node in dicts(settings):
         node.pop('batch_augments', None)
         if (node.get('init_cfg') or {}).get('type') == 'Pretrained':
@@ -53,7 +53,7 @@ def build(settings: dict) -> torch.nn.Module:
 
 
 def check_training_step(model: torch.nn.Module, batch: dict) -> None:
-    """One step of AdamW has a finite positive loss and changes every parameter of the backbone."""
+    """Check that one step of AdamW has a finite positive loss and changes every parameter of the backbone."""
     model.train()
     before = {key: value.detach().clone() for key, value in model.backbone.named_parameters()}
     losses = model.train_step(batch, OptimWrapper(torch.optim.AdamW(model.parameters(), lr=1e-3)))

@@ -8,7 +8,7 @@ from modelindex.load_model_index import load
 from mogacls.complexity import count, default_shape, size_config
 from moganet.paper.metafile import CHECKOUT, rows
 
-# Parameters with a head of 1,000 classes and of the backbone, worked out layer by layer.
+# Parameters with a head of 1,000 classes, and of the backbone, computed layer by layer.
 PARAMETERS = {
     'xtiny': (2_956_066, 2_763_066),
     'tiny': (5_197_332, 4_940_332),
@@ -26,7 +26,7 @@ GMACS = {
     'large': (15.92, 20.79, 46.78),
     'xlarge': (34.55, 45.13, 101.5),
 }
-# Printed in the paper, by pixels; XL's 34.5 at 224 pixels is 34.55 cut short.
+# As printed in the paper, by pixels; XL's 34.5 at 224 pixels is 34.55 truncated.
 PRINTED = {
     'xtiny': {224: '0.80'},
     'tiny': {224: '1.10'},

@@ -1,4 +1,4 @@
-"""Folders of classes: labels, names, and what is said of folders that do not fit."""
+"""Class folders: labels, names, and the errors for folders that do not fit."""
 
 from pathlib import Path
 
@@ -17,7 +17,7 @@ TINY = dict(embed_dims=(8, 16, 24, 32), depths=(1, 1, 1, 1), ffn_ratios=(2, 2, 2
 
 
 def write_images(root: Path, counts: dict[str, int]) -> None:
-    """``counts`` maps split/class to a number of images."""
+    """Write a data set; ``counts`` maps split/class to a number of images."""
     for folder, count in counts.items():
         (root / folder).mkdir(parents=True)
         for i in range(count):
@@ -32,7 +32,7 @@ def flowers(tmp_path):
 
 
 def own_config(root: Path, num_classes: int, **options) -> Config:
-    """The config for one's own data, as the command line sets it."""
+    """Return the config for users' data, as set on the command line."""
     options = {'data_root': str(root), 'model.head.num_classes': num_classes, 'val_evaluator.topk': 1, **options}
     return load_config(CONFIGS / 'moganet_t_own_data.py', options)
 

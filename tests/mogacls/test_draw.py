@@ -1,4 +1,4 @@
-"""The pictures show what they are given."""
+"""Figures show their input."""
 
 import numpy as np
 import pytest
@@ -13,14 +13,14 @@ INK = {
 
 
 def share(path, color):
-    """Share of the picture's pixels in a colour."""
+    """Return the fraction of the picture's pixels in a colour."""
     pixels = np.asarray(Image.open(path).convert('RGB')).astype(int)
     return (np.abs(pixels - INK[color]).sum(-1) < 12).mean()
 
 
 @pytest.fixture
 def image(tmp_path):
-    """A magenta image, a colour that nothing else in a picture has."""
+    """Return a magenta image, a colour that nothing else in a figure has."""
     path = tmp_path / 'image.png'
     Image.new('RGB', (8, 8), (255, 0, 255)).save(path)
     return path

@@ -1,4 +1,4 @@
-"""The averages of the weights that the recipes ask for."""
+"""Averages of the weights, as in the recipes."""
 
 from pathlib import Path
 
@@ -22,7 +22,7 @@ def scalar(value: float) -> nn.Module:
 
 
 def run(ema: WarmupEMA, values: list[float]) -> list[float]:
-    """The momentum of each step while the model's weight takes ``values``."""
+    """Return the momentum of each step while the model's weight has ``values``."""
     momenta = []
     for value in values:
         ema.update_parameters(scalar(value))

@@ -21,7 +21,7 @@ MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 @functools.cache
 def recipe(name: str) -> Config:
-    """The config of a recipe, shared by the tests: not to be changed."""
+    """Return the config of a recipe. The tests share it and must not change it."""
     return load_config(CONFIGS / f'moganet_{name}.py')
 
 
@@ -100,7 +100,7 @@ def three_augment():
 
 
 def augmented(three_augment, branch: int, image: np.ndarray) -> np.ndarray:
-    """What one branch makes of an (H, W, RGB) image; the pipelines work on BGR."""
+    """Apply one branch to an image (H, W, RGB); the pipelines work on BGR."""
     return three_augment.transforms[branch](dict(img=image[..., ::-1].copy()))['img'][..., ::-1]
 
 
@@ -113,7 +113,7 @@ def test_three_augment_greys_as_pil(three_augment):
     image = photograph(40, 50)
     grey = np.array(ImageOps.grayscale(Image.fromarray(image)), dtype=int)
     ours = augmented(three_augment, 0, image).astype(int)
-    # PIL rounds, mmcv cuts off.
+    # PIL rounds, mmcv truncates.
     assert np.abs(ours - grey[..., None]).max() <= 1
 
 
@@ -152,6 +152,6 @@ def test_erased_pixels_are_standard_normal_after_normalisation():
     pixels = erased[erased.any(axis=-1)][:, ::-1] / 255
     assert len(pixels) >= 0.019 * 400 * 400
     normalised = (pixels - MEAN) / STD
-    # Cut to [0, 255], which takes a little off the spread.
+    # Clipped to [0, 255], which reduces the spread a little.
     assert normalised.mean(axis=0) == pytest.approx([0, 0, 0], abs=0.05)
     assert normalised.std(axis=0) == pytest.approx([1, 1, 1], abs=0.06)

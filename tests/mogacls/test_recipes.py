@@ -58,12 +58,12 @@ OFFICIAL = [name for name in NAMES if name not in OPENMIXUP]
 
 @functools.cache
 def recipe(name: str) -> Config:
-    """The config of a recipe, shared by the tests: not to be changed."""
+    """Return the config of a recipe. The tests share it and must not change it."""
     return load_config(CONFIGS / f'moganet_{name}.py')
 
 
 def steps(pipeline: list, kind: str) -> list[dict]:
-    """All steps of a type in a pipeline, choices opened."""
+    """Return all steps of a type in a pipeline, also inside choices."""
     found = []
     for step in pipeline:
         if step['type'] == 'RandomChoice':
@@ -74,7 +74,7 @@ def steps(pipeline: list, kind: str) -> list[dict]:
 
 
 def the_only(values: list) -> object:
-    """The value that all of ``values`` share, None for an empty list."""
+    """Return the one value of all ``values``, None for an empty list."""
     assert len(set(values)) <= 1, values
     return values[0] if values else None
 
@@ -145,7 +145,7 @@ def test_finetuning_starts_from_the_pretraining_of_the_same_size():
 
 
 def realised_rates(cfg: Config, epoch_length: int) -> list[float]:
-    """The rate of every iteration, stepped as MMEngine's ParamSchedulerHook does."""
+    """Return the rate of every iteration, stepped as by MMEngine's ParamSchedulerHook."""
     optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=cfg.optim_wrapper.optimizer.lr)
     epochs = cfg.train_cfg.max_epochs
     schedulers = [
@@ -218,7 +218,7 @@ def mmpretrain_scope():
 
 
 def decays(cfg: Config) -> dict[str, float]:
-    """Weight decay of every parameter as the optimizer gets it."""
+    """Return the weight decay of every parameter in the optimizer."""
     model = MODELS.build(cfg.model)
     wrapper = build_optim_wrapper(model, dict(cfg.optim_wrapper, type='OptimWrapper'))
     names = {parameter: name for name, parameter in model.named_parameters()}
@@ -240,7 +240,7 @@ def test_openmixup_recipe_decays_what_its_patterns_leave(mmpretrain_scope, name,
     realised = decays(recipe(name))
     expected = {key: 0.0 if any(re.search(p, key) for p in patterns) else decay for key in realised}
     assert realised == expected
-    # The stem's norms have no norm in their names.
+    # The names of the stem's norms lack 'norm'.
     stem = [key for key in realised if 'patch_embed1' in key and realised[key]]
     assert sorted(stem) == [f'backbone.patch_embed1.projection.{i}.weight' for i in (0, 1, 3, 4)]
     assert realised['backbone.blocks2.0.layer_scale_2'] == realised['backbone.norm4.weight'] == 0.0
@@ -274,7 +274,7 @@ def test_head_starts_as_released(mmpretrain_scope):
 
 
 def tiny(cfg: Config) -> Config:
-    """``cfg`` with a network of four narrow blocks, on mini data."""
+    """Change ``cfg`` to a network of four narrow blocks, on mini data."""
     smoke.prepare(cfg)
     cfg.model.backbone.arch = dict(embed_dims=(8, 16, 24, 32), depths=(1, 1, 1, 1), ffn_ratios=(2, 2, 2, 2))
     cfg.model.head.in_channels = 32

@@ -1,11 +1,11 @@
-"""What the tests of detection share."""
+"""Fixtures of the tests of detection."""
 
 import pytest
 
 
 @pytest.fixture(scope='session')
 def mini_det(tmp_path_factory):
-    """Folder with mini data of detection: fewer images than by default, of the same kind."""
+    """Return a folder with mini data of detection: fewer images than by default, generated alike."""
     from mogadet import mini
 
     root = tmp_path_factory.mktemp('data') / 'det'

@@ -1,4 +1,4 @@
-"""The benchmark of detectors compares whole steps at the same input, and each backbone with its own detector."""
+"""Benchmark of detectors: whole steps at the same input, and each backbone against its own detector."""
 
 import torch
 from mmdet.testing import demo_mm_inputs
@@ -8,7 +8,7 @@ from mogadet import benchmark
 
 
 class Detector(nn.Module):
-    """Counts what is asked of it."""
+    """Counts its calls."""
 
     def __init__(self, name):
         super().__init__()

@@ -1,4 +1,4 @@
-"""On four photographs of COCO, which training sees, the detector finds nearly all of their 14 people."""
+"""Overfitting: trained on four photographs of COCO, the detector finds nearly all of their 14 people."""
 
 import pytest
 
@@ -7,7 +7,7 @@ from moganet.run import engine
 from moganet.run.config import load_config
 
 DATA = ROOT.parent / 'shared/data/coco_real'
-# The mini recipe with more pixels and fewer channels, without augmentation.
+# Return the mini recipe with more pixels and fewer channels, without augmentation.
 CONFIG = """
 _base_ = '{root}/configs/det/mask_rcnn_moganet_xt_mini.py'
 roi = dict(out_channels=64)

@@ -13,7 +13,7 @@ from mogadet.complexity import Counted, count, default_shape
 from moganet.paper.metafile import CHECKOUT, rows
 from moganet.run.config import load_config
 
-# Millions of parameters, worked out layer by layer; then parameters and multiply-adds as the released README prints
+# Millions of parameters, computed layer by layer; then parameters and multiply-adds as the released README prints
 # them, XL's as the paper does.
 PUBLISHED = """
 retinanet_moganet_xt                  12.12  12.1  167.2
@@ -37,7 +37,7 @@ cascade_mask_rcnn_moganet_l_giou_ms3x 139.88 139.9 973.8
 cascade_mask_rcnn_moganet_xl_giou_ms3x 238.21 238 1355
 """
 ROWS = [line.split() for line in PUBLISHED.split('\n') if line]
-# What is printed wrong, and what it should be: 14.47 and 173.46 were cut, 102.05 was rounded again, L repeats B.
+# Misprints and right values: 14.47 and 173.46 were truncated, 102.05 was rounded again, L repeats B.
 MISPRINTS = {
     'retinanet_moganet_t': ('14.5', '173.5'),
     'mask_rcnn_moganet_l': ('102.0', '495.3'),
@@ -50,11 +50,11 @@ def config(name: str) -> Config:
     return load_config(CHECKOUT / f'configs/det/{name}.py')
 
 
-@pytest.mark.parametrize('name, millions, parameters, gmacs', ROWS, ids=[row[0] for row in ROWS])
+@pytest.mark.parametrize(('name', 'millions', 'parameters', 'gmacs'), ROWS, ids=[row[0] for row in ROWS])
 def test_count_gives_the_printed_digits(name, millions, parameters, gmacs, count_once):
     counted = count_once('det')(config(name))
     assert (counted.shape, counted.counter) == ((1280, 800), 'mmcv')
-    # The last digit of the worked-out millions may be rounded either way.
+    # The last digit of the computed millions may be rounded either way.
     assert counted.parameters / 1e6 == pytest.approx(float(millions), abs=0.0051)
     printed = MISPRINTS.get(name, (parameters, gmacs))
     for own, text in zip((counted.parameters / 1e6, counted.macs / 1e9), printed, strict=True):
@@ -98,7 +98,7 @@ def test_giou_heads_cost_their_layers_for_1000_boxes_and_their_norms_nothing():
     )
     width, pixels, hidden = 256, 7 * 7, 1024
     # Second linear layer and class-agnostic boxes of the one, four convolutions with ReLU and boxes per class of the
-    # other. mmcv's counter knows no SyncBN.
+    # other. mmcv's counter does not count SyncBN.
     removed = hidden * hidden + hidden + hidden * 4
     added = 4 * pixels * (width * width * 9 + width) + hidden * 4 * NUM_CLASSES
     assert giou.macs - plain.macs == 3 * 1000 * (added - removed)
@@ -131,7 +131,7 @@ def test_counters_differ_by_biases_activations_and_enlarged_maps():
         with torch.no_grad():
             model(torch.zeros(1, 3, *shape))
     deconvolution = 100 * 28 * 28 * 256  # its biases
-    enlarged = 256 * (16 * 24 + 8 * 12 + 4 * 6)  # maps of the FPN on their way down
+    enlarged = 256 * (16 * 24 + 8 * 12 + 4 * 6)  # maps of the FPN's top-down path
     assert count(cfg, shape).macs - count(cfg, shape, 'fvcore').macs == extra + deconvolution - enlarged
 
 
@@ -164,4 +164,4 @@ def test_get_flops_counts_a_detector_by_both_counters(capsys):
     fpn = (64 + 96 + 192) * 256 + 3 * 256 + 3 * tower + 192 * 256 * 9 + 256 + tower
     head = 8 * tower + (256 * 9 + 1) * 9 * (NUM_CLASSES + 4)
     assert f'parameters  {2_763_066 + fpn + head:,} (backbone 2,763,066)' in out
-    assert ['mmcv', 'fvcore'] == [line.split()[0] for line in out.splitlines() if 'GMACs' in line]
+    assert [line.split()[0] for line in out.splitlines() if 'GMACs' in line] == ['mmcv', 'fvcore']

@@ -1,4 +1,4 @@
-"""The demo trains, and ends with what a reader wants: the table, pictures and what to do next."""
+"""The demo trains, and ends with the table, pictures and the next commands."""
 
 from PIL import Image
 

@@ -1,4 +1,4 @@
-"""Two processes train as one with twice the batch, and a run that is killed goes on, through tools/dist_train.sh."""
+"""Two processes train as one with twice the batch, and a killed run resumes, through tools/dist_train.sh."""
 
 import json
 import os
@@ -12,7 +12,7 @@ import torch
 from helpers.tool_runs import ROOT, call, weights
 
 # A loss that is a mean over samples is the mean of the two processes' losses only if both have as many samples. So
-# each image gives 256 anchors, and 16 regions of which 4 are positive (there are at least 4 digits in each); nothing
+# each image gives 256 anchors, and 16 regions of which 4 are positive (each has at least 4 digits); nothing
 # is random but the order of the images; all images are 96x96, so that none is padded differently; norms do not train.
 CONFIG = """
 _base_ = '{root}/configs/det/mask_rcnn_moganet_xt_mini.py'
@@ -64,7 +64,7 @@ ENVIRONMENT = dict(
 
 
 def losses(work_dir, rank):
-    """Records of a process by iteration; of one that was repeated after a kill, the last."""
+    """Return the records of a process by iteration: the last one if the iteration was repeated after a kill."""
     records = [json.loads(line) for line in (work_dir / f'losses_{rank}.jsonl').read_text().splitlines()]
     return {record['iter']: record for record in records}
 
@@ -87,7 +87,7 @@ def kill_at_second_checkpoint(config, work_dir):
 
 @pytest.fixture(scope='module')
 def runs(mini_det, tmp_path_factory):
-    """Folders of a run of one process with batch 4, and of two with batch 2 that was killed and resumed."""
+    """Return the folders of two runs: one process with batch 4; two processes with batch 2, killed and resumed."""
     folder = tmp_path_factory.mktemp('dist')
     config = folder / 'tiny.py'
     config.write_text(CONFIG.format(root=ROOT, data=mini_det))
@@ -105,11 +105,11 @@ def test_two_processes_have_the_loss_of_one_with_twice_the_batch(runs):
     one, two = runs
     alone, first, second = losses(one, 0), losses(two, 0), losses(two, 1)
     assert sorted(alone) == sorted(first) == sorted(second) == list(range(8))
-    for i in range(6):  # later, roundings add up until another box is chosen
+    for i in range(6):  # later, accumulated rounding selects another box
         for name in ('loss', 'loss_rpn_cls', 'loss_rpn_bbox', 'loss_cls', 'loss_bbox', 'loss_mask'):
             mean = (first[i][name] + second[i][name]) / 2
             assert mean == pytest.approx(alone[i][name], abs=1e-5), (i, name)
-    # The processes had images of their own, and learnt.
+    # Each process read other images, and both trained.
     assert all(abs(first[i]['loss'] - second[i]['loss']) > 1e-3 for i in range(8))
     assert alone[7]['loss'] < 0.9 * alone[0]['loss']
 
@@ -121,4 +121,4 @@ def test_a_killed_run_ends_where_one_ends_that_nobody_killed(runs):
     for name, value in expected.items():
         assert torch.allclose(found[name].float(), value.float(), rtol=1e-4, atol=1e-5), name
     pids = [{json.loads(line)['pid'] for line in (two / f'losses_{rank}.jsonl').open()} for rank in (0, 1)]
-    assert [len(found) for found in pids] == [2, 2]  # a first process, and one after the kill
+    assert [len(found) for found in pids] == [2, 2]  # one process before the kill, one after

@@ -1,4 +1,4 @@
-"""The pictures show what they are given, and predictions of single images are those of the data set."""
+"""Figures show their input, and predictions of single images equal those of the data set."""
 
 import numpy as np
 import pytest
@@ -31,7 +31,7 @@ def instances(boxes, **extra):
 
 
 def changed(picture):
-    """Rows and columns from where to where a picture is no longer grey, as shares of its sides."""
+    """Return first and last row and column of a picture that are not grey, as fractions of its sides."""
     rows, columns = np.nonzero((np.abs(picture.astype(int) - GREY) > 8).any(-1))
     height, width = picture.shape[:2]
     return rows.min() / height, (rows.max() + 1) / height, columns.min() / width, (columns.max() + 1) / width
@@ -82,7 +82,7 @@ def test_the_table_of_the_demo_is_in_percent():
 
 @pytest.fixture
 def tiny(tmp_path, mini_det):
-    """Paths of a config of the mini recipe with a tiny network, and of a checkpoint of it."""
+    """Return the paths of a config of the mini recipe with a tiny network, and of its checkpoint."""
     config = tmp_path / 'tiny.py'
     config.write_text(
         f"_base_ = '{CONFIG}'\n"
@@ -91,7 +91,7 @@ def tiny(tmp_path, mini_det):
     )
     with DefaultScope.overwrite_default_scope('mmdet'):
         model = MODELS.build(load_config(config).model)
-    torch.nn.init.constant_(model.roi_head.bbox_head.fc_cls.bias[3], 9.0)  # sees threes everywhere
+    torch.nn.init.constant_(model.roi_head.bbox_head.fc_cls.bias[3], 9.0)  # predicts threes everywhere
     meta = dict(dataset_meta=dict(classes=list('abcdefghij')))
     torch.save(dict(state_dict=model.state_dict(), meta=meta), tmp_path / 'tiny.pth')
     return config, tmp_path / 'tiny.pth'

@@ -1,4 +1,4 @@
-"""The mini data are COCO as the real classes read it, and tell the truth about their pictures."""
+"""The mini data: mmdet's classes read them as COCO, and the annotations fit the pictures."""
 
 import json
 
@@ -78,7 +78,7 @@ def test_masks_are_what_the_annotation_says_and_never_overlap(root):
     for image_id in coco.imgs:
         annotations = coco.imgToAnns[image_id]
         masks = np.array([coco.annToMask(a) for a in annotations])
-        # Polygons are rounded to half a pixel, so neighbours may share their seam and no more.
+        # Polygons are rounded to half a pixel, so neighbours may share their border only.
         overlap = (masks.sum(0) > 1).sum()
         assert overlap <= 0.06 * masks.sum()
         for mask, annotation in zip(masks, annotations, strict=True):
@@ -90,7 +90,7 @@ def test_masks_are_what_the_annotation_says_and_never_overlap(root):
 
 
 def test_truth_as_prediction_scores_100(root):
-    """The real metric takes the annotations for perfect when they are handed back to it."""
+    """mmdet's metric is perfect for the annotations as predictions."""
     metric = METRICS.build(
         dict(
             type='mmdet.CocoMetric',
@@ -148,7 +148,7 @@ def test_polygons_keep_holes_and_parts():
     mask = np.zeros((40, 50), bool)
     mask[5:30, 5:30] = True
     mask[10:15, 10:25] = mask[20:26, 12:18] = False  # two holes
-    mask[33:38, 35:48] = True  # a part of its own
+    mask[33:38, 35:48] = True  # a separate component
     coco = COCO()
     coco.imgs = {1: dict(height=40, width=50)}
     found = polygons.polygons(mask)

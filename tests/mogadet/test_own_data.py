@@ -1,4 +1,4 @@
-"""Data of one's own, as configs/det/README.md says: its configs and commands, on a few small images."""
+"""Users' data as in configs/det/README.md: its configs and commands, on a few small images."""
 
 import json
 import os
@@ -17,7 +17,7 @@ from moganet.checkpoint import read_checkpoint
 README = ROOT / 'configs/det/README.md'
 WIDTH, HEIGHT = 64, 48
 BOX = (10, 12, 30, 20)  # x, y, width, height
-# A network of a few thousand parameters on small images, one epoch: lines that follow those of the README.
+# Lines after those of the README: a network of a few thousand parameters on small images, one epoch.
 TINY = """
 _base_ = '{base}'
 custom_imports = dict(imports=['mogadet', 'mogadet.preflight'])
@@ -39,7 +39,7 @@ train_cfg = dict(max_epochs=1)
 
 
 def blocks() -> dict[str, str]:
-    """The configs of the README by their names."""
+    """Return the configs of the README by their names."""
     section = README.read_text().partition('## Your own data')[2]
     texts = re.findall(r'```python\n(# configs/det/(\w+)\.py\n.*?)```', section, re.DOTALL)
     return {name: text for text, name in texts}
@@ -80,9 +80,9 @@ def picture(number: int) -> Image.Image:
 
 @pytest.fixture
 def own(tmp_path, monkeypatch):
-    """A function that writes a config of the README and its data, and returns the path of a tiny version of it."""
+    """Return a function that writes a config of the README with its data and returns the path of a tiny version."""
     monkeypatch.chdir(tmp_path)
-    # MMEngine formats the config for every log and checkpoint: most of the time of so short a run.
+    # MMEngine formats the config for every log and checkpoint, which would take most of the time of so short a run.
     monkeypatch.setattr(Config, 'pretty_text', '')
 
     def write(name, workers=0):

@@ -1,7 +1,8 @@
-"""Detection data that do not fit: a line that names what, or left out with a count."""
+"""Detection data that do not fit: an error that names the fault, or a count of skipped annotations."""
 
 import json
 import logging
+import re
 
 import numpy as np
 import pytest
@@ -36,7 +37,7 @@ def box(number: int, image: int, bbox: list, category: int = 1, **keys) -> dict:
 
 @pytest.fixture
 def pets(tmp_path):
-    """A function that writes a data set of three images, with annotations and keys of the json as given."""
+    """Return a function that writes a data set of three images with the given annotations and keys of the json."""
 
     def write(annotations=None, **keys):
         root = tmp_path / 'pets'
@@ -74,7 +75,7 @@ def load(root, classes=('cat', 'dog'), pipeline=LOAD, **options) -> CheckedCoco:
 
 @pytest.fixture
 def said(monkeypatch):
-    """What the data sets log."""
+    """Return the log lines of the data sets."""
     lines = []
     monkeypatch.setattr('mogadet.coco.print_log', lambda text, logger=None, level=logging.INFO: lines.append(text))
     return lines
@@ -140,7 +141,7 @@ def test_masks_of_another_size_are_left_out_with_a_count(pets, said):
     data = load(pets(annotations), pipeline=LOAD_MASKS)
     assert [data[i]['gt_masks'].masks.shape[0] for i in range(3)] == [1, 0, 0]
     assert '1 with a mask of another size than their image, first in 2.png; 1 without a mask, first in 3.png' in said[0]
-    # Where no masks are loaded, they do not matter.
+    # Faulty masks do not matter if the pipeline loads no masks.
     assert [len(load(pets(annotations)).get_data_info(i)['instances']) for i in range(3)] == [1, 1, 1]
 
 
@@ -180,13 +181,13 @@ def test_file_that_cannot_be_used_is_named(keys, message, pets):
 def test_file_that_is_no_json_is_named(pets):
     root = pets()
     (root / 'train.json').write_text((root / 'train.json').read_text()[:100])
-    with pytest.raises(ValueError, match='train.json cannot be read as COCO json: '):
+    with pytest.raises(ValueError, match=r'train\.json cannot be read as COCO json: '):
         load(root)
 
 
 def test_boxes_without_masks_name_a_model_for_them(pets):
     root = pets([box(1, 1, [4, 5, 20, 10], segmentation=[])])
-    with pytest.raises(ValueError, match='1 without a mask.*a model without a mask head, such as Faster R-CNN'):
+    with pytest.raises(ValueError, match=r'1 without a mask.*a model without a mask head, such as Faster R-CNN'):
         load(root, pipeline=LOAD_MASKS)
 
 
@@ -231,7 +232,7 @@ def test_image_removed_after_the_start_is_named(pets):
 
 
 def config(root, classes=('cat', 'dog'), **keys) -> Config:
-    """What the check looks at: the class numbers of two heads, and a data set in a wrapper."""
+    """Return a config with the class numbers of two heads, and a data set in a wrapper."""
     dataset = dict(type='CocoDataset', data_root=str(root), ann_file='train.json', data_prefix=dict(img='images/'))
     if classes:
         dataset['metainfo'] = dict(classes=classes)
@@ -273,7 +274,7 @@ def test_other_data_sets_stay_as_they_are(pets):
     ],
 )
 def test_number_of_classes_must_be_the_heads(classes, words, pets):
-    with pytest.raises(ValueError) as error:
+    with pytest.raises(ValueError, match=re.escape(words[0])) as error:
         check_detection(config(pets(), classes), ('train_dataloader',))
     assert [word for word in words if word not in str(error.value)] == []
 
@@ -286,7 +287,7 @@ def test_missing_annotation_file_is_named_with_the_layout(pets):
 
 @pytest.fixture
 def voc(tmp_path):
-    """A VOC folder with one image."""
+    """Return a VOC folder with one image."""
     for folder in ('Annotations', 'JPEGImages', 'ImageSets/Main'):
         (tmp_path / 'voc' / folder).mkdir(parents=True)
     Image.new('RGB', (WIDTH, HEIGHT)).save(tmp_path / 'voc/JPEGImages/a.jpg')

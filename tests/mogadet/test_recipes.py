@@ -44,7 +44,7 @@ LAYERED = ('cascade_mask_rcnn_moganet_b_giou_ms3x', 'cascade_mask_rcnn_moganet_l
 # Not released: the XL row of the paper, and boxes alone.
 OWN = ('cascade_mask_rcnn_moganet_xl_giou_ms3x', 'faster_rcnn_moganet_t')
 NAMES = [*(row[0] for row in ROWS), *OWN]
-# Of the deltas of a box, per stage of a cascade.
+# Deviations of the deltas of a box, per stage of a cascade.
 STDS = ([0.1, 0.1, 0.2, 0.2], [0.05, 0.05, 0.1, 0.1], [0.033, 0.033, 0.067, 0.067])
 MASK, RETINA = 'mask_rcnn_moganet_xt', 'retinanet_moganet_xt'
 CASCADE, GIOU = 'cascade_mask_rcnn_moganet_s_ms3x', 'cascade_mask_rcnn_moganet_s_giou_ms3x'
@@ -52,7 +52,7 @@ CASCADE, GIOU = 'cascade_mask_rcnn_moganet_s_ms3x', 'cascade_mask_rcnn_moganet_s
 
 @functools.cache
 def recipe(name: str) -> Config:
-    """The config of a recipe, shared by the tests: not to be changed."""
+    """Return the config of a recipe. The tests share it and must not change it."""
     return load_config(CONFIGS / f'{name}.py')
 
 
@@ -68,7 +68,7 @@ def build(name: str) -> nn.Module:
 
 
 def plain(node: object) -> object:
-    """A part of a config without what only says where it came from or how files are read."""
+    """Return a part of a config without keys of origin and file access."""
     if isinstance(node, dict):
         return {key: plain(value) for key, value in node.items() if key not in ('_scope_', 'backend_args')}
     return [plain(value) for value in node] if isinstance(node, list | tuple) else node
@@ -234,7 +234,7 @@ def test_cascade_has_three_stages_as_released(name):
 
 
 def test_giou_heads_are_those_of_mmdets_convnext():
-    """mmdet's own ConvNeXt recipe has the same heads and pipeline."""
+    """mmdet's ConvNeXt recipe has the same heads and pipeline."""
     theirs = Config.fromfile(
         Path(mmdet.__file__).parent
         / '.mim/configs/convnext/cascade-mask-rcnn_convnext-t-p4-w7_fpn_4conv1fc-giou_amp-ms-crop-3x_coco.py',
@@ -267,7 +267,7 @@ def test_retinanet_is_as_released():
 
 
 def decays(name: str) -> dict[str, float]:
-    """Weight decay of every parameter as the optimizer gets it."""
+    """Return the weight decay of every parameter in the optimizer."""
     model = build(name)
     optimizer = build_optim_wrapper(model, recipe(name).optim_wrapper).optimizer
     names = {parameter: name for name, parameter in model.named_parameters()}
@@ -281,7 +281,7 @@ def test_weight_decay_spares_what_has_the_released_words_in_its_name(name):
     assert found == {
         key: 0.0 if any(word in key for word in ('layer_scale', 'scale', 'norm')) else 0.05 for key in found
     }
-    # Norms that have no norm in their names, and biases.
+    # Norms whose names lack 'norm', and biases.
     stem = [f'backbone.patch_embed1.projection.{i}.{what}' for i in (1, 4) for what in ('weight', 'bias')]
     assert [found[key] for key in (*stem, 'backbone.blocks1.0.attn.gate.bias')] == [0.05] * 5
     assert found['backbone.norm4.weight'] == found['backbone.blocks2.0.mlp.sigma.scale'] == 0.0

@@ -8,7 +8,7 @@ from moganet.swap import probe
 from moganet.swap.command import load_base
 
 ALL, LAST_THREE, LAST = (0, 1, 2, 3), (1, 2, 3), (3,)
-# Config of mmdet, the stages that stand for its backbone's maps, where its channels are named, and what they become.
+# Config of mmdet, the stages that replace its backbone's maps, the keys of its channels, and their new values.
 NECK = 'neck.in_channels'
 QUICK = [
     ('faster_rcnn/faster-rcnn_r50_fpn_1x_coco', ALL, NECK, [8, 16, 24, 32]),

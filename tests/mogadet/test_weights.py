@@ -1,4 +1,4 @@
-"""Released detectors: mmdet 2's files load by name, whole and safely, and what they measure stands beside the table."""
+"""Released detectors: mmdet 2's files load by name, whole and safely, and their metrics stand beside the table."""
 
 import json
 import os
@@ -38,7 +38,7 @@ def fpn(laterals: int, outputs: int) -> set[str]:
 
 
 def mmdet2_names(name: str) -> set[str]:
-    """Names that mmdet 2.26 gives the tensors of a detector outside its backbone."""
+    """Return mmdet 2.26's names of a detector's tensors outside the backbone."""
     if name.startswith('retinanet'):
         towers = both(*(f'bbox_head.{kind}_convs.{i}.conv' for kind in ('cls', 'reg') for i in range(4)))
         return fpn(3, 5) | towers | both('bbox_head.retina_cls', 'bbox_head.retina_reg')
@@ -63,7 +63,7 @@ def build(cfg, device='cpu'):
 
 
 def write_mmdet2(path, model, **more) -> None:
-    """A checkpoint as mmcv 1 writes it for mmdet 2."""
+    """Write a checkpoint as mmcv 1 does for mmdet 2."""
     meta = dict(
         mmdet_version='2.26.0+31c8495',
         CLASSES=CocoDataset.METAINFO['classes'],
@@ -83,7 +83,7 @@ def write_mmdet2(path, model, **more) -> None:
 
 @pytest.fixture
 def coco(tmp_path):
-    """Two images with a box each, as COCO lies on a disk, with all of its 80 classes."""
+    """Write two images with a box each in the layout of COCO, with all of its 80 classes."""
     root = tmp_path / 'coco'
     (root / 'val2017').mkdir(parents=True)
     (root / 'annotations').mkdir()
@@ -123,7 +123,7 @@ def small_images(coco):
 
 def test_every_released_detector_has_the_name_of_its_config():
     configs = {path.stem for path in CONFIGS.glob('*.py')}
-    assert len(RELEASED) == 17  # of 18 configs: the weights of Cascade-L never were
+    assert len(RELEASED) == 17  # of 18 configs: the weights of Cascade-L are not published
     assert {row.name.removeprefix('det/') for row in RELEASED} < configs
     assert 'det/cascade_mask_rcnn_moganet_l_giou_ms3x' not in {row.name for row in RELEASED}
     assert {(row.gate, row.layout) for row in RELEASED} == {('single', 'openmmlab')}
@@ -215,7 +215,7 @@ def test_metrics_of_a_test_stand_beside_the_table(weights, coco, tmp_path, monke
 
 
 def test_released_detectors_measure_at_both_tasks():
-    """Every metric of the metafile is one that CocoMetric reports for the config."""
+    """CocoMetric reports every metric of the metafile for the config."""
     from moganet.paper.metafile import rows
 
     for row in rows('det'):

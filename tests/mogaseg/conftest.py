@@ -1,11 +1,11 @@
-"""What the tests of segmentation share."""
+"""Fixtures of the tests of segmentation."""
 
 import pytest
 
 
 @pytest.fixture(scope='session')
 def mini_seg(tmp_path_factory):
-    """Folder with mini data of segmentation: fewer images than by default, of the same kind."""
+    """Return a folder with mini data of segmentation: fewer images than by default, generated alike."""
     from mogaseg import mini
 
     root = tmp_path_factory.mktemp('data') / 'seg'

@@ -32,7 +32,7 @@ upernet_moganet_xl_640 214   2451
 """
 ROWS = [line.split() for line in PUBLISHED.split('\n') if line]
 MISPRINTS = {'fpn_moganet_l': ('86.15', '418.7')}  # 86.15 was rounded again
-# Channels of the four stages, and parameters of the backbone, worked out layer by layer.
+# Channels of the four stages, and parameters of the backbone, computed layer by layer.
 WIDTHS = dict(xt=(32, 64, 96, 192), s=(64, 128, 320, 512), xl_640=(96, 192, 480, 960))
 BACKBONES = dict(xt=2_763_066, s=24_822_675, xl_640=180_030_924)
 CLASSES = 150
@@ -43,11 +43,11 @@ def config(name: str) -> Config:
 
 
 def conv(inputs: int, outputs: int, side: int, norm: bool = True) -> int:
-    """Parameters of a convolution with a norm and no bias, or the other way round."""
+    """Return the parameters of a convolution with a norm and no bias, or with a bias and no norm."""
     return inputs * outputs * side**2 + outputs * (2 if norm else 1)
 
 
-@pytest.mark.parametrize('name, parameters, gmacs', ROWS, ids=[row[0] for row in ROWS])
+@pytest.mark.parametrize(('name', 'parameters', 'gmacs'), ROWS, ids=[row[0] for row in ROWS])
 def test_count_gives_the_printed_digits(name, parameters, gmacs, count_once):
     counted = count_once('seg')(config(name))
     assert (counted.shape, counted.counter) == ((640, 2560) if name.endswith('640') else (512, 2048), 'mmcv')
@@ -89,7 +89,7 @@ def test_parameters_of_upernet_have_the_auxiliary_head_among_them(size):
 def test_parameters_of_semantic_fpn(size):
     counted = count(config(f'fpn_moganet_{size}'), (64, 64))
     neck = sum(conv(width, 256, 1, norm=False) for width in WIDTHS[size]) + 4 * conv(256, 256, 3, norm=False)
-    # Per map as many convolutions as doublings bring it to stride 4, one at least.
+    # Each map has one convolution per doubling up to stride 4, at least one.
     head = 4 * conv(256, 128, 3) + 3 * conv(128, 128, 3) + conv(128, CLASSES, 1, norm=False)
     assert counted.parameters == BACKBONES[size] + neck + head
 
@@ -138,7 +138,7 @@ def test_counters_differ_by_biases_activations_norms_of_the_heads_and_enlarged_m
         with torch.no_grad():
             assert model(torch.zeros(1, 3, *shape)).shape == (1, CLASSES, *shape)
     fourth, eighth, sixteenth, last = (16 * 24, 8 * 12, 4 * 6, 2 * 3)
-    # Four pooled maps to stride 32; on the way down to strides 16, 8, 4; three maps to stride 4; scores to the image.
+    # Upsampled: four pooled maps to stride 32; top-down to 16, 8, 4; three maps to 4; scores to the image.
     enlarged = 512 * (4 * last + sixteenth + eighth + fourth + 3 * fourth) + CLASSES * 64 * 96
     assert count(cfg, shape, 'fvcore').macs - count(cfg, shape).macs == fvcore_more + 4 * enlarged - mmcv_more
 
@@ -175,4 +175,4 @@ def test_get_flops_counts_a_segmentor_by_both_counters(capsys):
     out = capsys.readouterr().out
     assert 'one image of 128x64' in out
     assert 'parameters  6,865,872 (backbone 2,763,066)' in out
-    assert ['mmcv', 'fvcore'] == [line.split()[0] for line in out.splitlines() if 'GMACs' in line]
+    assert [line.split()[0] for line in out.splitlines() if 'GMACs' in line] == ['mmcv', 'fvcore']

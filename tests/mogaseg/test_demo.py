@@ -1,4 +1,4 @@
-"""The demo trains, and ends with what a reader wants: the table, pictures and what to do next."""
+"""The demo trains, and ends with the table, pictures and the next commands."""
 
 import pytest
 from PIL import Image
@@ -22,7 +22,7 @@ def test_demo_ends_with_table_pictures_and_next_commands(mini_seg, tmp_path, cap
     out = capsys.readouterr().out
     table = out.split('never saw:\n')[1].split('predictions:')[0].splitlines()
     assert [line.split()[0] for line in table[1:]] == [*mini.CLASSES, 'mean']
-    # What mmseg's metric said of the same weights; a class that is never predicted nor there counts for neither.
+    # Values of mmseg's metric for the same weights; a class that neither occurs nor is predicted has no value.
     assert [float(value) for value in table[-1].split()[1:]] == pytest.approx(
         [metrics['mIoU'], metrics['mAcc']], abs=0.06
     )

@@ -1,4 +1,4 @@
-"""The pictures show what they are given, and predictions of single images are those of the data set."""
+"""Figures show their input, and predictions of single images equal those of the data set."""
 
 import numpy as np
 import pytest
@@ -26,7 +26,7 @@ def image():
 
 @pytest.fixture
 def labels():
-    """A cat of 600 pixels, a dog of 12, an unlabelled strip of 60."""
+    """Return labels: a cat of 600 pixels, a dog of 12, an unlabelled strip of 60."""
     pixels = np.zeros((40, 60), np.int64)
     pixels[10:30, 20:50], pixels[0:3, 0:4], pixels[39] = 1, 2, 255
     return pixels
@@ -107,7 +107,7 @@ TINY = dict(embed_dims=(8, 16, 24, 32), depths=(1, 1, 1, 1), ffn_ratios=(2, 2, 2
 
 @pytest.fixture
 def tiny(tmp_path, mini_seg):
-    """Paths of a config of the mini recipe with a tiny network, and of a checkpoint of it that sees threes."""
+    """Return the paths of a config of the mini recipe with a tiny network, and of its checkpoint: predicts threes."""
     config = tmp_path / 'tiny.py'
     config.write_text(
         f"_base_ = '{CONFIG}'\n"

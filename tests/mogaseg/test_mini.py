@@ -1,4 +1,4 @@
-"""The mini data are ADE20K as the real classes read it, and tell the truth about their pictures."""
+"""The mini data: mmseg's classes read them as ADE20K, and the maps fit the pictures."""
 
 import cv2
 import numpy as np
@@ -86,7 +86,7 @@ def test_labels_are_those_of_ade20k_with_a_rim_that_is_unlabelled():
     assert (labels[12:18, 29:31] == 0).all()
     assert labels[8, 20] == 1
     assert labels[15, 31] == 1
-    assert (labels[25:35, 5:15] == 0).all()  # a heap
+    assert (labels[25:35, 5:15] == 0).all()  # a crowd
     assert set(np.unique(labels)) == {0, 1, 2, 9}
 
 
@@ -112,7 +112,7 @@ def test_images_are_those_of_mini_coco(tmp_path, monkeypatch):
 
 
 def test_truth_as_prediction_scores_100(mini_seg):
-    """The real metric takes the maps for perfect when they are handed back to it."""
+    """mmseg's metric is perfect for the maps as predictions."""
     metric = IoUMetric()
     data = dataset(mini_seg, 'validation')
     metric.dataset_meta = data.metainfo
@@ -229,7 +229,7 @@ def test_the_mini_recipe_says_the_same_as_the_data():
 
 
 def test_scenes_are_seen_where_the_map_has_them(mini_seg):
-    """Where a map says digit, the picture is not the photograph: its colours change at the rim."""
+    """At digits of a map, the picture differs from the photograph: its colours change at the rim."""
     inside = []
     for image, labels in zip(sorted(mini_seg.glob('images/training/*.jpg')), maps(mini_seg, 'training'), strict=True):
         grey = cv2.cvtColor(cv2.imread(str(image)), cv2.COLOR_BGR2GRAY)

@@ -1,4 +1,4 @@
-"""Data of one's own, as configs/seg/README.md says: its configs and commands, on a few small images."""
+"""Users' data as in configs/seg/README.md: its configs and commands, on a few small images."""
 
 import json
 import re
@@ -17,7 +17,7 @@ from moganet.run.config import load_config
 README = ROOT / 'configs/seg/README.md'
 SECTION = README.read_text().partition('## Your own data')[2].partition('## Results')[0]
 WIDTH, HEIGHT = 96, 64
-# A network of a few thousand parameters on small images, two iterations: lines that follow those of the README.
+# Lines after those of the README: a network of a few thousand parameters on small images, two iterations.
 TINY = """
 _base_ = '{base}'
 model = dict(
@@ -48,7 +48,7 @@ def config_of_the_readme() -> str:
 
 
 def write_pets(root, suffix='.jpg') -> None:
-    """Six photographs: a cat (1) or a dog (2) on a background (0), and a strip that nobody labelled."""
+    """Write six photographs: a cat (1) or a dog (2) on a background (0), and an unlabelled strip."""
     for split, numbers in (('train', range(4)), ('val', range(4, 6))):
         for kind in ('images', 'labels'):
             (root / kind / split).mkdir(parents=True, exist_ok=True)
@@ -63,9 +63,9 @@ def write_pets(root, suffix='.jpg') -> None:
 
 @pytest.fixture
 def own(tmp_path, monkeypatch):
-    """A function that writes the config of the README, changed, and its data; returns the path of a tiny version."""
+    """Return a function that writes the README's config, changed, with its data, and returns a tiny version's path."""
     monkeypatch.chdir(tmp_path)
-    # MMEngine formats the config for every log and checkpoint: most of the time of so short a run.
+    # MMEngine formats the config for every log and checkpoint, which would take most of the time of so short a run.
     monkeypatch.setattr(Config, 'pretty_text', '')
 
     def write(heads, suffix='.jpg', **changes):
@@ -92,11 +92,11 @@ def test_own_data_train_and_test(own, tmp_path):
     losses, rates = (scalars[f'train/{key}'].data[0] for key in ('decode.loss_ce', 'lr'))
     assert len(losses) == 2
     assert np.isfinite(losses).all()
-    assert rates[0] == pytest.approx(2e-4 * 2 / 32)  # batch 2 in the place of 32
+    assert rates[0] == pytest.approx(2e-4 * 2 / 32)  # batch 2 in place of 32
     call('test', config, 'run/iter_2.pth', '--out', 'metrics.json', '--show-dir', 'pictures')
     assert 0 <= json.loads((tmp_path / 'metrics.json').read_text())['mIoU'] <= 100
     pictures = [cv2.imread(str(path)) for path in sorted((tmp_path / 'pictures').rglob('*.png'))]
-    # Labels and prediction beside each other.
+    # Labels and prediction side by side.
     assert [picture.shape for picture in pictures] == [(HEIGHT, 2 * WIDTH, 3)] * 2
 
 

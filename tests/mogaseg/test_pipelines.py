@@ -1,4 +1,4 @@
-"""What happens to images and label maps in training and in tests: sizes, crops, padding, labels."""
+"""Pipelines of images and label maps in training and in tests: sizes, crops, padding, labels."""
 
 import copy
 
@@ -26,13 +26,13 @@ def mmseg_scope():
 
 
 def build_steps(kind, name='fpn_moganet_xt'):
-    """Transforms of a pipeline between loading and packing."""
+    """Return the transforms of a pipeline between loading and packing."""
     steps = load_config(ROOT / f'configs/seg/{name}.py')[f'{kind}_dataloader'].dataset.pipeline
     return [TRANSFORMS.build(step) for step in steps if not step['type'].startswith(('Load', 'Pack'))]
 
 
 def scene(height, width):
-    """An image of which each half has a label of its own."""
+    """Return an image with one label on its left and another on its right."""
     labels = np.zeros((height, width), np.uint8)
     labels[:, width // 2 :] = 7
     image = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
@@ -41,7 +41,7 @@ def scene(height, width):
     )
 
 
-# Height and width of a photograph and of what is tested: the short edge to 512 unless the long one passes 2048, sides
+# Height and width of a photograph and of the test image: the short edge to 512 unless the long edge exceeds 2048, sides
 # to the nearest pixel, then each up to the next multiple of 32.
 SIZES = [
     ((512, 683), (512, 704)),  # 683 -> 22 x 32
@@ -71,7 +71,7 @@ def test_every_recipe_rounds_its_test_size(name, sides):
 
 
 def tiny_config(root):
-    """Semantic FPN with a narrow network, on the photographs below ``root``."""
+    """Return Semantic FPN with a narrow network, on the photographs below ``root``."""
     cfg = load_config(CONFIG, dict(data_root=str(root)))
     cfg.model.backbone.update(
         arch=dict(embed_dims=(8, 16, 24, 32), depths=(1, 1, 1, 1), ffn_ratios=(2, 2, 2, 2)), init_cfg=None
@@ -83,7 +83,7 @@ def tiny_config(root):
 
 @pytest.fixture
 def photograph(tmp_path):
-    """Folder of a photograph of 75x101 pixels and its label map, as ADE20K lies on a disk."""
+    """Return a folder in the layout of ADE20K with a photograph of 75x101 pixels and its label map."""
     for kind in ('images', 'annotations'):
         (tmp_path / kind / 'validation').mkdir(parents=True)
     rng = np.random.default_rng(1)
@@ -111,7 +111,7 @@ def test_predictions_come_back_at_the_size_of_the_photograph(photograph):
         scores = functional.interpolate(scores, size=size, mode='bilinear', align_corners=False)
     assert torch.allclose(found.seg_logits.data, scores[0], atol=1e-5)
     assert torch.equal(found.pred_sem_seg.data, found.seg_logits.data.argmax(0, keepdim=True))
-    # ADE20K's label 0 is what nobody labelled; classes count from 1.
+    # ADE20K's label 0 is unlabelled; classes count from 1.
     expected = np.where(labels == 0, 255, labels.astype(int) - 1)
     assert np.array_equal(found.gt_sem_seg.data.numpy()[0], expected)
 

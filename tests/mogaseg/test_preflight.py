@@ -1,6 +1,7 @@
-"""Segmentation data that do not fit: a line that names the file, at the start or when it is read."""
+"""Segmentation data that do not fit: an error that names the file, at the start or when the file is read."""
 
 import logging
+import re
 
 import numpy as np
 import pytest
@@ -27,7 +28,7 @@ def scope():
 
 @pytest.fixture
 def labels():
-    """A map of the three classes, as ADE20K numbers them: 0 is unlabelled."""
+    """Return a map of the three classes in ADE20K's numbering: 0 is unlabelled."""
     pixels = np.ones((HEIGHT, WIDTH), np.uint8)
     pixels[:10], pixels[20:, 30:], pixels[20:, :10] = 0, 2, 3
     return pixels
@@ -35,7 +36,7 @@ def labels():
 
 @pytest.fixture
 def pets(tmp_path, labels):
-    """A folder of three images and their maps."""
+    """Return a folder of three images and their maps."""
     root = tmp_path / 'pets'
     for folder in ('img', 'map'):
         (root / folder).mkdir(parents=True)
@@ -46,7 +47,7 @@ def pets(tmp_path, labels):
 
 
 def config(root, number=3, **keys) -> Config:
-    """A model with two heads and a data set in a wrapper."""
+    """Return a config with two heads and a data set in a wrapper."""
     dataset = dict(
         type='BaseSegDataset',
         data_root=str(root),
@@ -109,7 +110,7 @@ def test_palette_and_two_colour_maps_are_numbers(pets, labels, mode):
 
 def spoil(path, labels, how):
     """Write a map that cannot be used."""
-    height, width = labels.shape
+    width = labels.shape[1]
     if how == 'size':
         Image.fromarray(labels[:, : width // 2]).save(path)
     elif how == 'turned':
@@ -263,7 +264,7 @@ def test_images_without_maps_may_be_tested(pets):
     ],
 )
 def test_config_that_does_not_fit_its_data_says_what_to_set(keys, words, pets):
-    with pytest.raises(ValueError) as error:
+    with pytest.raises(ValueError, match=re.escape(words[0])) as error:
         check(config(pets, **keys))
     assert [word for word in words if word not in str(error.value)] == []
 
@@ -272,7 +273,7 @@ def test_a_part_of_a_data_set_s_own_classes_fits(pets):
     names = ('wall', 'floor', 'sky')
     cfg = config(pets, type='ADE20KDataset', metainfo=dict(classes=names))
     del cfg.train_dataloader.dataset.dataset['reduce_zero_label']
-    # ADE20K has wall, building, sky, floor: building is none of the three, and floor comes before sky here.
+    # ADE20K has wall, building, sky, floor. Building is not among the three, and floor comes before sky here.
     found = np.unique(built(check(cfg))[0]['gt_seg_map'])
     assert found.tolist() == [0, 2, 255]
 

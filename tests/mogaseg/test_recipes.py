@@ -38,7 +38,7 @@ FPN, UPERNET = 'fpn_moganet_xt', 'upernet_moganet_xt'
 
 @functools.cache
 def recipe(name: str) -> Config:
-    """The config of a recipe, shared by the tests: not to be changed."""
+    """Return the config of a recipe. The tests share it and must not change it."""
     return load_config(CONFIGS / f'{name}.py')
 
 
@@ -54,7 +54,7 @@ def build(name: str) -> nn.Module:
 
 
 def plain(node: object) -> object:
-    """A part of a config without what only says where it came from."""
+    """Return a part of a config without keys of origin."""
     if isinstance(node, dict):
         return {key: plain(value) for key, value in node.items() if key != '_scope_'}
     return [plain(value) for value in node] if isinstance(node, list | tuple) else node
@@ -183,7 +183,7 @@ def test_norms_are_synchronised_in_the_heads_only_and_all_is_trained(name):
 
 
 def decays(name: str) -> dict[str, float]:
-    """Weight decay of every parameter as the optimizer gets it."""
+    """Return the weight decay of every parameter in the optimizer."""
     model = build(name)
     optimizer = build_optim_wrapper(model, recipe(name).optim_wrapper).optimizer
     names = {parameter: key for key, parameter in model.named_parameters()}
@@ -200,7 +200,7 @@ def test_upernet_spares_what_has_the_released_words_in_its_name():
     assert found == {
         key: 0.0 if any(word in key for word in ('layer_scale', 'scale', 'norm')) else 0.01 for key in found
     }
-    # Norms that have no norm in their names, and biases.
+    # Norms whose names lack 'norm', and biases.
     stem = [f'backbone.patch_embed1.projection.{i}.{what}' for i in (1, 4) for what in ('weight', 'bias')]
     heads = ['decode_head.bottleneck.bn.weight', 'auxiliary_head.convs.0.bn.bias', 'decode_head.conv_seg.bias']
     assert [found[key] for key in (*stem, *heads)] == [0.01] * 7
@@ -208,7 +208,7 @@ def test_upernet_spares_what_has_the_released_words_in_its_name():
 
 
 def rates(name: str, steps: set[int]) -> dict[int, float]:
-    """The rate of the iterations ``steps``, counted from 0."""
+    """Return the rate of the iterations ``steps``, counted from 0."""
     cfg = recipe(name)
     optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=cfg.optim_wrapper.optimizer.lr)
     schedulers = [PARAM_SCHEDULERS.build(dict(s), default_args=dict(optimizer=optimizer)) for s in cfg.param_scheduler]
@@ -239,7 +239,7 @@ def test_rate_follows_mmcvs_law(name, top, total, power, warmup):
 
 
 def test_rate_of_mmsegs_own_recipes_is_one_percent_higher():
-    """Falling only after the warm-up, as mmseg 1 does, is another law than the released one."""
+    """Falling after the warm-up only, as in mmseg 1, differs from the released schedule."""
     theirs = 1e-4 * (160000 - 80000) / (160000 - 1500)
     assert theirs / rates(UPERNET, {80000})[80000] == pytest.approx(160000 / 158500, rel=1e-4)
 
@@ -267,7 +267,7 @@ def test_without_cuda_heads_get_plain_batch_norm(monkeypatch):
 
 
 def test_synchronised_norms_predict_without_cuda_what_plain_ones_do(monkeypatch):
-    """A model that only predicts, as in inference, needs nothing replaced."""
+    """A model for inference needs no replaced norms."""
     monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
     cfg = copy.deepcopy(recipe(UPERNET))
     cfg.model.backbone.arch = dict(embed_dims=(8, 16, 24, 32), depths=(1, 1, 1, 1), ffn_ratios=(2, 2, 2, 2))

@@ -9,7 +9,7 @@ from moganet.swap.command import load_base
 
 ALL, LAST_THREE = (0, 1, 2, 3), (1, 2, 3)
 MAPS = [8, 16, 24, 32]
-# Config of mmseg, the stages that stand for its backbone's maps, where its channels are named, and what they become.
+# Config of mmseg, the stages that replace its backbone's maps, the keys of its channels, and their new values.
 QUICK = [
     (
         'pspnet/pspnet_r50-d8_4xb4-160k_ade20k-512x512',
@@ -67,7 +67,7 @@ SIDE = 128
 
 
 def batch(num_classes: int) -> dict:
-    """Two images of noise with a label in every pixel, a ninth of them ignored."""
+    """Return two images of noise with a label in every pixel, a ninth of them ignored."""
     from mmengine.structures import PixelData
     from mmseg.structures import SegDataSample
 

@@ -41,7 +41,7 @@ MEAN, STD = np.array([123.675, 116.28, 103.53]), np.array([58.395, 57.12, 57.375
 
 @pytest.fixture
 def tiny(tmp_path):
-    """Path of the config of a narrow network, which reads two photographs."""
+    """Return the path of the config of a narrow network that reads two photographs."""
     rng = np.random.default_rng(0)
     for kind in ('images', 'annotations'):
         (tmp_path / 'ade' / kind / 'validation').mkdir(parents=True)
@@ -56,7 +56,7 @@ def tiny(tmp_path):
 
 
 def build(path):
-    """A model whose scores depend on the place in the image: random norm statistics and weights."""
+    """Return a model with random norm statistics and weights, so that scores depend on the position."""
     with DefaultScope.overwrite_default_scope('mmseg'):
         model = MODELS.build(load_config(path).model).eval()
     for key, value in model.state_dict().items():
@@ -71,7 +71,7 @@ def build(path):
 
 @torch.no_grad()
 def mean_probability(model, path):
-    """The formula: mean over sizes and mirror images of the softmax of the scores at the photograph's size."""
+    """Compute the mean over sizes and mirror images of the softmax of the scores at the photograph's size."""
     image = cv2.imread(str(path))
     total = 0
     for (height, width), (rows, columns) in zip(RESIZED, SIZES, strict=True):
@@ -97,7 +97,7 @@ def test_tta_predicts_the_class_of_the_highest_mean_probability(tiny, tmp_path, 
     for sample in found:
         probability = mean_probability(model, sample['img_path'])
         own = sample['pred_sem_seg']['data'].reshape(SIZE)
-        # A class whose probability is as high as the highest, but for roundings.
+        # A class whose probability equals the highest up to rounding.
         lost = probability.max(0).values - probability.gather(0, own[None])[0]
         assert lost.max() < 1e-4
         assert (own == probability.argmax(0)).float().mean() > 0.999
@@ -118,7 +118,7 @@ def test_tta_pipeline_makes_every_size_and_its_mirror_image(tiny):
     assert [sample.flip for sample in data['data_samples']] == [False, True] * 6
     images, samples = data['inputs'], data['data_samples']
     assert torch.equal(images[1], images[0].flip(2))
-    # Labels stay as the file has them.
+    # The labels are those of the file.
     assert all(torch.equal(sample.gt_sem_seg.data, samples[0].gt_sem_seg.data) for sample in samples)
     assert samples[0].gt_sem_seg.shape == SIZE
 

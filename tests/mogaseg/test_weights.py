@@ -1,4 +1,4 @@
-"""Released segmentors: mmseg 0's files load by name, whole and safely; what they measure stands beside the table."""
+"""Released segmentors: mmseg 0's files load by name, whole and safely; their metrics stand beside the table."""
 
 import json
 import os
@@ -33,10 +33,10 @@ def with_norm(*modules: str) -> set[str]:
 
 
 def mmseg0_names(name: str) -> set[str]:
-    """Names that mmseg 0.29 gives the tensors of a segmentor outside its backbone."""
+    """Return mmseg 0.29's names of a segmentor's tensors outside the backbone."""
     if name.startswith('fpn'):
         neck = (f'neck.{kind}_convs.{i}.conv' for kind in ('lateral', 'fpn') for i in range(4))
-        # Between the convolutions of a map there are doublings, which have no tensors.
+        # The doublings between the convolutions of a map have no tensors.
         places = ('0.0', '1.0', '2.0', '2.2', '3.0', '3.2', '3.4')
         head = (f'decode_head.scale_heads.{place}' for place in places)
         return with_bias(*neck, 'decode_head.conv_seg') | with_norm(*head)
@@ -52,7 +52,7 @@ def build(name: str, device: str = 'cpu'):
 
 
 def write_mmseg0(path, model, **more) -> None:
-    """A checkpoint as mmcv 1 writes it for mmseg 0."""
+    """Write a checkpoint as mmcv 1 does for mmseg 0."""
     info = ADE20KDataset.METAINFO
     meta = dict(
         mmseg_version='0.29.1+4cbb3a8',
@@ -73,7 +73,7 @@ def write_mmseg0(path, model, **more) -> None:
 
 @pytest.fixture
 def ade(tmp_path):
-    """Two photographs with label maps, as ADE20K lies on a disk."""
+    """Write two photographs with label maps in the layout of ADE20K."""
     root = tmp_path / 'ade'
     rng = np.random.default_rng(0)
     for kind in ('images', 'annotations'):
@@ -199,7 +199,7 @@ def test_file_that_does_not_fit_is_refused(change, tmp_path):
     words = dict(
         lost='1 missing: decode_head.psp_modules.2.1.bn.running_var',
         added='1 left over: neck.lateral_convs.0.conv.weight',
-        auxiliary='7 missing: auxiliary_head.conv_seg.bias',  # 8 but for the number of batches, which nothing needs
+        auxiliary='7 missing: auxiliary_head.conv_seg.bias',  # 8, without the number of batches, which is not needed
         classes='another number of classes',
         size='set arch to that of the file',
         code='holds more than data',

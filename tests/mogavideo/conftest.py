@@ -1,4 +1,4 @@
-"""What the tests of video prediction share."""
+"""Fixtures of the tests of video prediction."""
 
 import pytest
 
@@ -8,7 +8,7 @@ from moganet.run.config import load_config
 
 @pytest.fixture(scope='session')
 def mini_video(tmp_path_factory):
-    """Folder with mini data of video prediction: fewer clips than by default, of the same kind."""
+    """Return a folder with mini data of video prediction: fewer clips than by default, generated alike."""
     from mogavideo import mini
 
     root = tmp_path_factory.mktemp('data') / 'video'
@@ -20,7 +20,7 @@ def mini_video(tmp_path_factory):
 
 @pytest.fixture
 def tiny_cfg(mini_video, tmp_path):
-    """The mini recipe with a model of a few thousand parameters and two short epochs."""
+    """Return the mini recipe with a model of a few thousand parameters and two short epochs."""
     cfg = load_config(ROOT / 'configs/video/simvp_moganet_mini.py', dict(data_root=str(mini_video)))
     cfg.model.update(hid_S=4, hid_T=8, N_S=2, N_T=2)
     cfg.train_dataloader.update(batch_size=2)

@@ -1,4 +1,4 @@
-"""The benchmark compares what it says it compares. How fast things are is no test."""
+"""The benchmark compares the pairs that it names. Speed itself is not tested."""
 
 import pytest
 import torch
@@ -9,7 +9,7 @@ from mogavideo.datasets import MovingImages
 
 
 class Model(torch.nn.Module):
-    """Counts the clips that it is trained on."""
+    """Counts its training clips."""
 
     in_shape = (10, 1, 64, 64)
 
@@ -24,7 +24,7 @@ class Model(torch.nn.Module):
 
 
 def one_turn(calls, rounds):
-    """Each call once, and made-up times: 100 ms for the first, 50 ms more for each after it."""
+    """Run each call once and return fixed times: 100 ms for the first, 50 ms more for each later call."""
     for call in calls.values():
         call()
     return {name: [100.0 + 50 * i] * rounds for i, name in enumerate(calls)}
@@ -34,7 +34,7 @@ def test_loader_is_compared_clip_by_clip(mini_video, monkeypatch):
     monkeypatch.setattr(mini, 'ROOT', str(mini_video))
     monkeypatch.setattr(mini, 'make', lambda: None)
 
-    # A round of loading takes two thirds of a round of training, and has 32 times the clips.
+    # A round of loading takes two thirds of the time of a round of training, and has 32 times the clips.
     monkeypatch.setattr(benchmark, 'time_interleaved', one_turn)
     model = Model()
     result = benchmark.loader(model, rounds=3)

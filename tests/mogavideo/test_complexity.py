@@ -42,7 +42,7 @@ def test_count_gives_the_printed_digits(translator, parameters, gmacs, count_onc
 
 
 def closed_form(T, C, S, hidden, depth, side):
-    """Multiply-adds of SimVP with gSTA, N_S = 2: convolutions, then norms."""
+    """Return the multiply-adds of SimVP with gSTA, N_S = 2: convolutions, then norms."""
     full, half = side**2, (side // 2) ** 2
 
     def frame(conv, norm):

@@ -1,4 +1,4 @@
-"""The demo trains, and ends with what a reader wants: the error beside the baseline's, pictures and what to do next."""
+"""The demo trains, and ends with the error beside the baseline's, pictures and the next commands."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Two processes measure what one measures, through tools/dist_test.sh, also where one has a clip to spare."""
+"""Two processes measure the same as one, through tools/dist_test.sh, also with an odd number of clips."""
 
 import json
 import os
@@ -39,6 +39,6 @@ def test_two_processes_measure_as_one(tiny_cfg, tmp_path):
     assert one.keys() == two.keys()
     assert len(one) == 10
     assert [name for name in one if two[name] != pytest.approx(one[name], rel=1e-6)] == []
-    # The sixth place repeats the first clip, so that both have as many; the metrics do not count it.
+    # The sixth place repeats the first clip, so both processes have three; the metrics do not count the repetition.
     assert len(list((tmp_path / 'shown').glob('clip_*.png'))) == 1
     assert (tmp_path / 'shown/curves.png').is_file()

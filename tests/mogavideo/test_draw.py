@@ -1,4 +1,4 @@
-"""Pictures of predictions show what they say: rows, columns, colours, and a frame of the animation per frame."""
+"""Figures of predictions: rows, columns, colours, and a frame of the animation per frame."""
 
 import numpy as np
 import pytest
@@ -10,14 +10,14 @@ LEFT, STEP = draw.LABEL_WIDTH, draw.STRIP_SIDE + draw.GAP
 
 
 def cell(picture: Image.Image, row: int, column: int, place: float = 0.5) -> tuple[int, int, int]:
-    """The colour in the middle of a frame, or elsewhere on its diagonal."""
+    """Return the colour in the middle of a frame, or elsewhere on its diagonal."""
     at = int(place * draw.STRIP_SIDE)
     return picture.getpixel((LEFT + column * STEP + at, draw.GAP + row * STEP + at))
 
 
 @pytest.fixture
 def frames():
-    """Three grey frames seen, and four that follow: predicted too bright, too dark, right, and beyond white."""
+    """Return three grey input frames and four that follow: predicted too bright, too dark, right, and beyond white."""
     inputs = np.stack([np.full((1, 8, 8), level) for level in (0.2, 0.4, 0.6)])
     prediction = np.stack([np.full((1, 8, 8), level) for level in (0.9, 0.1, 0.5, 1.5)])
     return inputs, prediction, np.full((4, 1, 8, 8), 0.5)

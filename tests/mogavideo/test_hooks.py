@@ -1,4 +1,4 @@
-"""tools/test.py draws clips and curves when asked to, and writes the curves as numbers."""
+"""tools/test.py draws clips and curves on request, and writes the curves as numbers."""
 
 import json
 

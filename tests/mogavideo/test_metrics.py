@@ -1,4 +1,4 @@
-"""The metrics are those of the tables: checked against scikit-image and plain formulas."""
+"""The metrics of the tables, against scikit-image and plain formulas."""
 
 import json
 import math
@@ -27,7 +27,7 @@ def evaluate(clips, **options):
 
 @pytest.fixture
 def clips():
-    """Five clips of 4 frames, 3 channels, 20x24 pixels, with predictions below 0 and above 1."""
+    """Return five clips of 4 frames, 3 channels, 20x24 pixels, with predictions below 0 and above 1."""
     random = torch.Generator().manual_seed(1)
     targets = torch.rand(5, 4, 3, 20, 24, generator=random)
     predictions = targets + 0.3 * torch.randn(targets.shape, generator=random)
@@ -73,7 +73,7 @@ def test_frames_of_known_error():
     target = torch.zeros(2, 1, 8, 8)
     prediction = torch.stack([torch.full((1, 8, 8), 0.5), torch.full((1, 8, 8), -2.0)])
     found = evaluate([clip(prediction, target, torch.ones(3, 1, 8, 8))] * 3, per_frame=True)
-    # 64 pixels; below 0 counts for the errors and is clipped for PSNR, which 1e-10 keeps finite.
+    # 64 pixels. Values below 0 count in the errors and are clipped for PSNR, which 1e-10 keeps finite.
     assert found['video/mse_per_frame'] == [16, 256]
     assert found['video/mse'] == 136
     assert found['video/mae_per_frame'] == [32, 128]

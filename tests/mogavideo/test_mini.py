@@ -1,4 +1,4 @@
-"""The mini data are Moving MNIST's files, of real scans, and no scan of val is among those of train."""
+"""The mini data are files of Moving MNIST with real scans, and val shares no scan with train."""
 
 import gzip
 
@@ -26,14 +26,14 @@ def test_images_are_the_scans_of_train_as_large_as_mnists_digits(mini_video):
     scans = load_digit_splits()['train'].images
     assert len(images) == len(scans)
     assert images[:, :4].max() == images[:, -4:].max() == images[:, :, :4].max() == images[:, :, -4:].max() == 0
-    # Averaged over the same parts as the scans' pixels, the enlarged ones have nearly the same values.
+    # Averaged over the areas of the scans' pixels, the enlarged images have nearly the same values.
     small = images[:, 4:24, 4:24].reshape(len(images), 4, 5, 4, 5).mean((2, 4))
     large = scans.reshape(len(scans), 4, 2, 4, 2).mean((2, 4))
     assert np.abs(small - large).mean() < 8
 
 
 def test_clips_show_scans_of_val_and_none_of_train(mini_video):
-    # Two of each clip's frames show the digits apart; the mass of ink of a frame is then that of its two scans.
+    # Some frames show the two digits apart. The sum of such a frame is the sum of its two scans.
     clips = open_clips(mini_video / 'mnist_test_seq.npy')
     ink = clips.sum((2, 3), dtype=np.int64).max(0)
     val = np.array([mini.enlarged(scan).sum(dtype=np.int64) for scan in load_digit_splits()['val'].images])
@@ -49,7 +49,7 @@ def test_clips_are_all_different_and_not_those_of_training(mini_video):
         stored = DATASETS.build(dict(type='StoredClips', data_root=str(mini_video)))
         made = DATASETS.build(dict(type='MovingImages', data_root=str(mini_video)))
     clips = [stored[i]['inputs'].numpy() for i in range(6)]
-    # Where something is seen tells the paths, whatever the digits: those of training start from other numbers.
+    # The visible positions give the paths, independent of the digits: training clips have other paths.
     clips += [made[i]['inputs'].numpy() for i in range(6)]
     centres = np.array([np.argwhere(clip[:, 0] > 0).mean(0) for clip in clips])[:, 1:]
     distances = np.linalg.norm(centres[:, None] - centres, axis=-1) + 100 * np.eye(12)

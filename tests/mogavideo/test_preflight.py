@@ -1,4 +1,6 @@
-"""Video data are looked at before anything is built: missing files, other files, clips that the model does not take."""
+"""Checks of video data before anything is built: missing files, other files, clips that do not fit the model."""
+
+import re
 
 import numpy as np
 import pytest
@@ -18,11 +20,10 @@ def test_mini_data_pass(tiny_cfg):
 @pytest.mark.parametrize('name', BOTH)
 def test_clips_of_another_shape_than_the_models_are_named(shape, name, tiny_cfg):
     tiny_cfg.model.in_shape = shape
-    with pytest.raises(ValueError) as error:
-        check_video(tiny_cfg, (name,))
     words = f'have shape (10, 1, 64, 64) (frames, channels, height, width), and model.in_shape is {shape}'
+    with pytest.raises(ValueError, match=re.escape(words)) as error:
+        check_video(tiny_cfg, (name,))
     assert name in str(error.value)
-    assert words in str(error.value)
 
 
 def test_size_of_stored_clips_is_read_from_their_file(tiny_cfg, tmp_path):
@@ -44,7 +45,7 @@ def test_missing_folder_and_missing_file_say_what_belongs_there(tiny_cfg, tmp_pa
         with pytest.raises(FileNotFoundError) as error:
             check_data(tiny_cfg, (name,))
         assert f"moving_fmnist' of {name} does not exist; expected there: {words}" in str(error.value)
-        assert len(str(error.value)) < 600  # so much is shown
+        assert len(str(error.value)) < 600  # the message shows this much
     (tmp_path / 'moving_fmnist').mkdir()
     tiny_cfg.val_dataloader.dataset.file = 'fmnist_test_seq.npy'
     with pytest.raises(FileNotFoundError, match=r'fmnist_test_seq\.npy does not exist: OpenSTL has it'):

@@ -1,4 +1,4 @@
-"""The recipes of video prediction: what the published numbers were trained with."""
+"""The recipes of video prediction have the settings behind the published numbers."""
 
 from itertools import product
 
@@ -24,7 +24,7 @@ TRANSLATORS = (
     'hornet',
 )
 SETS = ('mmnist', 'mmnist_2000e', 'mfmnist')
-# The largest rate; 1e-3 where nothing is said.
+# The largest rate, where it is not 1e-3.
 RATES = dict.fromkeys(product(('convmixer', 'convnext'), SETS), 1e-2)
 RATES |= dict.fromkeys(product(('uniformer', 'vit'), SETS), 5e-4)
 RATES |= {('van', 'mfmnist'): 5e-3}
@@ -68,7 +68,7 @@ def test_clips_are_those_of_the_data_set(translator, data):
 @pytest.mark.parametrize('data', SETS)
 def test_rate_and_momentum_go_as_pytorchs_one_cycle(data):
     cfg = config('moganet', data)
-    per_epoch = 5  # in place of 625: the law is one of shares
+    per_epoch = 5  # in place of 625: the schedule depends on fractions
     total = cfg.train_cfg.max_epochs * per_epoch
     parameters = [torch.nn.Parameter(torch.zeros(1))]
     expected = torch.optim.Adam(parameters, lr=1e-3)

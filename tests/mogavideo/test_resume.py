@@ -1,4 +1,4 @@
-"""A run on clips made on the fly that stops and goes on ends with the same bits, with any number of workers."""
+"""A resumed run on generated clips ends bit for bit like an uninterrupted one, with any number of workers."""
 
 import torch
 

@@ -68,7 +68,7 @@ def test_colour_clips_of_other_frames_and_size(translator):
     with torch.no_grad():
         both = model(x)
         assert both.shape == x.shape
-        # Clips do not see each other, frames do.
+        # Clips are independent of each other, frames of a clip are not.
         torch.testing.assert_close(model(x[1:]), both[1:])
         other = x.clone()
         other[0, 0] = 1 - other[0, 0]

@@ -1,4 +1,4 @@
-"""The twelve translators compute what the released code computes, under its names, and start as it does."""
+"""The twelve translators equal the released code: outputs, names and initialisation."""
 
 import math
 
@@ -12,7 +12,7 @@ from helpers.released_simvp import SMALL, TRANSLATORS, clip, expected, keys, sma
 from moganet.backbone import MogaBlock
 from mogavideo import SimVP, translators
 
-# A norm with another of the usual epsilons is off by 5e-6 and more.
+# A norm with another of the usual epsilons differs by 5e-6 or more.
 TOLERANCE = 4e-6
 EXPECTED = expected()
 FORMULAS = simvp_formulas.BLOCKS
@@ -101,7 +101,7 @@ def test_drop_path_drops_whole_samples_while_training():
         norm.eval()  # whose statistics would mix the samples
     x = image((64, 64, 8, 8))
     untouched = [bool(torch.equal(a, b)) for a, b in zip(block(x), x, strict=True)]
-    assert 5 <= sum(untouched) <= 30  # each of two halves is dropped with 0.5: a quarter of 64
+    assert 5 <= sum(untouched) <= 30  # each of two branches is dropped with 0.5: a quarter of 64
 
 
 # Standard deviation of the weights at the start, by family: 'fan_out' of convolutions is sqrt(2 / fan out).

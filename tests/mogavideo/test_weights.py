@@ -1,4 +1,4 @@
-"""Released checkpoints of all twelve translators load by name, safely and whole, in each layout that they come in."""
+"""Released checkpoints of all twelve translators load by name, safely and whole, in each of their layouts."""
 
 from types import SimpleNamespace
 
@@ -18,7 +18,7 @@ OPENSTL = 'https://github.com/chengtan9907/OpenSTL/releases/download/'
 
 
 def with_buffers(tensors, translator):
-    """With the buffers that timm 0.6 kept in Swin's state."""
+    """Add the buffers of timm 0.6's Swin blocks."""
     if translator == 'swin':
         for i in range(SMALL['N_T']):
             tensors[f'hid.enc.{i}.block.attn.relative_position_index'] = torch.zeros(16, 16, dtype=torch.int64)
@@ -28,7 +28,7 @@ def with_buffers(tensors, translator):
 
 
 def training_file(tensors):
-    """What SimVP's training writes after each epoch."""
+    """Return a checkpoint as SimVP's training writes after each epoch."""
     parameters = [torch.nn.Parameter(torch.zeros(2))]
     optimizer = torch.optim.Adam(parameters, lr=1e-3)
     scheduler = torch.optim.lr_scheduler.OneCycleLR(optimizer, 1e-3, total_steps=10)
@@ -118,13 +118,13 @@ def test_checkpoint_of_another_translator_is_refused(other, message):
 
 def test_checkpoint_that_runs_code_is_refused(tmp_path):
     torch.save(dict(state_dict=state_dict('convmixer'), scheduler=command(tmp_path / 'ran')), tmp_path / 'evil.pth')
-    with pytest.raises(ValueError, match='evil.pth'):
+    with pytest.raises(ValueError, match=r'evil\.pth'):
         load_model(SimVP(translator='convmixer', **SMALL), tmp_path / 'evil.pth')
     assert not (tmp_path / 'ran').exists()
 
 
 def test_runner_loads_released_names():
-    """MMEngine's Runner loads what its hooks leave in the checkpoint: by then the names are the model's."""
+    """MMEngine's Runner loads the checkpoint after its hooks, which have renamed the tensors to the model's names."""
     model = SimVP(**SMALL)
     checkpoint = dict(state_dict={f'model.{name}': value for name, value in state_dict('moganet').items()})
     StrictLoad().after_load_checkpoint(SimpleNamespace(model=model, _load_from='released.pth'), checkpoint)
