@@ -7,7 +7,7 @@ from torch.nn import functional as F
 
 
 class Weights:
-    """Tensors under a prefix: ``w('fc1')`` is (weight, bias), ``w['gamma']`` a tensor, ``w / 'mlp'`` a longer prefix."""
+    """Tensors under a prefix: ``w('fc1')`` = (weight, bias), ``w['gamma']`` a tensor, ``w / 'mlp'`` a longer prefix."""
 
     def __init__(self, tensors, prefix=''):
         self.tensors, self.prefix = tensors, prefix
