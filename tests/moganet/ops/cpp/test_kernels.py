@@ -1,11 +1,14 @@
 """Compiled kernels compute what PyTorch's operations do, for every width of vector, and appear whole or not at all."""
 
+import contextlib
 import shutil
 from ctypes import c_int
+from itertools import product
 
 import pytest
 import torch
 
+from helpers.cases import failures
 from helpers.official import relative_error
 from moganet import commands, ops
 from moganet.arch import split_channels
@@ -31,7 +34,14 @@ PROCESSORS = {
 }
 
 
-@pytest.fixture(scope='module', params=PROCESSORS)
+# Compiling takes a quarter of a minute for each: the widest and the narrowest vectors are for every run.
+OFTEN = ('native', 'sse2')
+
+
+@pytest.fixture(
+    scope='module',
+    params=[pytest.param(name, marks=[] if name in OFTEN else pytest.mark.slow) for name in PROCESSORS],
+)
 def processor(request, tmp_path_factory):
     """Kernels compiled for a processor, which this one must be able to stand for."""
     needed, own_flags = PROCESSORS[request.param]
@@ -46,12 +56,23 @@ def processor(request, tmp_path_factory):
     library.load.cache_clear()
 
 
-@pytest.fixture(params=[1, 3])
-def threads(request):
+THREADS = (1, 3)
+# All images at once, and one at a time.
+CACHE_BYTES = (4 << 20, 1)
+
+
+@contextlib.contextmanager
+def machine(threads, cache_bytes=CACHE_BYTES[0]):
+    """Compute with so many threads, and with a cache of so many bytes."""
     before = torch.get_num_threads()
-    torch.set_num_threads(request.param)
-    yield
-    torch.set_num_threads(before)
+    torch.set_num_threads(threads)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ops.cpu_memory, 'CACHE_BYTES', cache_bytes)
+        patch.setattr(bindings, 'SLICE', 96)  # none, one or two and a rest
+        try:
+            yield
+        finally:
+            torch.set_num_threads(before)
 
 
 def convolutions(channels):
@@ -107,13 +128,6 @@ def everything(branch, weights, options, x, normed, mask, grad):
     return [out, branch.forward(x, normed, mask, weights, options, None), grad_normed, *grads]
 
 
-@pytest.fixture(params=[4 << 20, 1], ids=['all images at once', 'one at a time'])
-def cached(request, monkeypatch):
-    monkeypatch.setattr(ops.cpu_memory, 'CACHE_BYTES', request.param)
-
-
-@pytest.mark.parametrize('shape', SHAPES, ids=str)
-@pytest.mark.parametrize('masked', [True, False])
 @pytest.mark.parametrize(
     ('number', 'weights_of', 'options'),
     [
@@ -122,67 +136,70 @@ def cached(request, monkeypatch):
         (1, channel_weights, Options(False, DILATIONS)),
     ],
 )
-def test_a_branch_computes_what_pytorch_does(
-    number, weights_of, options, masked, shape, processor, threads, cached, monkeypatch
-):
-    monkeypatch.setattr(bindings, 'SLICE', 96)  # none, one or two and a rest
-    maps, weights = [torch.randn(shape) for _ in range(3)], weights_of(shape[-1])
-    mask = torch.randn(shape[0], 1, 1, 1) if masked else None
-    arguments = (weights, options, *maps[:2], mask, maps[2])
-    before = [t.clone() for t in (*maps, *weights)]
-    found, expected = (everything(backend.branches()[number], *arguments) for backend in (CPP, TORCH))
-    for name, (ours, theirs) in enumerate(zip(found, expected, strict=True)):
-        assert ours.shape == theirs.shape, name
-        assert ours.is_contiguous(), name
-        # Of a single pixel, feature decomposition has no gradient but rounding.
-        assert (ours - theirs).abs().max() < 1e-5 * max(0.1, theirs.abs().max()), name
-    assert all(torch.equal(a, b) for a, b in zip((*maps, *weights), before, strict=True))
+def test_a_branch_computes_what_pytorch_does(number, weights_of, options, processor):
+    def check(shape, masked, threads, cache_bytes):
+        maps, weights = [torch.randn(shape) for _ in range(3)], weights_of(shape[-1])
+        mask = torch.randn(shape[0], 1, 1, 1) if masked else None
+        arguments = (weights, options, *maps[:2], mask, maps[2])
+        before = [t.clone() for t in (*maps, *weights)]
+        with machine(threads, cache_bytes):
+            found, expected = (everything(backend.branches()[number], *arguments) for backend in (CPP, TORCH))
+        for name, (ours, theirs) in enumerate(zip(found, expected, strict=True)):
+            assert ours.shape == theirs.shape, name
+            assert ours.is_contiguous(), name
+            # Of a single pixel, feature decomposition has no gradient but rounding.
+            assert (ours - theirs).abs().max() < 1e-5 * max(0.1, theirs.abs().max()), name
+        assert all(torch.equal(a, b) for a, b in zip((*maps, *weights), before, strict=True))
+
+    assert failures(check, product(SHAPES, (True, False), THREADS, CACHE_BYTES)) == {}
 
 
-@pytest.mark.parametrize('outputs', [1, 45, 97])
-@pytest.mark.parametrize('inputs', [37, 320, 700])
-@pytest.mark.parametrize('pixels', [1, 500])
-@pytest.mark.parametrize('turned', [True, False])
-def test_products_of_any_size(pixels, inputs, outputs, turned, processor, threads):
-    stride = (inputs if turned else outputs) + 3
-    x, w = torch.randn(pixels, inputs), torch.randn((outputs if turned else inputs), stride)
-    bias, added = torch.randn(outputs), torch.randn(pixels, outputs)
-    problem = (c_int * 6)(pixels, inputs, outputs, stride, turned, torch.get_num_threads())
-    expected = x.double() @ (w[:, :inputs].t() if turned else w[:, :outputs]).double()
-    out = torch.full_like(added, torch.nan)
-    bindings.call('matmul', problem, x, w, bias, out)
-    assert relative_error(out.double(), expected + bias) < 2e-6
-    out.copy_(added)
-    bindings.call('matmul', problem, x, w, None, out)
-    assert relative_error(out.double(), expected + added) < 2e-6
+def test_matmuls_of_any_size(processor):
+    def check(pixels, inputs, outputs, transposed, threads):
+        stride = (inputs if transposed else outputs) + 3
+        x, w = torch.randn(pixels, inputs), torch.randn((outputs if transposed else inputs), stride)
+        bias, added = torch.randn(outputs), torch.randn(pixels, outputs)
+        problem = (c_int * 6)(pixels, inputs, outputs, stride, transposed, threads)
+        expected = x.double() @ (w[:, :inputs].t() if transposed else w[:, :outputs]).double()
+        out = torch.full_like(added, torch.nan)
+        with machine(threads):
+            bindings.call('matmul', problem, x, w, bias, out)
+            assert relative_error(out.double(), expected + bias) < 2e-6
+            out.copy_(added)
+            bindings.call('matmul', problem, x, w, None, out)
+            assert relative_error(out.double(), expected + added) < 2e-6
+
+    assert failures(check, product((1, 500), (37, 320, 700), (1, 45, 97), (True, False), THREADS)) == {}
 
 
-@pytest.mark.parametrize(('pixels', 'left', 'right'), [(1, 1, 1), (300, 7, 17), (900, 64, 16), (150, 40, 1100)])
-@pytest.mark.parametrize('add', [True, False])
-def test_gradients_of_weights_of_any_size(pixels, left, right, add, processor, threads):
-    a, b, out = torch.randn(pixels, left), torch.randn(pixels, right), torch.randn(left, right + 5)
-    before = out.clone()
-    bindings.call(
-        'transposed_matmul', (c_int * 6)(pixels, left, right, right + 5, add, torch.get_num_threads()), a, b, out
-    )
-    expected = a.double().t() @ b.double() + (before[:, :right] if add else 0)
-    assert relative_error(out[:, :right].double(), expected) < 2e-6
-    assert torch.equal(out[:, right:], before[:, right:])
+def test_gradients_of_weights_of_any_size(processor):
+    def check(sizes, add, threads):
+        pixels, left, right = sizes
+        a, b, out = torch.randn(pixels, left), torch.randn(pixels, right), torch.randn(left, right + 5)
+        before = out.clone()
+        with machine(threads):
+            bindings.call('transposed_matmul', (c_int * 6)(pixels, left, right, right + 5, add, threads), a, b, out)
+        expected = a.double().t() @ b.double() + (before[:, :right] if add else 0)
+        assert relative_error(out[:, :right].double(), expected) < 2e-6
+        assert torch.equal(out[:, right:], before[:, right:])
+
+    sizes = ((1, 1, 1), (300, 7, 17), (900, 64, 16), (150, 40, 1100))
+    assert failures(check, product(sizes, (True, False), THREADS)) == {}
 
 
-@pytest.mark.parametrize('shape', SHAPES, ids=str)
-@pytest.mark.parametrize('double', [True, False])
-def test_a_folded_block_computes_what_pytorch_does(shape, double, processor, threads, cached, monkeypatch):
-    monkeypatch.setattr(bindings, 'SLICE', 96)  # none, one or two and a rest
-    channels, row = shape[-1], torch.randn
-    shortcut, w_in, b_in, mean, *others = spatial_weights(channels)
-    folded = [w_in, b_in, mean, *others, shortcut], list(channel_weights(channels))[1:7]
-    folded[1].extend([weight(channels, 3 * channels + 5), row(channels), row(channels)])
-    x, found = torch.randn(shape).permute(0, 3, 1, 2), []
-    for path in ('auto', 'pytorch'):
-        with ops.use(path):
-            found.append(ops.fused.block(x, *folded, Options(double, DILATIONS)))
-    assert relative_error(*found) < 1e-5
+def test_a_folded_block_computes_what_pytorch_does(processor):
+    def check(shape, double, threads, cache_bytes):
+        channels, row = shape[-1], torch.randn
+        shortcut, w_in, b_in, mean, *others = spatial_weights(channels)
+        folded = [w_in, b_in, mean, *others, shortcut], list(channel_weights(channels))[1:7]
+        folded[1].extend([weight(channels, 3 * channels + 5), row(channels), row(channels)])
+        x, found = torch.randn(shape).permute(0, 3, 1, 2), []
+        for path in ('auto', 'pytorch'):
+            with machine(threads, cache_bytes), ops.use(path):
+                found.append(ops.fused.block(x, *folded, Options(double, DILATIONS)))
+        assert relative_error(*found) < 1e-5
+
+    assert failures(check, product(SHAPES, (True, False), THREADS, CACHE_BYTES)) == {}
 
 
 def test_numbers_beyond_what_floats_hold(processor):
@@ -243,7 +260,9 @@ def test_without_kernels_pytorch_computes_and_the_log_says_what_compiles_them(em
     assert '`moganet kernels` compiles' in told[-1]
 
 
-def test_the_command_compiles_them(empty_cache, capsys):
+def test_the_command_compiles_them(empty_cache, capsys, monkeypatch):
+    # Without optimisation it takes seconds; the other tests compile with it.
+    monkeypatch.setattr(library, 'FLAGS', ['-O0' if flag == '-O3' else flag for flag in library.FLAGS])
     assert commands.main(['kernels']) == 0
     assert str(empty_cache / 'kernels') in capsys.readouterr().out
     assert library.load() is not None

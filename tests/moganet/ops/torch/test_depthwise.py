@@ -4,20 +4,22 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from helpers.cases import failures
 from moganet import compat
 from moganet.ops.torch import depthwise, matmul
 
 SIZES = ((1, 1), (1, 4), (2, 2), (3, 3), (4, 7), (9, 6), (14, 14))
-CASES = [
-    *((size, torch.float64, 1e-12) for size in SIZES),
-    # Of many positions, float32 alone has code of its own.
-    *((size, torch.float32, 1e-5) for size in (*SIZES, (70, 60))),
-]
 
 
-@pytest.mark.parametrize(('size', 'dtype', 'tolerance'), CASES)
+@pytest.mark.parametrize(('dtype', 'tolerance'), [(torch.float64, 1e-12), (torch.float32, 1e-5)])
 @pytest.mark.parametrize(('kernel', 'dilation'), [(3, 1), (5, 1), (5, 2), (7, 1), (7, 3)])
-def test_depthwise_convolution_and_gradients_equal_autograds(size, kernel, dilation, dtype, tolerance):
+def test_depthwise_convolution_and_gradients_equal_autograds(kernel, dilation, dtype, tolerance):
+    # Of many positions, float32 alone has code of its own.
+    sizes = SIZES if dtype == torch.float64 else (*SIZES, (70, 60))
+    assert failures(lambda *size: check_depthwise(size, kernel, dilation, dtype, tolerance), sizes) == {}
+
+
+def check_depthwise(size, kernel, dilation, dtype, tolerance):
     x = torch.randn(2, *size, 24, dtype=dtype)[..., 8:]  # a slice of the channels
     weight, bias = torch.randn(16, 1, kernel, kernel, dtype=dtype), torch.randn(16, dtype=dtype)
     grad = torch.randn(2, *size, 16, dtype=dtype)
