@@ -102,13 +102,6 @@ def _check_option(cfg: Config, option: str) -> None:
         node = node[key]
 
 
-def task_package(cfg: Config) -> str | None:
-    """Return the task package ('mogacls', 'mogadet', ...) that a config imports, or None."""
-    imports = cfg.get('custom_imports', {}).get('imports', [])
-    names = [name for name in ([imports] if isinstance(imports, str) else imports) if name.startswith('moga')]
-    return next((name for name in names if name != 'moganet'), None)
-
-
 def dicts(node: Any) -> Iterator[dict]:
     """Yield every dict inside a config, list or tuple, outermost first; nothing for any other value.
 

@@ -4,8 +4,8 @@ from typing import Any
 
 from mmengine.config import Config
 
-from .config import shrink, task_package
-from .tasks import find_task, task_of
+from .config import shrink
+from .tasks import find_task, task_of, task_package
 
 
 def smaller(size: Any, factor: float) -> Any:

@@ -14,7 +14,6 @@ from mmengine.config import Config
 from torch import nn
 
 from ..io.readable import find_images
-from .config import task_package
 
 # Folder of configs/: package.
 PACKAGES = {
@@ -168,6 +167,13 @@ def find_task(name: str) -> Task:
     if name not in PACKAGES:
         raise ValueError(f'{name!r} is no task: expected one of {", ".join(PACKAGES)}')
     return _import(name, PACKAGES[name]).TASK
+
+
+def task_package(cfg: Config) -> str | None:
+    """Return the task package ('mogacls', 'mogadet', ...) that a config imports, or None."""
+    imports = cfg.get('custom_imports', {}).get('imports', [])
+    names = [name for name in ([imports] if isinstance(imports, str) else imports) if name.startswith('moga')]
+    return next((name for name in names if name != 'moganet'), None)
 
 
 def task_of(cfg: Config) -> str:

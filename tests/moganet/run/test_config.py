@@ -4,9 +4,9 @@ import pytest
 from mmengine.config import Config, ConfigDict
 
 from moganet.run import tasks
-from moganet.run.config import load_config, shrink, task_package
+from moganet.run.config import load_config, shrink
 from moganet.run.preflight import check_data, datasets_of, register_layout
-from moganet.run.tasks import find_task, task_of
+from moganet.run.tasks import find_task, task_of, task_package
 
 RECIPE = """
 data_root = 'data/a/'
