@@ -3,7 +3,7 @@
 On a CPU some measurements do not grow with the pixels (``EXPLANATION``, printed below the table):
 
 * Time: a call has some hundreds of operations. Each has a fixed cost, however small its map is, and all weights are
-  read once. Both are a quarter of the time of one image of 128x128, half of it in training, and little from 224x224 on.
+  read once. For one image of 128x128 this is a quarter of the time, in training half; from 224x224 on it is little.
 * Memory of a training step: the gradients of the weights, 95 MiB, and the buffers of the operations do not grow.
 * Memory of inference: large batches pass through the blocks a few images at a time, as many as fit in the processor's
   cache. Memory therefore grows more slowly than the number of images; a single image cannot be divided.

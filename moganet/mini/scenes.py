@@ -61,12 +61,12 @@ def background(photos: list[np.ndarray], split: str, random: RandomState) -> np.
     """
     photo = photos[random.randint(len(photos))]
     seam = int(photo.shape[1] * TRAIN_SHARE)
-    part = photo[:, :seam] if split == 'train' else photo[:, seam:]
+    usable = photo[:, :seam] if split == 'train' else photo[:, seam:]
     size = np.array(SIZES[random.randint(len(SIZES))])
-    largest = min(part.shape[1] / size[0], part.shape[0] / size[1])
+    largest = min(usable.shape[1] / size[0], usable.shape[0] / size[1])
     width, height = (size * largest * random.uniform(0.6, 1)).astype(int)
-    left, top = random.randint(part.shape[1] - width + 1), random.randint(part.shape[0] - height + 1)
-    crop = Image.fromarray(np.ascontiguousarray(part[top : top + height, left : left + width]))
+    left, top = random.randint(usable.shape[1] - width + 1), random.randint(usable.shape[0] - height + 1)
+    crop = Image.fromarray(np.ascontiguousarray(usable[top : top + height, left : left + width]))
     return np.asarray(crop.resize(tuple(size), Image.Resampling.BICUBIC)).astype(np.float32)
 
 

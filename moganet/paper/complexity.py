@@ -1,8 +1,11 @@
 """Counts of parameters and multiply-adds: their rules, the counters, and the counting of a model for one image.
 
-``complexity.py`` of each task counts its models. The file has the counters of the task (``COUNTERS``), the counter
-of the paper's digits (``PAPER_COUNTER``), the (H, W) of a config's test images (``default_shape(cfg)``), and
-``count(cfg, shape, counter)``.
+``complexity.py`` of each task counts its models. The file has these names:
+
+* ``COUNTERS``: the counters of the task;
+* ``PAPER_COUNTER``: the counter of the paper's digits;
+* ``default_shape(cfg)``: the (H, W) of a config's test images;
+* ``count(cfg, shape, counter)``.
 """
 
 import copy

@@ -2,8 +2,8 @@
 
 A metafile is OpenMMLab's model index (``Collections``, ``Models``) with additional keys:
 
-* ``Metrics`` of a collection: for each metric the ``Key`` in a run's log, the ``Scale`` from logged to printed values
-  (1 if left out), and the ``Tolerance``, the largest accepted difference between a run and the table;
+* ``Metrics`` of a collection: for each metric the ``Key`` in a run's log and the ``Scale`` from logged to printed
+  values (1 if left out). ``Tolerance`` is the largest accepted difference between a run and the table;
 * ``Source`` of a model: the tables that hold the row; the row repeats the digits of the first;
 * ``Input Size`` of ``Metadata``: height and width in pixels that the row states;
 * ``Weights Name``: the NAME in ``moganet://NAME`` of the file at ``Weights``, and ``SHA-256`` where known;

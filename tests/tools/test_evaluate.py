@@ -81,7 +81,8 @@ def test_a_fused_model_predicts_the_same(run, tta, tmp_path, monkeypatch):
         assert bool(fused) == bool(option)
         predictions = pickle.loads(out.read_bytes())  # noqa: S301  written just above
         scores.append(np.stack([p['pred_score'].numpy() for p in predictions]))
-    assert np.allclose(*scores, atol=1e-6) and scores[0].std() > 1e-4
+    assert np.allclose(*scores, atol=1e-6)
+    assert scores[0].std() > 1e-4
 
 
 def test_infer_says_the_same_of_a_fused_model(run, tmp_path, mini_cls, capsys, monkeypatch):
@@ -94,7 +95,8 @@ def test_infer_says_the_same_of_a_fused_model(run, tmp_path, mini_cls, capsys, m
         call('infer', config, checkpoint, *images, '--out-dir', tmp_path / 'out', *option)
         assert bool(fused) == bool(option)
         lines.append([line for line in capsys.readouterr().out.splitlines() if ' -> ' in line])
-    assert lines[0] == lines[1] and lines[0]
+    assert lines[0] == lines[1]
+    assert lines[0]
 
 
 def test_tta_averages_over_flips(run, tmp_path):
@@ -148,7 +150,8 @@ def test_infer_draws_each_image_and_names_its_class(run, tmp_path, mini_cls, cap
     Image.new('RGB', (70, 40), (10, 200, 30)).save(tmp_path / '0.jpg')
     call('infer', config, checkpoint, folder, tmp_path / '0.jpg', '--out-dir', tmp_path / 'out')
     lines = [line for line in capsys.readouterr().out.splitlines() if ' -> ' in line]
-    assert len(lines) == 3 and all('%)' in line for line in lines)
+    assert len(lines) == 3
+    assert all('%)' in line for line in lines)
     pictures = sorted((tmp_path / 'out').iterdir())
     assert len(pictures) == 3  # two images are called 0
     assert all(Image.open(picture).size == (880, 374) for picture in pictures)
@@ -212,9 +215,12 @@ def test_demo_trains_and_draws(tmp_path, monkeypatch, capsys):
     ]
     call('demo', '--work-dir', tmp_path / 'run', '--cfg-options', *small)
     out = capsys.readouterr().out
-    assert 'iteration 1/1' in out and 'evaluation: accuracy/top1' in out and 'top-1 on 40 scans' in out
+    assert 'iteration 1/1' in out
+    assert 'evaluation: accuracy/top1' in out
+    assert 'top-1 on 40 scans' in out
     for name in ('confusion_matrix.png', 'predictions.png'):
         picture = np.asarray(Image.open(tmp_path / 'run' / name).convert('L'))
         assert min(picture.shape) > 400
         assert np.mean(picture < 128) > 0.01  # something is drawn
-    assert f'{tmp_path}/run/epoch_1.pth' in out and (tmp_path / 'run/epoch_1.pth').is_file()
+    assert f'{tmp_path}/run/epoch_1.pth' in out
+    assert (tmp_path / 'run/epoch_1.pth').is_file()

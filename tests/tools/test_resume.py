@@ -20,7 +20,8 @@ log_processor = dict(by_epoch=False)
 
 def assert_same(path_a, path_b):
     a, b = weights(path_a), weights(path_b)
-    assert a.keys() == b.keys() and len(a) > 300
+    assert a.keys() == b.keys()
+    assert len(a) > 300
     assert [name for name in a if not torch.equal(a[name], b[name])] == []
 
 

@@ -219,7 +219,8 @@ def test_mistakes_end_in_one_line(mistake, tiny_config, tmp_path, capsys):
     args = [str(config) if arg == 'CONFIG' else arg for arg in args]
     assert run_tool('train', *args, '--work-dir', tmp_path / 'run') == 1
     error = capsys.readouterr().err.strip().splitlines()[-1]
-    assert error.startswith('error: ') and '--debug' in error
+    assert error.startswith('error: ')
+    assert '--debug' in error
     assert [word for word in words if word not in error] == []
 
 
@@ -243,7 +244,8 @@ def test_an_unreadable_image_is_named(tiny_config, tmp_path, mini_cls, capsys):
     broken.write_bytes(broken.read_bytes()[:40])
     assert run_tool('train', tiny_config(), '--work-dir', tmp_path / 'run', '--cfg-options', f'data_root={data}') == 1
     error = capsys.readouterr().err.strip().splitlines()[-1]
-    assert str(broken) in error and 'cannot be read as an image' in error
+    assert str(broken) in error
+    assert 'cannot be read as an image' in error
 
 
 def test_an_unreadable_image_is_named_by_workers_too(tiny_config, tmp_path, mini_cls, capsys):
@@ -263,7 +265,9 @@ def test_an_unreadable_image_is_named_by_workers_too(tiny_config, tmp_path, mini
         == 1
     )
     error = capsys.readouterr().err.strip().splitlines()[-1]
-    assert error.startswith('error: ') and str(broken) in error and 'cannot be read as an image' in error
+    assert error.startswith('error: ')
+    assert str(broken) in error
+    assert 'cannot be read as an image' in error
 
 
 def test_own_data_need_a_folder_and_a_number_of_classes(tmp_path, monkeypatch):
