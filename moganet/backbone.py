@@ -3,10 +3,9 @@
     https://arxiv.org/abs/2211.03295
 
 A stage is an embedding that halves the resolution (the stem quarters it), blocks, and a norm. A block has two residual
-branches: a spatial branch (``MultiOrderGatedAggregation``) and a channel branch (``ChannelAggregationFFN``). Maps are
-(B, C, H, W).
+branches, a spatial one (``MultiOrderGatedAggregation``) and a channel one (``ChannelAggregationFFN``).
 
-Parameter names are those of the official release, so that its weights load with ``strict=True``.
+Maps are (B, C, H, W). Parameter names are those of the official release, whose weights load with ``strict=True``.
 
 Where the paper and the released code disagree, this file follows the code, since the published weights come from it:
 
@@ -20,7 +19,6 @@ Where the paper and the released code disagree, this file follows the code, sinc
 """
 
 import copy
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -33,27 +31,9 @@ from . import ops
 from .activation_checkpointing import checkpointed
 from .arch import NUM_STAGES, check_options, layer_depth, resolve_arch, split_channels
 from .compat import BatchNorm
+from .layers import DropPath, depthwise_conv, init_conv
 
 INIT_SCALE = 1e-5
-
-
-class DropPath(nn.Module):
-    """Stochastic depth: drops a branch per sample and scales the others by 1 / (1 - rate)."""
-
-    def __init__(self, rate: float) -> None:
-        super().__init__()
-        self.rate = rate
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Drop samples of ``x`` (B, C, H, W) while training."""
-        if not self.training:
-            return x
-        keep = 1 - self.rate
-        return x * x.new_empty((x.shape[0], 1, 1, 1)).bernoulli_(keep).div_(keep)
-
-    def extra_repr(self) -> str:
-        """Return the rate, for ``print(model)``."""
-        return f'rate={self.rate:.3f}'
 
 
 class ElementScale(nn.Module):
@@ -62,18 +42,6 @@ class ElementScale(nn.Module):
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.scale = nn.Parameter(torch.full((1, channels, 1, 1), INIT_SCALE))
-
-
-def depthwise_conv(channels: int, kernel_size: int, dilation: int = 1) -> nn.Conv2d:
-    """Return a depthwise convolution that keeps the resolution.
-
-    Args:
-        channels: Number of channels.
-        kernel_size: Side of the kernel, odd.
-        dilation: Dilation of the kernel.
-    """
-    padding = kernel_size // 2 * dilation
-    return nn.Conv2d(channels, channels, kernel_size, padding=padding, dilation=dilation, groups=channels)
 
 
 class MultiOrderDWConv(nn.Module):
@@ -139,12 +107,7 @@ class ChannelAggregationFFN(nn.Module):
 class MogaBlock(nn.Module):
     """One block: x + ls1 * spatial(norm1(x)), then x + ls2 * channel(norm2(x)), each under stochastic depth.
 
-    Args:
-        channels: Number of channels.
-        ffn_ratio: Hidden channels of the channel branch over ``channels``.
-        drop_path_rate: Rate of stochastic depth.
-        dilations: Dilations of the three multi-order convolutions.
-        gate: 'single' or 'double', see ``MogaNet``.
+    ``ffn_ratio`` is the number of hidden channels over ``channels``; ``MogaNet`` documents the other options.
     """
 
     def __init__(
@@ -201,19 +164,6 @@ class PatchEmbed(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Embed the map of the stage before."""
         return self.norm(self.projection(x))
-
-
-def init_conv(module: nn.Module) -> None:
-    """Initialise a convolution as the released classifier does: weights from N(0, 2 / fan_out), biases zero.
-
-    Args:
-        module: Any module; others than convolutions stay as they are.
-    """
-    if isinstance(module, nn.Conv2d):
-        fan_out = module.kernel_size[0] * module.kernel_size[1] * module.out_channels // module.groups
-        nn.init.normal_(module.weight, 0, math.sqrt(2 / fan_out))
-        if module.bias is not None:
-            nn.init.zeros_(module.bias)
 
 
 @MODELS.register_module()
@@ -329,8 +279,7 @@ class MogaNet(nn.Module):
 
     def _freeze_stages(self) -> None:
         frozen = self._stage(1)[:1] if self.frozen_stages >= 0 else []
-        for i in range(1, self.frozen_stages + 1):
-            frozen += self._stage(i)
+        frozen += [module for i in range(1, self.frozen_stages + 1) for module in self._stage(i)]
         for module in frozen:
             module.eval().requires_grad_(False)
 
@@ -339,10 +288,9 @@ class MogaNet(nn.Module):
         return [getattr(self, f'{part}{i}') for part in ('patch_embed', 'blocks', 'norm')]
 
     def get_layer_depth(self, param_name: str, prefix: str = '') -> tuple[int, int]:
-        """Return the layer of a parameter, and the number of layers, for layer-wise learning rates.
+        """Return the layer of a parameter, and the number of layers, as the released detectors count them.
 
-        The layers are those of the released detectors, see ``moganet.arch.layer_depth``. A rate is scaled by
-        decay ** (layers - layer - 1).
+        A layer-wise learning rate is scaled by decay ** (layers - layer - 1).
 
         Args:
             param_name: Name of the parameter in the whole model.

@@ -3,7 +3,7 @@
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from moganet.backbone import init_conv
+from moganet.layers import init_conv
 
 from .layer import Layer
 

@@ -6,7 +6,7 @@ import torch
 from timm.layers import DropPath
 from torch import nn
 
-from moganet.backbone import init_conv
+from moganet.layers import init_conv
 
 # Ratio of the hidden channels of a block's MLP to its channels: 8 in every released model.
 MLP_RATIO = 8

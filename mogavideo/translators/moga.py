@@ -1,6 +1,7 @@
 """MogaNet's block (arXiv 2211.03295), from ``moganet.backbone``."""
 
-from moganet.backbone import MogaBlock, init_conv
+from moganet.backbone import MogaBlock
+from moganet.layers import init_conv
 
 from .layer import MLP_RATIO, Layer
 

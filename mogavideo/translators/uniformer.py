@@ -3,7 +3,7 @@
 from timm.layers import Attention, Mlp
 from torch import Tensor, nn
 
-from moganet.backbone import depthwise_conv
+from moganet.layers import depthwise_conv
 
 from .layer import NUM_HEADS, Layer, init_block, scale, stochastic_depth
 

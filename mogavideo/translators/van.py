@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from moganet.backbone import depthwise_conv
+from moganet.layers import depthwise_conv
 
 from .layer import Layer, init_block, scale, stochastic_depth
 
