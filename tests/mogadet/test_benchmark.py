@@ -43,7 +43,7 @@ def test_each_detector_does_the_same_work_in_every_round(monkeypatch):
     assert all(result.goal is None and result.ratio > 0 for result in results)
 
 
-def test_the_rivals_are_mmdets_own_with_random_weights():
+def test_the_baselines_are_mmdets_own_with_random_weights():
     model = benchmark.build(benchmark.CONFIGS['R-50'])
     assert type(model).__name__ == 'MaskRCNN'
     assert model.backbone.depth == 50

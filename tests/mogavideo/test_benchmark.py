@@ -53,7 +53,7 @@ def test_each_call_loads_other_clips(mini_video):
     assert not any(torch.equal(clips[i], clips[j]) for i in range(6) for j in range(i))
 
 
-def test_moganet_is_compared_with_each_rival_in_training_and_inference(monkeypatch):
+def test_moganet_is_compared_with_each_baseline_in_training_and_inference(monkeypatch):
     built = {}
     monkeypatch.setattr(benchmark, 'SimVP', lambda translator: built.setdefault(translator, Model()))
     monkeypatch.setattr(benchmark, 'time_interleaved', one_turn)
@@ -64,9 +64,9 @@ def test_moganet_is_compared_with_each_rival_in_training_and_inference(monkeypat
         model.seen == [('loss', True, True, frames), ('tensor', False, False, frames)] for model in built.values()
     )
     assert [(r.name.split(',')[0], r.baseline, round(r.ratio, 6), r.goal) for r in results] == [
-        (what, rival, round(100 / ms, 6), goal)
-        for what in ('training step', 'inference')
-        for rival, ms, goal in (('van', 150, 1.0), ('hornet', 200, 1.0), ('convnext', 250, None))
+        (task, baseline, round(100 / ms, 6), goal)
+        for task in ('training step', 'inference')
+        for baseline, ms, goal in (('van', 150, 1.0), ('hornet', 200, 1.0), ('convnext', 250, None))
     ]
 
 
