@@ -11,6 +11,7 @@ with contextlib.redirect_stdout(io.StringIO()):
 
 from moganet.run.tasks import Task
 
+from . import preflight  # noqa: F401  registers its checks
 from .datasets import ImageFolder
 from .ema import WarmupEMA
 

@@ -12,7 +12,7 @@ from mmengine.dist import get_dist_info, sync_random_seed
 from mmengine.registry import DATA_SAMPLERS, DATASETS
 from torch.utils.data import Dataset, Sampler
 
-from .clips import SIDE, moving
+from .motion import SIDE, moving_clip
 
 IMAGES_FILE, CLIPS_FILE = 'train-images-idx3-ubyte.gz', 'mnist_test_seq.npy'
 IN_FRAMES, OUT_FRAMES = 10, 10
@@ -165,7 +165,7 @@ class MovingImages(_Clips):
     def __getitem__(self, number: int) -> dict[str, torch.Tensor]:
         """Return clip ``number``: ``inputs`` (in_frames, 1, 64, 64) and ``targets`` (out_frames, 1, 64, 64), uint8."""
         random = np.random.default_rng(number)
-        return self._split(moving(self.images, self.in_frames + self.out_frames, random))
+        return self._split(moving_clip(self.images, self.in_frames + self.out_frames, random))
 
 
 @DATASETS.register_module()

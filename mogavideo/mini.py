@@ -11,8 +11,8 @@ from moganet.io.files import atomic_directory
 from moganet.mini.digits import NUM_TRAIN, load_digit_splits
 from moganet.run.config import DATALOADERS, dicts
 
-from .clips import moving
 from .datasets import CLIPS_FILE, FILES, IMAGE_MAGIC, IMAGES_FILE, IN_FRAMES, OUT_FRAMES
+from .motion import moving_clip
 
 ROOT = 'data/mini/video'
 NUM_CLIPS = 100
@@ -35,7 +35,7 @@ def make(root: str | Path = ROOT) -> str:
         write_images(np.stack([enlarged(scan) for scan in scans['train'].images]), partial / IMAGES_FILE)
         images = np.stack([enlarged(scan) for scan in scans['val'].images])
         generators = np.random.default_rng(SEED).spawn(NUM_CLIPS)
-        clips = [moving(images, IN_FRAMES + OUT_FRAMES, generator) for generator in generators]
+        clips = [moving_clip(images, IN_FRAMES + OUT_FRAMES, generator) for generator in generators]
         np.save(partial / CLIPS_FILE, np.stack(clips, 1))
     return summary
 

@@ -7,8 +7,8 @@ from mmengine.config import Config
 
 from moganet.run.preflight import datasets_of, register_check, register_layout
 
-from .clips import SIDE
 from .datasets import FILES, IN_FRAMES, SOURCES, open_clips, require_file
+from .motion import SIDE
 
 LAYOUTS = dict(
     MovingImages=('moving_mnist/train-images-idx3-ubyte.gz', 'moving_fmnist/train-images-idx3-ubyte.gz'),

@@ -10,7 +10,7 @@ import pytest
 import torch
 from mmengine.runner import Runner
 
-from mogavideo import clips, datasets
+from mogavideo import datasets, motion
 from mogavideo.datasets import FreshClips, MovingImages, StoredClips, open_clips, read_images
 
 
@@ -49,7 +49,7 @@ def root(tmp_path, images):
 def test_paths_are_those_of_the_slow_formula():
     random = np.random.default_rng(0)
     start, angle = random.random((200, 2)), random.uniform(0, 2 * np.pi, 200)
-    found = clips.paths(start, angle, 40)
+    found = motion.bounce(start, angle, 40)
     for i in range(200):
         speeds = 0.1 * math.sin(angle[i]), 0.1 * math.cos(angle[i])
         expected = [slow_path(start[i, axis], speeds[axis], 40) for axis in (0, 1)]
@@ -58,7 +58,7 @@ def test_paths_are_those_of_the_slow_formula():
 
 def test_path_stays_on_the_wall_for_a_frame_and_comes_back():
     # Sideways, at a tenth per frame: to the right from 0.85, to the left from 0.15.
-    found = clips.paths(np.array([[0.5, 0.85], [0.5, 0.15]]), np.array([0.0, np.pi]), 5)
+    found = motion.bounce(np.array([[0.5, 0.85], [0.5, 0.15]]), np.array([0.0, np.pi]), 5)
     np.testing.assert_allclose(found[..., 0], 0.5, atol=1e-12)
     np.testing.assert_allclose(found[0, :, 1], [0.95, 1.0, 0.9, 0.8, 0.7], atol=1e-12)
     np.testing.assert_allclose(found[1, :, 1], [0.05, 0.0, 0.1, 0.2, 0.3], atol=1e-12)
@@ -67,7 +67,7 @@ def test_path_stays_on_the_wall_for_a_frame_and_comes_back():
 def test_composite_shows_the_brighter_pixel(images):
     corners = np.random.default_rng(3).integers(0, 37, (2, 4, 2))
     corners[1, 0] = corners[0, 0] + (3, -5) if corners[0, 0, 1] > 4 else corners[0, 0]
-    found = clips.composite(images[:2], corners)
+    found = motion.composite(images[:2], corners)
     expected = np.zeros((4, 64, 64), np.uint8)
     for frame in range(4):
         for n in range(2):
@@ -79,7 +79,7 @@ def test_composite_shows_the_brighter_pixel(images):
 
 
 def test_clip_shows_two_images_at_the_cut_pixels_of_their_paths(images):
-    found = clips.moving(images, 20, np.random.default_rng(5))
+    found = motion.moving_clip(images, 20, np.random.default_rng(5))
     random = np.random.default_rng(5)
     picks, start, angle = random.integers(7, size=2), random.random((2, 2)), random.uniform(0, 2 * np.pi, 2)
     expected = np.zeros((20, 64, 64), np.uint8)
@@ -95,7 +95,7 @@ def test_clip_shows_two_images_at_the_cut_pixels_of_their_paths(images):
 
 def test_starts_angles_and_images_are_spread_over_all_there_are(images):
     flat = np.arange(1, 8, dtype=np.uint8)[:, None, None].repeat(28, 1).repeat(28, 2)
-    found = np.stack([clips.moving(flat, 1, np.random.default_rng(i))[0] for i in range(400)])
+    found = np.stack([motion.moving_clip(flat, 1, np.random.default_rng(i))[0] for i in range(400)])
     seen = np.unique(found, return_counts=True)[1][1:]
     assert len(seen) == 7
     assert seen.min() > 0.5 * seen.max()

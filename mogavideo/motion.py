@@ -1,4 +1,4 @@
-"""Clips of moving images: the motion of Moving MNIST's training clips."""
+"""Clips of images that move and bounce, as in Moving MNIST's training clips."""
 
 import numpy as np
 
@@ -8,7 +8,7 @@ NUM_OBJECTS = 2
 STEP = 0.1
 
 
-def paths(start: np.ndarray, angle: np.ndarray, num_frames: int) -> np.ndarray:
+def bounce(start: np.ndarray, angle: np.ndarray, num_frames: int) -> np.ndarray:
     """Return the positions of objects that move in a straight line and bounce off the walls of the unit square.
 
     An object that would cross a wall is clamped to it for one frame and bounces back at the same speed. The first
@@ -51,7 +51,7 @@ def composite(objects: np.ndarray, corners: np.ndarray) -> np.ndarray:
     return layers.max(0)
 
 
-def moving(images: np.ndarray, num_frames: int, random: np.random.Generator) -> np.ndarray:
+def moving_clip(images: np.ndarray, num_frames: int, random: np.random.Generator) -> np.ndarray:
     """Return a clip of two random images with random starts and directions.
 
     Args:
@@ -63,6 +63,6 @@ def moving(images: np.ndarray, num_frames: int, random: np.random.Generator) -> 
         Frames, (num_frames, SIDE, SIDE) uint8.
     """
     objects = images[random.integers(len(images), size=NUM_OBJECTS)]
-    positions = paths(random.random((NUM_OBJECTS, 2)), random.uniform(0, 2 * np.pi, NUM_OBJECTS), num_frames)
+    positions = bounce(random.random((NUM_OBJECTS, 2)), random.uniform(0, 2 * np.pi, NUM_OBJECTS), num_frames)
     corner_range = SIDE - np.array(images.shape[1:])
     return composite(objects, (corner_range * positions).astype(int))  # truncated, as in the released generator
