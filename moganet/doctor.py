@@ -129,8 +129,8 @@ def ask_packages(python: str) -> dict[str, Answer]:
         python: The interpreter.
 
     Returns:
-        An answer for each of ``PACKAGES`` (its version), 'ops' (the CUDA version that mmcv is compiled for), 'gpus'
-        (their names) and 'kernels' (whether this project's CPU kernels are compiled).
+        Each of ``PACKAGES``: its version. 'ops': the CUDA version that mmcv is compiled for. 'gpus': their names.
+        'kernels': whether this project's CPU kernels are compiled.
     """
     child = subprocess.run([python, '-c', PROBE, *PACKAGES], cwd=ROOT, capture_output=True, text=True)
     lines = [line.removeprefix('answer ') for line in child.stdout.splitlines() if line.startswith('answer ')]

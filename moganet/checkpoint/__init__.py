@@ -7,7 +7,7 @@ safe.py       reads a file without running any code in it
 layouts.py    tensor names of the official release, OpenMixup, mmpretrain, mmdet, mmseg and mmpose
 gate.py       the gate that weights were trained with
 strict.py     loads every tensor into a backbone or a model, or raises an error with the names that do not fit
-runner.py     the same for MMEngine's Runner; importing it registers ``moganet://NAME`` with MMEngine
+runner.py     applies both to MMEngine's Runner; importing it registers ``moganet://NAME`` with MMEngine
 """
 
 from .layouts import detect_layout, tensors_of, to_backbone, to_mmpretrain, to_official

@@ -91,10 +91,15 @@ def verify(path: Path, sha256: str | None) -> None:
 
 
 def download(url: str, path: Path, sha256: str | None = None) -> None:
-    """Download ``url`` to ``path``; no file appears there if the download fails.
+    """Download a file; if the download fails, no file appears at ``path``.
+
+    Args:
+        url: The http(s) address.
+        path: The file to write. Its folder must exist.
+        sha256: Checksum that the file must have, None if unknown.
 
     Raises:
-        ValueError: the downloaded file has another checksum than ``sha256``.
+        ValueError: the file has another checksum.
         OSError, http.client.HTTPException: there is no connection, it ends early, or it brings a web page.
     """
     print_log(f'downloading {url} to {path}', logger='current')

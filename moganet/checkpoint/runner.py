@@ -1,7 +1,7 @@
 """Makes MMEngine's Runner read every checkpoint safely and load it strictly into the model, as this package does.
 
-MMEngine's own reader retries a file that ``weights_only=True`` refuses without that option, which runs code in the
-file. The rest of this package does not import MMEngine's Runner, which needs more than MMEngine's own requirements.
+If ``weights_only=True`` refuses a file, MMEngine's own reader loads the file again without this option, which runs code
+in the file. The rest of this package does not import MMEngine's Runner, which needs more packages than MMEngine lists.
 """
 
 from collections.abc import Sequence

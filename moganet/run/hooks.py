@@ -17,9 +17,9 @@ from mmengine.runner import Runner
 class SeedEachIteration(Hook):
     """Hook that seeds all random generators in each training iteration, so that a resumed run repeats the original.
 
-    A checkpoint holds no random states, and a validation draws random numbers too. Loading and computing of an
-    iteration therefore start from seeds of the run's seed, the iteration and the rank alone. Loader workers have random
-    states of their own. With workers, a resumed run has the same distribution as the original but not the same digits.
+    A checkpoint holds no random states, and a validation draws random numbers too. The seeds for loading and computing
+    an iteration therefore depend on the run's seed, the iteration and the rank alone. Loader workers have random states
+    of their own: with workers, a resumed run has the same distribution as the original, not the same digits.
     """
 
     priority = 'LOWEST'
