@@ -202,10 +202,9 @@ def _announce(backend: Backend | None) -> Backend | None:
     global _announced
     if backend and not _announced and not torch.compiler.is_compiling() and compat.has_run_logger():
         _announced = True
-        hint = (
-            '' if backend is not TORCH or library.load() else '; `moganet kernels` compiles what makes it faster still'
-        )
+        hint = '' if backend is not TORCH or library.load() else '; `moganet kernels` compiles faster kernels'
         MMLogger.get_current_instance().info(
-            f'MogaNet computes by its faster path for {backend.devices}; MOGANET_OPS=reference switches it off{hint}'
+            f'MogaNet computes with its {backend.name} backend on {backend.devices}; MOGANET_OPS=reference switches it '
+            f'off{hint}'
         )
     return backend

@@ -1,4 +1,4 @@
-"""Which path computes: what switches the faster one off, and that it stands back where it would not be the same."""
+"""Dispatch: modes, and calls that no backend accepts because it would not compute the same as the modules."""
 
 import pytest
 import torch

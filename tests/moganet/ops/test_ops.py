@@ -1,4 +1,4 @@
-"""The faster path computes what the reference does: values, gradients and statistics, for every kind of block."""
+"""Backends agree with the reference in values, gradients and statistics, for every size of block."""
 
 import copy
 import re
@@ -20,7 +20,7 @@ def _maps_of_any_size(monkeypatch):
 
 
 def both(model, x, backward=True, path='auto'):
-    """What a path and the reference give: outputs, gradients and buffers."""
+    """Return outputs, gradients and buffers of a mode and of the reference."""
     found = []
     for choice in (path, 'reference'):
         network, image = copy.deepcopy(model), x.clone().requires_grad_(backward)

@@ -1,4 +1,4 @@
-"""Compiled kernels compute what PyTorch's operations do, for every width of vector, and appear whole or not at all."""
+"""Compiled kernels agree with the torch backend for every width of vector, and appear whole or not at all."""
 
 import contextlib
 import shutil
@@ -24,7 +24,7 @@ DILATIONS = (1, 2, 3)
 # The last two have channels that fill no vector and rows that fill no block.
 SHAPES = ((2, 16, 16, 32), (1, 56, 5, 64), (3, 7, 7, 72), (1, 1, 1, 64), (2, 2, 3, 52), (3, 9, 31, 41))
 AVX2 = ['-march=x86-64', '-mavx2', '-mfma']
-# What must be there, and what to compile for: x86 with vectors of 256 and of 128 bits, and with
+# The instruction set that must exist, and the flags of a processor: x86 with vectors of 256 and of 128 bits, and with
 # vectors of 512 bits made of two of 256.
 PROCESSORS = {
     'native': ('', ['-march=native']),
@@ -136,7 +136,7 @@ def everything(branch, weights, options, x, normed, mask, grad):
         (1, channel_weights, Options(False, DILATIONS)),
     ],
 )
-def test_a_branch_computes_what_pytorch_does(number, weights_of, options, processor):
+def test_a_branch_agrees_with_the_torch_backend(number, weights_of, options, processor):
     def check(shape, masked, threads, cache_bytes):
         maps, weights = [torch.randn(shape) for _ in range(3)], weights_of(shape[-1])
         mask = torch.randn(shape[0], 1, 1, 1) if masked else None
@@ -187,7 +187,7 @@ def test_gradients_of_weights_of_any_size(processor):
     assert failures(check, product(sizes, (True, False), THREADS)) == {}
 
 
-def test_a_folded_block_computes_what_pytorch_does(processor):
+def test_a_folded_block_agrees_with_the_torch_backend(processor):
     def check(shape, double, threads, cache_bytes):
         channels, row = shape[-1], torch.randn
         shortcut, w_in, b_in, mean, *others = spatial_weights(channels)
@@ -254,9 +254,9 @@ def empty_cache(tmp_path, monkeypatch):
     library.load.cache_clear()
 
 
-def test_without_kernels_pytorch_computes_and_the_log_says_what_compiles_them(empty_cache, told):
+def test_without_kernels_the_torch_backend_computes_and_the_log_names_the_command(empty_cache, told):
     assert dispatch.backend_for(MogaBlock(16, 2, 0, DILATIONS, 'single'), torch.ones(1, 16, 8, 128)) is TORCH
-    assert 'faster path for CPUs' in told[-1]
+    assert 'torch backend on CPUs' in told[-1]
     assert '`moganet kernels` compiles' in told[-1]
 
 

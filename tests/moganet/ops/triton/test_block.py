@@ -253,4 +253,4 @@ def test_tracing_records_the_modules(block, x):
 def test_a_run_is_told(block, x, told):
     for _ in range(2):
         accepted(block, x)
-    assert told == ['MogaNet computes by its faster path for GPUs; MOGANET_OPS=reference switches it off']
+    assert told == ['MogaNet computes with its triton backend on GPUs; MOGANET_OPS=reference switches it off']
