@@ -84,7 +84,13 @@ class InterleavedBareLoop(Hook):
 
 
 def config(iterations: int, epochs: int, work_dir: str) -> Config:
-    """Return the mini recipe on images in memory, with the hooks of every run and no evaluation."""
+    """Return the mini recipe on images in memory, with the hooks of every run and no evaluation.
+
+    Args:
+        iterations: Iterations of an epoch.
+        epochs: Number of epochs.
+        work_dir: Folder of the run.
+    """
     cfg = load_config(CONFIG)
     cfg.work_dir = work_dir
     cfg.log_level = 'WARNING'

@@ -33,8 +33,8 @@ def table(metrics: dict[str, float]) -> str:
     """Return COCO's average precisions in percent as text: a row for boxes and a row for masks."""
     columns = dict(AP='mAP', AP50='mAP_50', AP75='mAP_75', small='mAP_s', medium='mAP_m', large='mAP_l')
     lines = [' ' * 6 + ''.join(f'{name:>8}' for name in columns)]
-    for title, kind in (('boxes', 'bbox'), ('masks', 'segm')):
-        values = [100 * metrics[f'coco/{kind}_{key}'] for key in columns.values()]
+    for title, metric in (('boxes', 'bbox'), ('masks', 'segm')):
+        values = [100 * metrics[f'coco/{metric}_{key}'] for key in columns.values()]
         # COCO reports -1 if there are no objects of that size.
         lines.append(f'{title:6}' + ''.join(f'{value:8.1f}' if value >= 0 else f'{"-":>8}' for value in values))
     return '\n'.join(lines)

@@ -27,9 +27,9 @@ def overlay(image: np.ndarray, labels: np.ndarray, palette: Colours) -> np.ndarr
     Returns:
         RGB image, (H, W, 3) uint8.
     """
-    known = labels < len(palette)
+    in_palette = labels < len(palette)
     picture = image.astype(np.float32)
-    picture[known] += OPACITY * (np.asarray(palette, np.float32)[labels[known]] - picture[known])
+    picture[in_palette] += OPACITY * (np.asarray(palette, np.float32)[labels[in_palette]] - picture[in_palette])
     return picture.round().astype(np.uint8)
 
 

@@ -29,17 +29,19 @@ class Throughput:
     """Clips per second on this machine, beside the paper's number on a V100 with a batch of 100: not comparable."""
 
     name: str
-    here: float
+    clips_per_second: float
     paper: str
     missed: bool = False
 
     def line(self) -> str:
         """Return the line of the report."""
-        return f'{self.name:52} {self.here:9.2f} clips/s here   {self.paper:>6} clips/s on a V100, the paper'
+        return (
+            f'{self.name:52} {self.clips_per_second:9.2f} clips/s here   {self.paper:>6} clips/s on a V100, the paper'
+        )
 
     def as_dict(self) -> dict:
         """Return the numbers for a JSON file."""
-        return {'name': self.name, 'clips_per_s': self.here, FPS: float(self.paper)}
+        return {'name': self.name, 'clips_per_s': self.clips_per_second, FPS: float(self.paper)}
 
 
 def training_step(model: SimVP, clips: int) -> Callable[[], None]:

@@ -20,6 +20,9 @@ class DrawClips(Hook):
         enable: Draw at all; ``tools/test.py --show-dir`` sets it.
         out_dir: Folder to write to, needed if ``enable`` is set.
         interval: Draw one clip in ``interval`` clips.
+
+    Raises:
+        ValueError: a clip is to be drawn and there is no ``out_dir``.
     """
 
     def __init__(self, enable: bool = False, out_dir: str | None = None, interval: int = 1) -> None:
