@@ -36,7 +36,10 @@ def prepare(cfg: Config, tta: bool = False, out: str | None = None, show_dir: st
         if not cfg.get('tta_model') or not cfg.get('tta_pipeline'):
             task = find_task(task_of(cfg))
             if task.tta is None:
-                raise ValueError(f'--tta: {cfg.filename} has no tta_model and tta_pipeline, and {task.name} no default')
+                raise ValueError(
+                    f'--tta: {cfg.filename} has no tta_model and tta_pipeline, and task {task.name!r} has no default: '
+                    'add both to the config'
+                )
             task.tta.set_default(cfg)
         cfg.test_dataloader.dataset.pipeline = cfg.tta_pipeline
         cfg.model = dict(cfg.tta_model, module=cfg.model)

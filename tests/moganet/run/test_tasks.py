@@ -4,9 +4,10 @@ import dataclasses
 import inspect
 
 import pytest
+from mmengine.config import Config
 
 from moganet.benchmark import training
-from moganet.run import tasks
+from moganet.run import evaluate, tasks
 from moganet.run.config import load_config
 from moganet.run.tasks import PACKAGES, Task, find_task
 
@@ -49,6 +50,11 @@ def test_flags_of_a_task_say_which_modules_it_has():
         task, folder = find_task(name), root / package.replace('.', '/')
         assert (folder / 'tta.py').is_file() == task.has_tta == (task.tta is not None)
         assert (folder / 'benchmark.py').is_file() == task.has_benchmark == (task.benchmark is not None)
+
+
+def test_a_task_without_test_time_augmentation_says_so():
+    with pytest.raises(ValueError, match=r"--tta: .* task 'pose' has no default: add both to the config"):
+        evaluate.prepare(Config(dict(default_scope='mmpose')), tta=True)
 
 
 def test_a_task_cannot_be_changed():
