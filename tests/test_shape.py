@@ -28,10 +28,6 @@ HOSTS = {
 }
 # (path, function or '*'): the reason.
 EXCEPTIONS = {
-    ('moganet/ops/triton/multi_order_kernels.py', '*'): 'Triton kernels list each argument on a line of its own',
-    ('moganet/ops/triton/multi_order_kernels.py', '_walk'): 'a Triton kernel is one function',
-    ('moganet/ops/triton/multi_order_kernels.py', 'convolve_dilated'): 'a Triton kernel is one function',
-    ('moganet/ops/triton/multi_order_kernels.py', 'correlate'): 'a Triton kernel is one function',
     (
         'tests/mogapose/expose/models/test_estimator.py',
         '*',

@@ -1,52 +1,49 @@
-"""Triton kernels of the multi-order depthwise convolution and of its gradients, on maps (B, H, W, C).
+"""Forward Triton kernels of the multi-order depthwise convolution (paper 4.3), on maps (B, H, W, C).
 
-A convolution goes through strips: ROWS rows, D apart, and some columns, D apart, which are those that a kernel dilated
-by D sees together. Of each column a program reads its rows once, a column ahead of their use, and adds their products
-to the sums of the K columns of outputs that they reach. All of that is in registers: the taps, the sums, the column.
-Gradients of weights go through tiles of such rows; a tile's rows are read once per column of taps. Sums are float32.
+A strip has ROWS rows, D apart, and some columns, D apart: the positions that a kernel dilated by D connects. A program
+walks along a strip and reads each column once, a column ahead of its use. It adds the products of the column to the
+sums of the K columns of outputs that it reaches. Taps, sums and the column stay in registers; sums are float32.
 
-Weights and biases come as a table of float32, TABLE_ROWS by C: 25 taps of the 5x5 convolution and its bias, then the
-25 or 49 taps of the dilated convolution that a channel has, and its bias. Their gradients are summed in the same form.
+The table of weights is float32 (TABLE_ROWS, C): 25 taps of the 5x5 convolution and its bias, then the 25 or 49 taps of
+the channel's dilated convolution, and its bias.
 
-The compiler knows the number of channels of a convolution: columns lie at fixed distances. Kernels of gradients have
-C, low and split (the first channels of the middle and of the high group) in units of ALIGN channels: it tells the
-compiler how many neighbours it may read at once.
+The number of channels is a constant for the compiler, so that columns lie at fixed distances.
+
+Not timed on a GPU in this form.
 """
 
 import triton
 import triton.language as tl
 
-from .autotune import tuned
+from .autotune import autotuned
 
+# Rows of the table of weights: 25 taps and a bias, then up to 49 taps and a bias.
 TABLE_ROWS = 76
-# Rows of a strip or tile. Of maps of 56, 28 and 14 rows, these waste none; only the 7x7 dilated by 3 does, one row in
-# 20.
+# Rows of a strip or tile of the 5x5 and of the 7x7 convolutions. Maps of 56, 28 and 14 rows waste none of them, but for
+# the 7x7 dilated by 3, which wastes one row in 20.
 ROWS_5, ROWS_7 = tl.constexpr(7), tl.constexpr(5)
-# Columns of taps and tiles side by side that ``correlate`` has at once: 3 times 5, or 2 times 7.
-SLOTS = tl.constexpr(16)
-BESIDE = 3
 
 
 @triton.jit
-def _lines(H, D: tl.constexpr, ROWS: tl.constexpr):
-    """Lines of tiles of a map: D times as many as would be if tiles had neighbouring rows."""
+def count_lines(H, D: tl.constexpr, ROWS: tl.constexpr):
+    """Return the number of lines of strips in a map; the D rows between two rows of a strip belong to other lines."""
     return tl.cdiv(tl.cdiv(H, D), ROWS) * D
 
 
 @triton.jit
-def _first_row(line, H, D: tl.constexpr, ROWS: tl.constexpr):
-    """Of a line of tiles."""
+def first_row(line, H, D: tl.constexpr, ROWS: tl.constexpr):
+    """Return the first row of a line of strips."""
     down = tl.cdiv(tl.cdiv(H, D), ROWS)
     return line % down * (ROWS * D) + line // down
 
 
 @triton.jit
 def _read_column(
-    at, x, y, exists, H, W, inside, C: tl.constexpr, D: tl.constexpr, COUNT: tl.constexpr, WHOLE: tl.constexpr
+    at, x, y, exists, H, W, inside, C: tl.constexpr, D: tl.constexpr, COUNT: tl.constexpr, FULL: tl.constexpr
 ):
-    """COUNT rows, D apart, from row y, of column x: vectors of channels; zeros outside the map, or unless it exists.
+    """Return COUNT rows of column x, D apart, from row y, as vectors of channels.
 
-    WHOLE: all lanes are inside.
+    Values outside the map are zero, and all values if ``exists`` is false. FULL: all lanes have a channel.
     """
     exists = exists & (x >= 0) & (x < W)
     at += x * C
@@ -54,7 +51,7 @@ def _read_column(
     for i in tl.static_range(COUNT):
         row = y + i * D
         mask = exists & (row >= 0) & (row < H)
-        if not WHOLE:
+        if not FULL:
             mask = mask & inside
         column += (tl.load(at + row * W * C, mask=mask, other=0.0),)
     return column
@@ -74,21 +71,21 @@ def _write_column(
     C: tl.constexpr,
     D: tl.constexpr,
     ROWS: tl.constexpr,
-    WHOLE: tl.constexpr,
+    FULL: tl.constexpr,
 ):
-    """ROWS sums, from FIRST on, into the rows, D apart, from row y, of column x, if that exists."""
+    """Store ROWS sums, from FIRST on, in the rows of column x, D apart, from row y, if ``exists``."""
     at += x * C
     for i in tl.static_range(ROWS):
         row = y + i * D
         mask = exists & (row < H)
-        if not WHOLE:
+        if not FULL:
             mask = mask & inside
         tl.store(at + row * W * C, sums[FIRST + i].to(at.dtype.element_ty), mask=mask)
 
 
 @triton.jit
 def _taps(table, c, inside, flip, C: tl.constexpr, K: tl.constexpr):
-    """Those of a kernel, row by row; flip: from its end, for the transposed convolution."""
+    """Return the taps of a K x K kernel, row by row; flip: in reverse, for the transposed convolution."""
     taps = ()
     for i in tl.static_range(K * K):
         taps += (tl.load(table + (i + flip * (K * K - 1 - 2 * i)) * C + c, mask=inside, other=0.0),)
@@ -97,8 +94,8 @@ def _taps(table, c, inside, flip, C: tl.constexpr, K: tl.constexpr):
 
 @triton.jit
 def _add_column(sums, start, column, taps, K: tl.constexpr, ROWS: tl.constexpr):
-    """The sums of K columns of outputs and a new column, which is right of K - 1 of them; the last one starts here."""
-    PAD: tl.constexpr = (len(column) - ROWS) // 2  # rows that were read above and below those of the outputs
+    """Add a column of inputs to the sums of the K columns of outputs that it reaches, the last of which starts here."""
+    PAD: tl.constexpr = (len(column) - ROWS) // 2  # rows read above and below the rows of the outputs
     added = ()
     for i in tl.static_range(K):
         for r in tl.static_range(ROWS):
@@ -111,7 +108,16 @@ def _add_column(sums, start, column, taps, K: tl.constexpr, ROWS: tl.constexpr):
 
 
 @triton.jit
-def _walk(
+def _repeated(vector, COUNT: tl.constexpr):
+    """Return a tuple with COUNT times the vector."""
+    repeated = ()
+    for _ in tl.static_range(COUNT):
+        repeated += (vector,)
+    return repeated
+
+
+@triton.jit
+def _convolve_strips(
     src,
     dst_low,
     dst,
@@ -128,67 +134,64 @@ def _walk(
     END: tl.constexpr,
     K: tl.constexpr,
     D: tl.constexpr,
-    ROWS: tl.constexpr,
-    FIT: tl.constexpr,
+    SINGLE_STRIP: tl.constexpr,
     IMAGES: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
-    """A program's strips, ``length`` columns each, of a block of the channels START to END; those below LOW go to
-    ``dst_low``.
+    """Convolve the strips of a program, each of ``length`` columns, for a block of the channels START to END.
 
-    FIT: all rows that are D apart are in one strip, so that none of those around it exists.
-    BLOCK, IMAGES: lanes of a program, shared out among as many images.
-    flip: by the transposed kernel, and without the bias.
+    Channels below LOW are stored in ``dst_low``, others in ``dst``. flip: convolve with the transposed kernel, without
+    bias. SINGLE_STRIP: a strip holds all rows that are D apart, so that no row above or below it exists. The BLOCK
+    lanes of a program are divided among IMAGES images.
     """
-    HALF: tl.constexpr = K // 2
-    PAD: tl.constexpr = 0 if FIT else HALF
+    ROWS: tl.constexpr = ROWS_5 if K == 5 else ROWS_7
+    RADIUS: tl.constexpr = K // 2
+    PAD: tl.constexpr = 0 if SINGLE_STRIP else RADIUS
+    COUNT: tl.constexpr = ROWS + 2 * PAD
     GROUP: tl.constexpr = BLOCK // IMAGES
-    WHOLE: tl.constexpr = IMAGES == 1 and (END - START) % BLOCK == 0
+    FULL: tl.constexpr = IMAGES == 1 and (END - START) % BLOCK == 0
     lane = tl.arange(0, BLOCK)
-    c, which = START + block * GROUP + lane % GROUP, lane // GROUP
+    c, image_of_lane = START + block * GROUP + lane % GROUP, lane // GROUP
     inside = c < END
     taps = _taps(table, c, inside, flip, C, K)
     start = tl.load(table + K * K * C + c, mask=inside & (flip == 0), other=0.0)
-    lines, across = _lines(H, D, ROWS), tl.cdiv(tl.cdiv(W, D), length) * D
+    lines, across = count_lines(H, D, ROWS), tl.cdiv(tl.cdiv(W, D), length) * D
     for strip in range(tl.program_id(0), tl.cdiv(images, IMAGES) * lines * across, tl.num_programs(0)):
         x = strip % across // D * length * D + strip % D
-        y = _first_row(strip // across % lines, H, D, ROWS)
-        image = strip // across // lines * IMAGES + which
-        place = image.to(tl.int64) * H * W * C + c
-        there = inside & (image < images)
-        to = tl.where(c < LOW, dst_low + place, dst + place) if LOW else dst + place
-        sums = ()
-        for _ in tl.static_range(ROWS * (K - 1)):
-            sums += (start,)
-        # From the first column that exists and is reached; those after the last one add nothing to what they reach.
-        first, end = tl.maximum(x - HALF * D, strip % D), tl.minimum(x + length * D, W)
-        stop = tl.minimum(end + HALF * D, W)
-        ahead = _read_column(src + place, first, y - PAD * D, first < stop, H, W, there, C, D, ROWS + 2 * PAD, WHOLE)
-        for now in range(first, stop, D):
+        y = first_row(strip // across % lines, H, D, ROWS)
+        top = y - PAD * D
+        image = strip // across // lines * IMAGES + image_of_lane
+        offset = image.to(tl.int64) * H * W * C + c
+        valid = inside & (image < images)
+        out_ptr = tl.where(c < LOW, dst_low + offset, dst + offset) if LOW else dst + offset
+        sums = _repeated(start, ROWS * (K - 1))
+        # Input columns that exist and reach an output of the strip. Columns beyond the map add nothing.
+        first, end = tl.maximum(x - RADIUS * D, strip % D), tl.minimum(x + length * D, W)
+        stop = tl.minimum(end + RADIUS * D, W)
+        ahead = _read_column(src + offset, first, top, first < stop, H, W, valid, C, D, COUNT, FULL)
+        for current in range(first, stop, D):
             column = ()
-            for i in tl.static_range(ROWS + 2 * PAD):
+            for i in tl.static_range(COUNT):
                 column += (ahead[i].to(tl.float32),)
-            ahead = _read_column(
-                src + place, now + D, y - PAD * D, now + D < stop, H, W, there, C, D, ROWS + 2 * PAD, WHOLE
-            )
+            ahead = _read_column(src + offset, current + D, top, current + D < stop, H, W, valid, C, D, COUNT, FULL)
             added = _add_column(sums, start, column, taps, K, ROWS)
-            done = now - HALF * D
-            _write_column(to, added, 0, done, y, done >= x, H, W, there, C, D, ROWS, WHOLE)
+            done = current - RADIUS * D
+            _write_column(out_ptr, added, 0, done, y, done >= x, H, W, valid, C, D, ROWS, FULL)
             sums = ()
             for i in tl.static_range(ROWS * (K - 1)):
                 sums += (added[ROWS + i],)
-        done = first + (tl.cdiv(stop - first, D) - HALF) * D
-        for i in tl.static_range(HALF):
-            _write_column(to, sums, i * ROWS, done, y, (done >= x) & (done < end), H, W, there, C, D, ROWS, WHOLE)
+        done = first + (tl.cdiv(stop - first, D) - RADIUS) * D
+        for i in tl.static_range(RADIUS):
+            _write_column(out_ptr, sums, i * ROWS, done, y, (done >= x) & (done < end), H, W, valid, C, D, ROWS, FULL)
             done += D
 
 
-@tuned(
-    ('tuned_for', 'C', 'FIT', 'IMAGES'),
+@autotuned(
+    ('bucket', 'C', 'SINGLE_STRIP', 'IMAGES'),
     triton.Config({'BLOCK': 64}, num_warps=1, num_stages=1),
     triton.Config({'BLOCK': 64}, num_warps=1, num_stages=1, maxnreg=168),
 )
-@triton.jit(do_not_specialize=['H', 'W', 'images', 'length', 'tuned_for', 'flip'])
+@triton.jit(do_not_specialize=['H', 'W', 'images', 'length', 'bucket', 'flip'])
 def convolve(
     src,
     dst_low,
@@ -198,17 +201,17 @@ def convolve(
     W,
     images,
     length,
-    tuned_for,
+    bucket,
     flip,
     C: tl.constexpr,
     LOW: tl.constexpr,
     D: tl.constexpr,
-    FIT: tl.constexpr,
+    SINGLE_STRIP: tl.constexpr,
     IMAGES: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
-    """The 5x5 convolution of all channels; the first LOW of them go into ``dst_low``, the others into ``dst``."""
-    _walk(
+    """Compute the 5x5 convolution of all channels; the first LOW are stored in ``dst_low``, the others in ``dst``."""
+    _convolve_strips(
         src,
         dst_low,
         dst,
@@ -225,19 +228,18 @@ def convolve(
         C,
         5,
         D,
-        ROWS_5,
-        FIT,
+        SINGLE_STRIP,
         IMAGES,
         BLOCK,
     )
 
 
-@tuned(
-    ('tuned_for', 'C', 'FIT_5', 'FIT_7', 'IMAGES'),
-    # As many registers as leave room for one more program than without a limit.
+@autotuned(
+    ('bucket', 'C', 'SINGLE_5', 'SINGLE_7', 'IMAGES'),
+    # This limit of registers leaves room for one more program.
     triton.Config({'BLOCK': 64}, num_warps=1, num_stages=1, maxnreg=224),
 )
-@triton.jit(do_not_specialize=['H', 'W', 'images', 'length_5', 'length_7', 'tuned_for', 'flip'])
+@triton.jit(do_not_specialize=['H', 'W', 'images', 'length_5', 'length_7', 'bucket', 'flip'])
 def convolve_dilated(
     src,
     dst,
@@ -247,46 +249,27 @@ def convolve_dilated(
     images,
     length_5,
     length_7,
-    tuned_for,
+    bucket,
     flip,
     C: tl.constexpr,
     LOW: tl.constexpr,
     SPLIT: tl.constexpr,
     D1: tl.constexpr,
     D2: tl.constexpr,
-    FIT_5: tl.constexpr,
-    FIT_7: tl.constexpr,
+    SINGLE_5: tl.constexpr,
+    SINGLE_7: tl.constexpr,
     IMAGES: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
-    """The 5x5 convolution, dilated by D1, of channels LOW to SPLIT, and the 7x7, dilated by D2, of those from SPLIT."""
+    """Compute the 5x5 convolution dilated by D1 of channels LOW to SPLIT, and the 7x7 dilated by D2 of the others."""
     table += 26 * C
     block, high = tl.program_id(1), tl.cdiv(C - SPLIT, BLOCK // IMAGES)
-    if block < high:  # those that take longest come first
-        _walk(
-            src,
-            dst,
-            dst,
-            table,
-            block,
-            images,
-            length_7,
-            flip,
-            H,
-            W,
-            C,
-            SPLIT,
-            0,
-            C,
-            7,
-            D2,
-            ROWS_7,
-            FIT_7,
-            IMAGES,
-            BLOCK,
+    if block < high:  # the longest programs start first
+        _convolve_strips(
+            src, dst, dst, table, block, images, length_7, flip, H, W, C, SPLIT, 0, C, 7, D2, SINGLE_7, IMAGES, BLOCK
         )
     else:
-        _walk(
+        _convolve_strips(
             src,
             dst,
             dst,
@@ -303,194 +286,33 @@ def convolve_dilated(
             SPLIT,
             5,
             D1,
-            ROWS_5,
-            FIT_5,
+            SINGLE_5,
             IMAGES,
             BLOCK,
         )
-
-
-@triton.jit
-def _read(src, y, at, mask, H, pitch, D: tl.constexpr, COUNT: tl.constexpr):
-    """COUNT rows of ``pitch`` elements, D apart, from row y: their elements ``at``; zeros outside the map."""
-    rows = ()
-    for i in tl.static_range(COUNT):
-        row = y + i * D
-        rows += (tl.load(src + row * pitch + at, mask=mask & (row >= 0) & (row < H), other=0.0).to(tl.float32),)
-    return rows
-
-
-@triton.jit
-def _add_products(sums, rows, factors, COUNT: tl.constexpr, FACTORS: tl.constexpr):
-    """Add to sum i of COUNT the products of rows i, i + 1, ... with the FACTORS factors."""
-    new = ()
-    for i in tl.static_range(COUNT):
-        added = sums[i]
-        for j in tl.static_range(FACTORS):
-            added += rows[i + j] * factors[j]
-        new += (added,)
-    return new
-
-
-@triton.jit
-def _correlate(
-    grad,
-    src,
-    table,
-    tables,
-    c,
-    inside,
-    part,
-    parts,
-    images,
-    H,
-    W,
-    C,
-    K: tl.constexpr,
-    D: tl.constexpr,
-    ROWS: tl.constexpr,
-    COLS: tl.constexpr,
-    BLOCK: tl.constexpr,
-):
-    """Gradients of K * K taps and of the bias, summed over a part of all lines of tiles.
-
-    There are SLOTS tiles at once: as many columns of taps, for as many tiles side by side, as fit into them.
-    """
-    HALF: tl.constexpr = K // 2
-    BESIDE: tl.constexpr = SLOTS // K
-    slot = tl.arange(0, SLOTS)
-    beside, dx = slot // K, slot % K
-    used = (beside < BESIDE)[:, None, None] & inside[None, None, :]
-    lines = _lines(H, D, ROWS)
-    share = tl.cdiv(lines * images, parts)
-    bias = tl.zeros((SLOTS, COLS, BLOCK), tl.float32)
-    sums = ()
-    for _ in tl.static_range(K):
-        sums += (bias,)
-    for line in range(part * share, tl.minimum((part + 1) * share, lines * images)):
-        image = (line // lines).to(tl.int64) * H * W * C
-        y = _first_row(line % lines, H, D, ROWS)
-        for x in range(0, W, BESIDE * COLS):
-            columns = x + beside[:, None] * COLS + tl.arange(0, COLS)[None, :]
-            seen = columns + (dx[:, None] - HALF) * D
-            at = (columns * C)[:, :, None] + c[None, None, :]
-            outs = _read(grad + image, y, at, used & (columns < W)[:, :, None], H, W * C, D, ROWS)
-            at = (seen * C)[:, :, None] + c[None, None, :]
-            mask = used & ((seen >= 0) & (seen < W))[:, :, None]
-            rows = _read(src + image, y - HALF * D, at, mask, H, W * C, D, ROWS + K - 1)
-            for r in tl.static_range(ROWS):
-                bias += outs[r]
-            sums = _add_products(sums, rows, outs, K, ROWS)
-    table += beside * tables
-    at = table[:, None] + c[None, :]
-    used = (beside < BESIDE)[:, None] & inside[None, :]
-    for dy in tl.static_range(K):
-        tl.store(at + ((dy * K + dx) * C)[:, None], tl.sum(sums[dy], 1), mask=used)
-    tl.store(at + K * K * C, tl.sum(bias, 1), mask=used & (dx == 0)[:, None])
-
-
-@tuned(
-    ('tuned_for', 'channels'),
-    triton.Config({'COLS': 2, 'BLOCK': 32}, num_warps=8, num_stages=1),
-    triton.Config({'COLS': 4, 'BLOCK': 32}, num_warps=16, num_stages=1),
-)
-@triton.jit(do_not_specialize=['H', 'W', 'channels', 'low', 'split', 'images', 'tuned_for'])
-def correlate(
-    grad,
-    between,
-    grad_between,
-    src,
-    table,
-    H,
-    W,
-    channels,
-    low,
-    split,
-    images,
-    tuned_for,
-    D0: tl.constexpr,
-    D1: tl.constexpr,
-    D2: tl.constexpr,
-    ALIGN: tl.constexpr,
-    COLS: tl.constexpr,
-    BLOCK: tl.constexpr,
-):
-    """Tables of gradients, (BESIDE * parts, TABLE_ROWS, C), to be summed; what is not written has to be zero.
-
-    ``between`` is the result of the 5x5 convolution, ``grad_between`` its gradient.
-    """
-    C, low, split = channels * ALIGN, low * ALIGN, split * ALIGN
-    part, parts = tl.program_id(0), tl.num_programs(0)
-    block = (tl.num_programs(1) - 1 - tl.program_id(1)) * BLOCK
-    c = block + tl.arange(0, BLOCK)
-    tables = parts * 76 * C
-    table += part * 76 * C
-    dilated = table + 26 * C
-    if tl.program_id(2) == 1:
-        _correlate(grad_between, src, table, tables, c, c < C, part, parts, images, H, W, C, 5, D0, ROWS_5, COLS, BLOCK)
-    elif block + BLOCK > low:
-        if block < split:
-            _correlate(
-                grad,
-                between,
-                dilated,
-                tables,
-                c,
-                (c >= low) & (c < split),
-                part,
-                parts,
-                images,
-                H,
-                W,
-                C,
-                5,
-                D1,
-                ROWS_5,
-                COLS,
-                BLOCK,
-            )
-        if block + BLOCK > split:
-            _correlate(
-                grad,
-                between,
-                dilated,
-                tables,
-                c,
-                (c >= split) & (c < C),
-                part,
-                parts,
-                images,
-                H,
-                W,
-                C,
-                7,
-                D2,
-                ROWS_7,
-                COLS,
-                BLOCK,
-            )
 
 
 @triton.jit(do_not_specialize=['C', 'low', 'split'])
 def copy_table(
     table, w0, b0, w1, b1, w2, b2, C, low, split, TO_TABLE: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr
 ):
-    """Weights (channels, 1, k, k) and biases into the table, or out of it."""
+    """Copy weights (channels, 1, k, k) and biases into the table (TO_TABLE), or from the table."""
     row = (tl.program_id(0) * ROWS + tl.arange(0, ROWS))[:, None]
     c = (tl.program_id(1) * BLOCK + tl.arange(0, BLOCK))[None, :]
     at = table + row * C + c
-    _copy(at, w0 + c * 25 + row, (row < 25) & (c < C), TO_TABLE)
-    _copy(at, b0 + c + 0 * row, (row == 25) & (c < C), TO_TABLE)
+    _copy_entries(at, w0 + c * 25 + row, (row < 25) & (c < C), TO_TABLE)
+    _copy_entries(at, b0 + c + 0 * row, (row == 25) & (c < C), TO_TABLE)
     tap = row - 26
     middle, high = (tap >= 0) & (c >= low) & (c < split), (tap >= 0) & (c >= split) & (c < C)
-    _copy(at, w1 + (c - low) * 25 + tap, middle & (tap < 25), TO_TABLE)
-    _copy(at, b1 + (c - low) + 0 * row, middle & (tap == 25), TO_TABLE)
-    _copy(at, w2 + (c - split) * 49 + tap, high & (tap < 49), TO_TABLE)
-    _copy(at, b2 + (c - split) + 0 * row, high & (tap == 49), TO_TABLE)
+    _copy_entries(at, w1 + (c - low) * 25 + tap, middle & (tap < 25), TO_TABLE)
+    _copy_entries(at, b1 + (c - low) + 0 * row, middle & (tap == 25), TO_TABLE)
+    _copy_entries(at, w2 + (c - split) * 49 + tap, high & (tap < 49), TO_TABLE)
+    _copy_entries(at, b2 + (c - split) + 0 * row, high & (tap == 49), TO_TABLE)
 
 
 @triton.jit
-def _copy(table, weights, mask, TO_TABLE: tl.constexpr):
+def _copy_entries(table, weights, mask, TO_TABLE: tl.constexpr):
+    """Copy the entries of a table to or from the elements of one weight."""
     if TO_TABLE:
         tl.store(table, tl.load(weights, mask=mask).to(tl.float32), mask=mask)
     else:

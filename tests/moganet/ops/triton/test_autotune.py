@@ -4,11 +4,11 @@ import pytest
 import torch
 
 triton = pytest.importorskip('triton')
-tuning = pytest.importorskip('moganet.ops.triton.autotune')
+autotune = pytest.importorskip('moganet.ops.triton.autotune')
 
 
 class Compiled(triton.compiler.CompiledKernel):
-    """What Triton has compiled, which notes its launches."""
+    """A kernel as Triton compiles it; it notes its launches."""
 
     def __init__(self, launches):
         self.launches = launches
@@ -36,7 +36,7 @@ class Kernel:
 
 @pytest.fixture
 def kernel(monkeypatch):
-    monkeypatch.setattr(tuning, '_plans', {})
+    monkeypatch.setattr(autotune, 'plans', {})
     return Kernel()
 
 
@@ -47,10 +47,10 @@ def grid(meta):
 def test_the_second_launch_is_the_first_without_a_search(kernel):
     x, y = torch.zeros(2, 8)
     for _ in range(3):
-        tuning.launch(kernel, grid, (x, None), (8,), DOUBLE=True, num_warps=4)
+        autotune.launch(kernel, grid, (x, None), (8,), DOUBLE=True, num_warps=4)
     assert kernel.searches == [(grid, (x, None, 8), dict(DOUBLE=True, num_warps=4))]
     assert kernel.launches == 2 * [((2, 1, 1), (x, None, 8, True, 4))]
-    tuning.launch(kernel, grid, (y, None), (8,), DOUBLE=True, num_warps=4)
+    autotune.launch(kernel, grid, (y, None), (8,), DOUBLE=True, num_warps=4)
     assert len(kernel.searches) == 1 and kernel.launches[-1][1][0] is y
 
 
@@ -58,7 +58,7 @@ def test_the_second_launch_is_the_first_without_a_search(kernel):
 def test_what_differs_is_searched_for(kernel, change):
     x, other = torch.zeros(8), Kernel()
     arguments = [kernel, (2,), (x, x), (8,)], dict(DOUBLE=True)
-    tuning.launch(*arguments[0], **arguments[1])
+    autotune.launch(*arguments[0], **arguments[1])
     place, value = dict(
         type=(2, (x, x.double())),
         none=(2, (x, None)),
@@ -68,21 +68,21 @@ def test_what_differs_is_searched_for(kernel, change):
         kernel=(0, other),
     )[change]
     arguments[0][place] = value
-    tuning.launch(*arguments[0], DOUBLE=change != 'constant')
+    autotune.launch(*arguments[0], DOUBLE=change != 'constant')
     assert len(kernel.searches) + len(other.searches) == 2 and not kernel.launches
 
 
 def test_addresses_that_are_not_aligned_are_searched_for_each_time(kernel):
     x = torch.zeros(9)
     for _ in range(2):
-        tuning.launch(kernel, (1,), (x[1:], None), (8,), DOUBLE=False)
-    tuning.launch(kernel, (1,), (x, None), (8,), DOUBLE=False)
-    tuning.launch(kernel, (1,), (x[1:], None), (8,), DOUBLE=False)
+        autotune.launch(kernel, (1,), (x[1:], None), (8,), DOUBLE=False)
+    autotune.launch(kernel, (1,), (x, None), (8,), DOUBLE=False)
+    autotune.launch(kernel, (1,), (x[1:], None), (8,), DOUBLE=False)
     assert len(kernel.searches) == 4 and not kernel.launches
 
 
 def test_plans_do_not_pile_up(kernel, monkeypatch):
-    monkeypatch.setattr(tuning, 'PLANS', 3)
+    monkeypatch.setattr(autotune, 'MAX_PLANS', 3)
     for n in range(7):
-        tuning.launch(kernel, (1,), (torch.zeros(8), None), (n,), DOUBLE=False)
-    assert len(kernel.searches) == 7 and len(tuning._plans) <= 3
+        autotune.launch(kernel, (1,), (torch.zeros(8), None), (n,), DOUBLE=False)
+    assert len(kernel.searches) == 7 and len(autotune.plans) <= 3

@@ -7,9 +7,8 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from helpers import interpreted
 from helpers.few_blocks import accepted, lively
-from helpers.interpreted import relative
+from helpers.interpreted import by_interpreter, parametrize, relative
 from moganet import MogaNet, ops
 from moganet.backbone import MogaBlock
 from moganet.ops import triton
@@ -60,11 +59,9 @@ def assert_same(found, expected, value, gradient):
         assert torch.allclose(buffers[name].double(), buffer.double(), rtol=value, atol=value / 10)
 
 
-def test_blocks_by_the_interpreter():
-    interpreted.run_cases(__file__)
-
-
-def case_network_equals_reference():
+@pytest.mark.interpreter
+@by_interpreter
+def test_network_equals_reference():
     model = lively(MogaNet(ARCH, drop_path_rate=0.3, out_indices=(0, 1))).train()
     image = torch.randn(2, 3, 13, 10)
     found, expected = (computed(model, image, path) for path in ('auto', 'reference'))
@@ -72,18 +69,21 @@ def case_network_equals_reference():
     assert not torch.equal(found[0][0], expected[0][0])  # another path did compute
 
 
-@pytest.mark.parametrize(
+@by_interpreter
+@parametrize(
     ('shape', 'options'),
     [((1, 8, 1, 1), dict()), ((2, 8, 3, 5), dict(gate='double')), ((1, 8, 2, 7), dict(dilations=(1, 2, 1)))],
 )
-def case_block_equals_reference(options, shape):
+def test_block_equals_reference(options, shape):
     block = lively(MogaBlock(8, 2, 0.0, **dict(dict(dilations=(1, 2, 3), gate='single'), **options))).eval()
     image = torch.randn(shape)
     assert_same(*(computed(block, image, path) for path in ('auto', 'reference')), 1e-5, 1e-4)
 
 
+@by_interpreter
+@pytest.mark.interpreter
 @pytest.mark.parametrize(('dtype', 'bound', 'scale'), [(torch.bfloat16, 2e-2, None), (torch.float16, 3e-3, 1e-5)])
-def case_autocast_differs_by_rounding_and_gives_the_types_of_the_reference(dtype, bound, scale):
+def test_autocast_differs_by_rounding_and_gives_the_types_of_the_reference(dtype, bound, scale):
     block = lively(MogaBlock(8, 2, 0.3, (1, 2, 3), 'single')).train()
     if scale is not None:  # as at the start of training
         nn.init.constant_(block.layer_scale_1, scale)
@@ -100,14 +100,18 @@ def case_autocast_differs_by_rounding_and_gives_the_types_of_the_reference(dtype
     assert_same(found, exact, bound, bound)
 
 
-def case_networks_of_lower_precision_keep_their_type():
+@pytest.mark.interpreter
+@by_interpreter
+def test_networks_of_lower_precision_keep_their_type():
     block, image = lively(MogaBlock(8, 2, 0.0, (1, 2, 3), 'single')).eval(), torch.randn(1, 8, 4, 3)
     (out,), _, _ = computed(block.bfloat16(), image.bfloat16(), 'auto')
     assert out.dtype is torch.bfloat16
     assert relative(out, block.float()(image)) < 2e-2
 
 
-def case_recomputed_blocks_have_the_same_gradients():
+@pytest.mark.interpreter
+@by_interpreter
+def test_recomputed_blocks_have_the_same_gradients():
     image = torch.randn(2, 3, 5, 12)
     plain = lively(MogaNet(ARCH, drop_path_rate=0.3, out_indices=(0,))).train()
     recomputed = copy.deepcopy(plain)
@@ -118,7 +122,9 @@ def case_recomputed_blocks_have_the_same_gradients():
     assert {int(b) for name, b in buffers.items() if name.endswith('num_batches_tracked')} == {1}
 
 
-def case_compilers_see_through_the_path_without_a_break(block, x):
+@pytest.mark.interpreter
+@by_interpreter
+def test_compilers_see_through_the_path_without_a_break(block, x):
     compiled = torch.compile(block.train(), fullgraph=True, backend='aot_eager')
     results = []
     for model in (compiled, block):
@@ -130,8 +136,10 @@ def case_compilers_see_through_the_path_without_a_break(block, x):
         assert relative(found, expected) < 1e-6 or (found - expected).abs().max() < 1e-5
 
 
+@pytest.mark.interpreter
+@by_interpreter
 @pytest.mark.parametrize('strict', [True, False])
-def case_exported_graphs_hold_the_operators_for_any_size(block, x, strict):
+def test_exported_graphs_hold_the_operators_for_any_size(block, x, strict):
     auto = torch.export.Dim.AUTO
     exported = torch.export.export(block, (x,), strict=strict, dynamic_shapes=({0: auto, 2: auto, 3: auto},))
     targets = [str(node.target).split('.') for node in exported.graph.nodes]
@@ -140,7 +148,9 @@ def case_exported_graphs_hold_the_operators_for_any_size(block, x, strict):
     assert relative(exported.module()(other), block(other)) < 1e-6
 
 
-def case_maps_kept_for_backward_are_little_more_than_half_of_the_references():
+@pytest.mark.interpreter
+@by_interpreter
+def test_maps_kept_for_backward_are_little_more_than_half_of_the_references():
     block, image = lively(MogaBlock(16, 4, 0.0, (1, 2, 3), 'single')).train(), torch.randn(2, 16, 6, 5)
     own = {p.untyped_storage().data_ptr() for p in (*block.parameters(), *block.buffers())}
     sizes = []

@@ -18,8 +18,8 @@ WIDE = {'w_ptr', 'b_ptr', 'bias_ptr', 's_ptr', 'factor_ptr', 'mask_ptr', 'contex
 POSITIONS = dict(P=tiling.POSITIONS, BC=tiling.CHANNELS)
 CASES = [
     (elementwise._activated, POSITIONS),
-    (elementwise._decomposed, dict(P=512, BC=32, ONCE=False)),
-    (elementwise._decomposed, dict(P=256, BC=64, ONCE=True)),
+    (elementwise._decomposed, dict(P=512, BC=32, SINGLE_PASS=False)),
+    (elementwise._decomposed, dict(P=256, BC=64, SINGLE_PASS=True)),
     (elementwise._activated_backward, POSITIONS),
     (elementwise._gated, dict(BLOCK=elementwise.BLOCK, DOUBLE=False)),
     (elementwise._gated_backward, dict(POSITIONS, DOUBLE=True)),
@@ -33,9 +33,9 @@ CASES = [
     (context._context_backward, dict(P=8, BC=512, PAD=context.PAD)),
 ]
 CONVOLUTIONS = [
-    (dwconv_gelu._convolve, dict(C=512, WHOLE=True, FORWARD=True, sums_ptr=None)),
-    (dwconv_gelu._convolve, dict(C=512, WHOLE=False, FORWARD=False, b_ptr=None)),
-    (dwconv_gelu._differentiate, dict(C=512, WHOLE=True)),
+    (dwconv_gelu._convolve, dict(C=512, FULL=True, FORWARD=True, sums_ptr=None)),
+    (dwconv_gelu._convolve, dict(C=512, FULL=False, FORWARD=False, b_ptr=None)),
+    (dwconv_gelu._backward, dict(C=512, FULL=True)),
 ]
 
 
@@ -49,6 +49,7 @@ def compiled(kernel, dtype, constants, config):
     return hopper.compiled(kernel, pointer, constants, ('C', 'size'), **options)
 
 
+@pytest.mark.codegen
 @pytest.mark.parametrize('dtype', TYPES)
 @pytest.mark.parametrize('case', range(len(CASES)), ids=[f'{k.fn.__module__[16:]}{k.fn.__name__}' for k, _ in CASES])
 def test_kernels_compile_and_read_whole_words(case, dtype, tmp_path, monkeypatch):
@@ -59,6 +60,7 @@ def test_kernels_compile_and_read_whole_words(case, dtype, tmp_path, monkeypatch
     assert 'ld.global.v4.b32' in found.asm['ptx'] or 'ld.global.v2.b32' in found.asm['ptx']
 
 
+@pytest.mark.codegen
 # Of 16 bits, neighbours come in pairs: a warp has 64 channels, and many columns on their way.
 @pytest.mark.parametrize(('dtype', 'read'), zip(TYPES, ('v2.b32', 'b32', 'b32'), strict=True))
 @pytest.mark.parametrize('case', range(len(CONVOLUTIONS)))

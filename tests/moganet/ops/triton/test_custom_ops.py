@@ -3,16 +3,12 @@
 import pytest
 import torch
 
-from helpers import interpreted
 from helpers.few_blocks import lively
+from helpers.interpreted import by_interpreter, parametrize
 from moganet.backbone import MogaBlock
 from moganet.ops import block as blocks
 
 operators = pytest.importorskip('moganet.ops.triton.custom_ops')
-
-
-def test_operators_by_the_interpreter():
-    interpreted.run_cases(__file__)
 
 
 def arguments(name, dtype=torch.float32, shape=(2, 3, 4, 8)):
@@ -24,8 +20,9 @@ def arguments(name, dtype=torch.float32, shape=(2, 3, 4, 8)):
     return x, normed, mask, list(blocks.channel_weights(block)), operators.packed(blocks.options_of(block))
 
 
-@pytest.mark.parametrize(('name', 'dtype'), [('spatial_branch', torch.float32), ('channel_branch', torch.bfloat16)])
-def case_operators_are_what_they_are_registered_as(name, dtype):
+@by_interpreter
+@parametrize(('name', 'dtype'), [('spatial_branch', torch.float32), ('channel_branch', torch.bfloat16)])
+def test_operators_are_what_they_are_registered_as(name, dtype):
     operator = getattr(torch.ops.moganet, name).default
     torch.library.opcheck(operator, arguments(name, dtype, (2, 2, 2, 8)))
 

@@ -5,13 +5,9 @@ import torch
 from torch.nn import functional as F
 
 from helpers import interpreted
-from helpers.interpreted import relative
+from helpers.interpreted import by_interpreter, parametrize, relative
 
 dwconv_gelu = pytest.importorskip('moganet.ops.triton.dwconv_gelu')
-
-
-def test_convolution_and_gelu_by_the_interpreter():
-    interpreted.run_cases(__file__)
 
 
 def convolved(h, w, b):
@@ -43,43 +39,52 @@ def assert_equals_reference(tensors, bound):
     assert relative(sums[10], dh.sum((0, 1, 2))) < bound
 
 
-@pytest.mark.parametrize(('dtype', 'bound'), interpreted.BOUNDS)
-@pytest.mark.parametrize('shape', [(1, 1, 1, 8), (2, 3, 7, 24)])
-def case_values_and_gradients_equal_the_reference(shape, dtype, bound):
+@by_interpreter
+@parametrize(('dtype', 'bound'), interpreted.BOUNDS)
+@parametrize('shape', [(2, 3, 7, 24), (1, 1, 1, 8)])
+def test_values_and_gradients_equal_the_reference(shape, dtype, bound):
     assert_equals_reference(arguments(shape, dtype), bound)
 
 
+@pytest.mark.interpreter
+@by_interpreter
 @pytest.mark.parametrize('shape', [(1, 2, 9, 72), (2, 5, 3, 16), (1, 1, 8, 3)])
-def case_maps_may_be_larger_than_a_program_or_smaller_than_the_kernel(shape):
+def test_maps_may_be_larger_than_a_program_or_smaller_than_the_kernel(shape):
     assert_equals_reference(arguments(shape), 1e-6)
 
 
-def case_blocks_of_channels_may_be_whole():
+@pytest.mark.interpreter
+@by_interpreter
+def test_blocks_of_channels_may_be_whole():
     assert_equals_reference(arguments((1, 2, 2, 128)), 1e-6)
 
 
+@pytest.mark.interpreter
+@by_interpreter
 @pytest.mark.parametrize('maps', [torch.bfloat16, torch.float16])
-def case_weights_may_be_of_another_type_than_maps(maps):
+def test_weights_may_be_of_another_type_than_maps(maps):
     assert_equals_reference(arguments((1, 3, 3, 16), maps, weights=torch.float32), 1e-2)
 
 
-@pytest.mark.parametrize(('once', 'several', 'shares'), [(4, 9, (3, 4)), (1, 1, (5, 1))])
-def case_programs_share_tiles_and_sum_alike(once, several, shares, monkeypatch):
-    monkeypatch.setattr(dwconv_gelu, 'ONCE', once)
-    monkeypatch.setattr(dwconv_gelu, 'SEVERAL', several)
-    dwconv_gelu._shares.cache_clear()
-    assert dwconv_gelu._shares(2, 5, 3, 8, summed=True) == dwconv_gelu._shares(2, 5, 3, 8) == shares
+@pytest.mark.interpreter
+@by_interpreter
+@pytest.mark.parametrize(('least', 'most', 'tiling'), [(4, 9, (3, 4)), (1, 1, (5, 1))])
+def test_programs_share_tiles_and_sum_alike(least, most, tiling, monkeypatch):
+    monkeypatch.setattr(dwconv_gelu, 'MIN_PROGRAMS', least)
+    monkeypatch.setattr(dwconv_gelu, 'MAX_PROGRAMS', most)
+    monkeypatch.setattr(dwconv_gelu, 'tiling_of', dwconv_gelu.tiling_of.__wrapped__)
+    assert dwconv_gelu.tiling_of(2, 5, 3, 8, summed=True) == dwconv_gelu.tiling_of(2, 5, 3, 8) == tiling
     assert_equals_reference(arguments((2, 5, 3, 8)), 1e-6)
 
 
 @pytest.mark.parametrize(('size', 'channels'), [(56, 512), (28, 1024), (14, 1280), (7, 2048)])
-def case_programs_suffice_and_sums_are_small(size, channels):
-    _, parts = dwconv_gelu._shares(128, size, size, channels)
-    assert parts * channels // dwconv_gelu.BLOCK >= dwconv_gelu.PROGRAMS
-    _, parts = dwconv_gelu._shares(128, size, size, channels, summed=True)
-    assert parts * channels // dwconv_gelu.BLOCK >= dwconv_gelu.PROGRAMS
-    share = 4 * 11 * parts / (2 * 128 * size * size)
-    assert share < 0.06 or size == 7 and share < 0.2
+def test_programs_suffice_and_sums_are_small(size, channels):
+    _, chunks = dwconv_gelu.tiling_of(128, size, size, channels)
+    assert chunks * channels // dwconv_gelu.BLOCK >= dwconv_gelu.TARGET_PROGRAMS
+    _, chunks = dwconv_gelu.tiling_of(128, size, size, channels, summed=True)
+    assert chunks * channels // dwconv_gelu.BLOCK >= dwconv_gelu.TARGET_PROGRAMS
+    share = 4 * 11 * chunks / (2 * 128 * size * size)
+    assert share < 0.06 or (size == 7 and share < 0.2)
 
 
 def identity(values, dtype=torch.float32):
@@ -89,8 +94,9 @@ def identity(values, dtype=torch.float32):
     return values.to(dtype).view(1, 1, 1, -1), w, torch.zeros(len(values))
 
 
-@pytest.mark.parametrize(('dtype', 'bound'), [(torch.float32, 2e-7), (torch.bfloat16, 1e-6)])
-def case_gelu_and_its_derivative_are_those_of_erf(dtype, bound):
+@by_interpreter
+@parametrize(('dtype', 'bound'), [(torch.float32, 2e-7), (torch.bfloat16, 1e-6)])
+def test_gelu_and_its_derivative_are_those_of_erf(dtype, bound):
     h, w, b = identity(torch.linspace(-6, 6, 192).to(dtype), dtype)
     exact = h.double().requires_grad_()
     expected = F.gelu(exact)
@@ -102,8 +108,9 @@ def case_gelu_and_its_derivative_are_those_of_erf(dtype, bound):
     assert ((sums[9].double() - derivative).abs() <= 2 * bound).all()
 
 
-@pytest.mark.parametrize('dtype', [torch.float32, torch.bfloat16])
-def case_large_numbers_stay_what_they_are(dtype):
+@by_interpreter
+@parametrize('dtype', [torch.float32, torch.bfloat16])
+def test_large_numbers_stay_what_they_are(dtype):
     values = torch.tensor([-1e30, -1e4, -300.0, -20.0, 0.0, 20.0, 300.0, 1e4, 1e30], dtype=dtype)
     h, w, b = identity(values, dtype)
     assert torch.equal(dwconv_gelu.forward(h, w, b).view(-1), values.clamp_min(0))
@@ -112,7 +119,7 @@ def case_large_numbers_stay_what_they_are(dtype):
     assert torch.equal(sums[9], expected) and torch.equal(dh.view(-1).float(), expected)
 
 
-def case_an_image_of_2_to_the_31_elements_is_refused():
+def test_an_image_of_2_to_the_31_elements_is_refused():
     h = torch.empty(1, 1 << 15, 1 << 14, 4, device='meta')
     with pytest.raises(ValueError, match='smaller images'):
         dwconv_gelu.forward(h, torch.empty(4, 1, 3, 3), torch.empty(4))

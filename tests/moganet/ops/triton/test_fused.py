@@ -6,15 +6,11 @@ import torch
 import moganet
 from helpers import interpreted
 from helpers.few_blocks import filled
-from helpers.interpreted import relative
+from helpers.interpreted import by_interpreter, parametrize, relative
 from moganet import ops
 from moganet.backbone import MogaBlock
 
 on_gpu = pytest.importorskip('moganet.ops.triton.fused')
-
-
-def test_folded_blocks_by_the_interpreter():
-    interpreted.run_cases(__file__)
 
 
 def arguments(channels, gate='single', dtype=torch.float32):
@@ -31,21 +27,24 @@ def assert_equals_parts(shape, gate, dtype, bound):
     assert relative(found, expected) < bound
 
 
-@pytest.mark.parametrize('gate', ['single', 'double'])
-@pytest.mark.parametrize('shape', [(2, 8, 5, 7), (1, 24, 3, 3)], ids=str)
+@by_interpreter
+@parametrize('gate', ['single', 'double'])
+@parametrize('shape', [(2, 8, 5, 7), (1, 24, 3, 3)], ids=str)
 @torch.no_grad()
-def case_a_block_equals_its_parts(shape, gate):
+def test_a_block_equals_its_parts(shape, gate):
     assert_equals_parts(shape, gate, torch.float32, 1e-6)
 
 
-@pytest.mark.parametrize(('dtype', 'bound'), interpreted.BOUNDS[1:])
+@by_interpreter
+@parametrize(('dtype', 'bound'), interpreted.BOUNDS[1:])
 @torch.no_grad()
-def case_half_precision_is_near(dtype, bound):
+def test_half_precision_is_near(dtype, bound):
     assert_equals_parts((2, 16, 6, 5), 'single', dtype, bound)
 
 
+@by_interpreter
 @torch.no_grad()
-def case_what_is_prepared_follows_the_weights():
+def test_what_is_prepared_follows_the_weights():
     spatial, channel, options = arguments(8)
     x = torch.randn(1, 8, 4, 4)
     before = on_gpu.block(x, spatial, channel, options, cache=True)
@@ -66,7 +65,7 @@ def case_what_is_prepared_follows_the_weights():
 
 
 @pytest.mark.gpu
-@pytest.mark.parametrize('channels, side', [(64, 56), (128, 28), (320, 14), (512, 7)])
+@pytest.mark.parametrize(('channels', 'side'), [(64, 56), (128, 28), (320, 14), (512, 7)])
 @torch.no_grad()
 def test_a_block_on_a_gpu_equals_its_parts(channels, side):
     *weights, options = arguments(channels)

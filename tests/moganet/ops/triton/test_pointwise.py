@@ -1,4 +1,4 @@
-"""Matrix products with what follows them equal PyTorch's in double precision; the kernels compile for a Hopper GPU."""
+"""Matmuls with the steps after them equal PyTorch's in double precision; the kernels compile for a Hopper GPU."""
 
 import itertools
 
@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch.nn.functional import silu
 
-from helpers import hopper, interpreted
+from helpers import hopper
 from helpers.hopper import assert_keeps_all_in_registers
-from helpers.interpreted import relative
+from helpers.interpreted import by_interpreter, parametrize, relative
 
 pytest.importorskip('triton')
 pointwise = pytest.importorskip('moganet.ops.triton.pointwise')
@@ -23,12 +23,8 @@ SHAPES = [
     (70, 136, 40),  # the last tile of columns has few
 ]
 # Both tiles side by side: the second has columns of the map in every program, in the first one only, or in none.
-SIDE_BY_SIDE = [pointwise._far(32, 32, 16, 32, 4, 2), pointwise._far(64, 64, 64, 32, 4, 2)]
+SIDE_BY_SIDE = [pointwise.tiled_config(32, 32, 16, 32, 4, 2), pointwise.tiled_config(64, 64, 64, 32, 4, 2)]
 SIDES = [(39, 96, 32), (40, 104, 48), (65, 56, 40)]
-
-
-def test_products_by_the_interpreter():
-    interpreted.run_cases(__file__)
 
 
 class Case:
@@ -57,28 +53,32 @@ class Case:
             assert relative(found, expected) < bound
 
 
-@pytest.mark.parametrize(('dtype', 'bound'), BOUNDS)
-@pytest.mark.parametrize('shape', SHAPES, ids=str)
-def case_functions_equal_double_precision(shape, dtype, bound):
+@by_interpreter
+@parametrize(('dtype', 'bound'), BOUNDS)
+@parametrize('shape', SHAPES, ids=str)
+def test_functions_equal_double_precision(shape, dtype, bound):
     Case(*shape, dtype).check(bound)
 
 
-@pytest.mark.parametrize('config', range(len(SIDE_BY_SIDE)))
-@pytest.mark.parametrize('shape', SIDES, ids=str)
-def case_two_tiles_side_by_side(shape, config, monkeypatch):
-    monkeypatch.setattr(pointwise, '_multiprocessors', lambda device: 0)  # as if there was no room for weights
-    for name in '_GATED', '_ADDED':
-        far = pointwise.tuned(pointwise.KEY, SIDE_BY_SIDE[config])(getattr(pointwise, name.lower()))
-        monkeypatch.setattr(pointwise, name, pointwise._Tuned(far, far))
+@by_interpreter
+@parametrize('config', range(len(SIDE_BY_SIDE)))
+@parametrize('shape', SIDES, ids=str)
+def test_two_tiles_side_by_side(shape, config, monkeypatch):
+    monkeypatch.setattr(pointwise, 'resident_multiprocessors', lambda device: 0)  # as if there was no room for weights
+    for name in 'GATED', 'ADDED':
+        tiled = pointwise.autotuned(pointwise.KEY, SIDE_BY_SIDE[config])(getattr(pointwise, f'_{name.lower()}'))
+        monkeypatch.setattr(pointwise, name, pointwise.Kernels(tiled, tiled))
     Case(*shape, torch.float16).check(1e-3)
 
 
-def case_no_rows_give_no_rows():
+@by_interpreter
+def test_no_rows_give_no_rows():
     case = Case(0, 8, 8, torch.float32)
     assert [len(found) for found in case.found()] == [0] * 2
 
 
-def case_far_values_stay_finite():
+@by_interpreter
+def test_far_values_stay_finite():
     big = torch.tensor([-1e4, -200.0, -90.0, 0.0, 90.0, 1e4])
     one, zero = torch.eye(8), torch.zeros(8)
     both = torch.cartesian_prod(big, big).repeat_interleave(8, 1).view(-1, 2, 8)
@@ -94,8 +94,8 @@ def compiled(kernel, dtype, config, even, **constants):
     )
 
 
-NEAR = [('_gated_near', pointwise.NEAR_DOUBLE), ('_added_near', pointwise.NEAR_SINGLE)]
-FAR = [('_gated', pointwise.FAR_DOUBLE), ('_added', pointwise.FAR_SINGLE)]
+RESIDENT = [('_gated_resident', pointwise.RESIDENT_DOUBLE), ('_added_resident', pointwise.RESIDENT_SINGLE)]
+TILED = [('_gated', pointwise.TILED_DOUBLE), ('_added', pointwise.TILED_SINGLE)]
 
 
 def assert_is_as_fast_as_it_can_be(found):
@@ -103,17 +103,19 @@ def assert_is_as_fast_as_it_can_be(found):
     ptx = found.asm['ptx']
     assert 'wgmma.mma_async' in ptx and ', 0x10' in ptx.split('cp.async.cg.shared.global', 1)[1].splitlines()[0]
     assert 'st.global.v4.b32' in ptx
-    assert found.metadata.shared <= pointwise.SHARED
+    assert found.metadata.shared <= pointwise.SHARED_MEMORY
 
 
-@pytest.mark.parametrize('name, configs', NEAR, ids=[name for name, _ in NEAR])
+@pytest.mark.codegen
+@pytest.mark.parametrize(('name', 'configs'), RESIDENT, ids=[name for name, _ in RESIDENT])
 def test_kernels_of_few_channels_compile(name, configs, tmp_path, monkeypatch):
     monkeypatch.setenv('TRITON_CACHE_DIR', str(tmp_path))
     kernel = getattr(pointwise, name)
     assert_is_as_fast_as_it_can_be(compiled(kernel, torch.bfloat16, configs[0], True, BN=64, BK=64))
 
 
-@pytest.mark.parametrize('name, configs', FAR, ids=[name for name, _ in FAR])
+@pytest.mark.codegen
+@pytest.mark.parametrize(('name', 'configs'), TILED, ids=[name for name, _ in TILED])
 def test_kernels_compile(name, configs, tmp_path, monkeypatch):
     monkeypatch.setenv('TRITON_CACHE_DIR', str(tmp_path))
     assert_is_as_fast_as_it_can_be(compiled(getattr(pointwise, name), torch.bfloat16, configs[0], True))
@@ -121,7 +123,7 @@ def test_kernels_compile(name, configs, tmp_path, monkeypatch):
 
 @pytest.mark.slow
 @pytest.mark.parametrize('even', [True, False])
-@pytest.mark.parametrize('name, configs', NEAR, ids=[name for name, _ in NEAR])
+@pytest.mark.parametrize(('name', 'configs'), RESIDENT, ids=[name for name, _ in RESIDENT])
 def test_all_configurations_of_few_channels_compile(name, configs, even, tmp_path, monkeypatch):
     monkeypatch.setenv('TRITON_CACHE_DIR', str(tmp_path))
     for config, width in itertools.product(configs, (32, 64, 128)):
@@ -132,7 +134,7 @@ def test_all_configurations_of_few_channels_compile(name, configs, even, tmp_pat
 
 @pytest.mark.slow
 @pytest.mark.parametrize('even', [True, False])
-@pytest.mark.parametrize('name, configs', FAR, ids=[name for name, _ in FAR])
+@pytest.mark.parametrize(('name', 'configs'), TILED, ids=[name for name, _ in TILED])
 def test_all_configurations_compile(name, configs, even, tmp_path, monkeypatch):
     monkeypatch.setenv('TRITON_CACHE_DIR', str(tmp_path))
     for config in configs:
@@ -142,7 +144,7 @@ def test_all_configurations_compile(name, configs, even, tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize('name, configs', FAR, ids=[name for name, _ in FAR])
+@pytest.mark.parametrize(('name', 'configs'), TILED, ids=[name for name, _ in TILED])
 def test_the_other_type_compiles(name, configs, tmp_path, monkeypatch):
     monkeypatch.setenv('TRITON_CACHE_DIR', str(tmp_path))
     kernel = getattr(pointwise, name)

@@ -8,15 +8,11 @@ from torch.nn import functional as F
 import moganet
 from helpers import hopper, interpreted
 from helpers.hopper import assert_keeps_all_in_registers
-from helpers.interpreted import relative
+from helpers.interpreted import by_interpreter, parametrize, relative
 from moganet import ops
 from moganet.backbone import StemEmbed
 
 stem = pytest.importorskip('moganet.ops.triton.stem')
-
-
-def test_the_kernel_by_the_interpreter():
-    interpreted.run_cases(__file__)
 
 
 def assert_exact(x, outputs, bound):
@@ -29,25 +25,30 @@ def assert_exact(x, outputs, bound):
     assert relative(found, expected) < bound
 
 
-@pytest.mark.parametrize(('dtype', 'bound'), interpreted.BOUNDS[1:])
-@pytest.mark.parametrize(
-    'shape, outputs', [((2, 3, 9, 34), 8), ((1, 1, 17, 2), 16), ((1, 2, 1, 1), 5), ((3, 3, 4, 5), 24)], ids=str
+@by_interpreter
+@parametrize(('dtype', 'bound'), interpreted.BOUNDS[1:])
+@parametrize(
+    'shape, outputs', [((3, 3, 4, 5), 24), ((2, 3, 9, 34), 8), ((1, 1, 17, 2), 16), ((1, 2, 1, 1), 5)], ids=str
 )
-def case_values_are_those_of_the_layers(shape, outputs, dtype, bound):
+def test_values_are_those_of_the_layers(shape, outputs, dtype, bound):
     assert_exact(torch.randn(shape).to(dtype), outputs, bound)
     assert_exact(torch.randn(shape).to(dtype).contiguous(memory_format=torch.channels_last), outputs, bound)
 
 
-def case_a_program_has_several_tiles(monkeypatch):
-    monkeypatch.setattr(stem, 'MOST_PROGRAMS', 2)
+@by_interpreter
+@pytest.mark.interpreter
+def test_a_program_has_several_tiles(monkeypatch):
+    monkeypatch.setattr(stem, 'MAX_PROGRAMS', 2)
     assert_exact(torch.randn(3, 3, 18, 34).half()[:, :, 1:, ::2], 8, 1e-3)
 
 
-def case_the_operator_is_what_it_is_registered_as():
+@by_interpreter
+def test_the_operator_is_what_it_is_registered_as():
     x, w, b = torch.randn(2, 3, 5, 1), torch.randn(4, 3, 3, 3), torch.randn(4)
     torch.library.opcheck(torch.ops.moganet.embed.default, (x.half(), w.half(), b.half()))
 
 
+@pytest.mark.codegen
 def test_the_kernel_compiles_for_hopper(tmp_path, monkeypatch):
     monkeypatch.setenv('TRITON_CACHE_DIR', str(tmp_path))
     for config in stem._embed.configs:
