@@ -89,7 +89,7 @@ def plan_swap(cfg: Config, arch: str | dict[str, Any], deep: bool = False) -> Sw
         deep: Replace single numbers inside nested modules too, such as the heads of a head that has several.
 
     Raises:
-        ValueError: the model has not one backbone, or the backbone cannot be measured or replaced.
+        ValueError: the model has no backbone or several, or the backbone cannot be measured or replaced.
     """
     model: dict[str, Any] = cfg.model.to_dict()
     path = find_backbone(model)[:-1]
@@ -144,7 +144,7 @@ def _adapt(parent: dict[str, Any], old: probe.Maps, new: probe.Maps, size: tuple
     notices = []
     if before and before.strides == new.strides != old.strides and before != after:
         parent['neck'] = None
-        notices.append(f'no neck: what it made of the old maps, one of each stride {_strides(new)}, MogaNet returns')
+        notices.append(f'no neck: MogaNet itself returns the maps of strides {_strides(new)} that the neck made')
         old = before
     elif before and after:
         old, new = before, after

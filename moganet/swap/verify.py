@@ -12,7 +12,7 @@ from .plan import find_backbone
 
 STEPS = ('built', 'run up to its neck', 'run through its heads')
 PROVEN = 'built, and run once from backbone to heads'
-HINT = "what follows from a map's size has to be set, such as codec.heatmap_size"
+HINT = 'set the values that depend on the size of a map, such as codec.heatmap_size'
 
 
 def verify(cfg: Config, original: Config, scope: str) -> tuple[bool, str]:
