@@ -28,8 +28,8 @@ BOUNDS = ((torch.float32, 1e-6), (torch.bfloat16, 1e-2), (torch.float16, 1e-3))
 by_interpreter = pytest.mark.usefixtures('triton_interpreter')
 
 
-def marked(names: str | Sequence[str], values: Sequence) -> list:
-    """Return values of a parametrisation; all but the first have the marker ``interpreter``, for `make test-all`."""
+def marked(names: str | Sequence[str], values: Sequence, mark: pytest.MarkDecorator = pytest.mark.interpreter) -> list:
+    """Return values of a parametrisation; all but the first have ``mark``, which only `make test-all` selects."""
     single = isinstance(names, str) and ',' not in names
     first, *others = [(value,) if single else value for value in values]
     return [pytest.param(*first), *(pytest.param(*other, marks=pytest.mark.interpreter) for other in others)]
@@ -61,7 +61,7 @@ class Interpreter:
         environment |= dict(
             TRITON_INTERPRET='1', OMP_NUM_THREADS='1', PYTHONPATH=os.pathsep.join(filter(None, sys.path))
         )
-        self.errors = tempfile.TemporaryFile('w+')  # noqa: SIM115: closed by close()
+        self.errors = tempfile.TemporaryFile('w+')  # noqa: SIM115 - close() closes it
         self.process = subprocess.Popen(
             [sys.executable, __file__],
             cwd=ROOT,
@@ -93,7 +93,7 @@ class Interpreter:
         return self.results[test]
 
     def output(self) -> str:
-        """Return the end of what the process printed."""
+        """Return the last characters that the process printed."""
         self.errors.seek(0)
         return self.errors.read()[-20_000:]
 

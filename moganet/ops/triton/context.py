@@ -72,7 +72,7 @@ def _add_channel(
 
 
 def add_channel(
-    x: Tensor, t: Tensor, s: Tensor, factor: Tensor | None, mask: Tensor | None, dtype: torch.dtype, keep: bool
+    x: Tensor, t: Tensor, s: Tensor, factor: Tensor | None, mask: Tensor | None, dtype: torch.dtype, save_context: bool
 ) -> tuple[Tensor, Tensor | None]:
     """Return x + mask * (factor * t - s * GELU(context)).
 
@@ -83,13 +83,13 @@ def add_channel(
         factor: Factors of ``t`` (C), or None for 1.
         mask: Factors of stochastic depth, B elements, or None for 1.
         dtype: Type of the result.
-        keep: Return the context, too.
+        save_context: Return the context, too.
 
     Returns:
         The result (B, H, W, C), and the context before GELU (B * H * W) in float32, or None.
     """
     out, tiling = torch.empty_like(x, dtype=dtype), tiling_of(x.shape)
-    context = x.new_empty(len(t), dtype=torch.float32) if keep else None
+    context = x.new_empty(len(t), dtype=torch.float32) if save_context else None
     launch(
         _add_channel,
         tiling.grid,

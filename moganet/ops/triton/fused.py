@@ -1,4 +1,4 @@
-"""A folded block on a GPU: 1x1 convolutions as matrix products, and between them our kernels. No derivatives."""
+"""A folded block on GPUs, for inference: 1x1 convolutions as matmuls, and Triton kernels between them."""
 
 from collections.abc import Sequence
 
@@ -10,8 +10,8 @@ from ..interface import Options
 from . import context, dwconv_gelu, elementwise, multi_order, pointwise
 from .matmul import matmul
 
-# By a weight of each block: what its kernels read in another form than it is kept in, and what that was made of.
-_prepared = WeakTensorKeyDictionary()
+# For each block, by one of its weights: state of the weights, the other weights, and their forms for the kernels.
+cache_of_weights = WeakTensorKeyDictionary()
 
 
 def block(
@@ -30,49 +30,58 @@ def block(
 
 
 def _spatial(x: Tensor, weights: Sequence[Tensor], table: Tensor, options: Options) -> Tensor:
+    """Compute the spatial branch of a folded block on (B, H, W, C)."""
     w_in, b_in, mean, w_gate, b_gate, *_, w_value, b_value, w_out, b_out, shortcut = weights
     q = matmul(_rows(x), w_in).view(x.shape)
     u = elementwise.decomposed(q, b_in, mean)
     m = multi_order.forward(u, table, options.dilations)
-    apart = x.dtype is torch.float32  # which cuBLAS multiplies faster than our kernels
-    if apart or options.double_gate:
+    separate = x.dtype is torch.float32  # in float32, cuBLAS multiplies faster than the kernels of pointwise.py
+    if separate or options.double_gate:
         s = elementwise.gated(matmul(_rows(u), w_gate, b_gate), matmul(_rows(m), w_value, b_value), options.double_gate)
     else:
         s = pointwise.gated(_rows(u), _rows(m), w_gate, b_gate, w_value, b_value)
-    if apart:
+    if separate:
         return elementwise.add_spatial(x, matmul(s, w_out, b_out), x, shortcut, None, None, x.dtype)
     return pointwise.added(s, w_out, b_out, _rows(x), shortcut).view(x.shape)
 
 
 def _rows(x: Tensor) -> Tensor:
+    """Return a map (B, H, W, C) as rows (B * H * W, C)."""
     return x.view(-1, x.shape[-1])
 
 
 def _channel(x: Tensor, weights: Sequence[Tensor], w2: Tensor, b2: Tensor) -> Tensor:
+    """Compute the channel branch of a folded block on (B, H, W, C)."""
     w1, b1, w_dw, b_dw, *_, subtracted = weights
     h = matmul(_rows(x), w1, b1).view(*x.shape[:3], -1)
     t = matmul(_rows(dwconv_gelu.forward(h, w_dw, b_dw)), w2, b2)
-    return context.add_channel(x, t, subtracted, None, None, x.dtype, keep=False)[0]
+    return context.add_channel(x, t, subtracted, None, None, x.dtype, save_context=False)[0]
 
 
 def prepared(
     spatial_weights: Sequence[Tensor], channel_weights: Sequence[Tensor], cache: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """The table of the depthwise convolutions, and the last product with the context's row, weight and bias.
+    """Return weights in the forms that kernels read; they are computed again after a weight has changed.
 
-    Made anew when a weight has changed. They are not cached while a CUDA graph is captured:
-    its memory is its own.
+    Args:
+        spatial_weights: Folded weights of the spatial branch.
+        channel_weights: Folded weights of the channel branch.
+        cache: Keep the result for the next call. While a CUDA graph is captured nothing is kept, since the memory
+            belongs to the graph.
+
+    Returns:
+        The table of the multi-order convolution, and weight and bias of ``fc2`` extended by the context.
     """
     sources = [*spatial_weights[5:11], *channel_weights[4:8]]
-    if any(source.is_inference() for source in sources):  # whether these have changed cannot be told
+    if any(source.is_inference() for source in sources):  # changes of inference tensors cannot be detected
         return _prepare(*sources)
     state = [(source.data_ptr(), source._version) for source in sources]
-    known = _prepared.get(sources[0])
-    if known and known[0] == state and all(a is b for a, b in zip(known[1], sources[1:], strict=True)):
-        return known[2]
+    cached = cache_of_weights.get(sources[0])
+    if cached and cached[0] == state and all(a is b for a, b in zip(cached[1], sources[1:], strict=True)):
+        return cached[2]
     made = _prepare(*sources)
     if cache and not (sources[0].is_cuda and torch.cuda.is_current_stream_capturing()):
-        _prepared[sources[0]] = state, sources[1:], made
+        cache_of_weights[sources[0]] = state, sources[1:], made
     return made
 
 

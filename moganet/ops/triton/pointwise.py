@@ -17,7 +17,7 @@ never pause. There are two kinds of kernels:
 import functools
 import os
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import triton
@@ -397,5 +397,5 @@ def resident_multiprocessors(device: torch.device) -> int:
     """Return the device's number of multiprocessors, or 0 if the resident kernels do not fit their shared memory."""
     if device.type != 'cuda':
         return 1
-    properties = torch.cuda.get_device_properties(device)
+    properties: Any = torch.cuda.get_device_properties(device)  # its stub lacks the shared memory
     return properties.multi_processor_count if properties.shared_memory_per_block_optin >= SHARED_MEMORY else 0

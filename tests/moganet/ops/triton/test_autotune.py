@@ -51,7 +51,8 @@ def test_the_second_launch_is_the_first_without_a_search(kernel):
     assert kernel.searches == [(grid, (x, None, 8), dict(DOUBLE=True, num_warps=4))]
     assert kernel.launches == 2 * [((2, 1, 1), (x, None, 8, True, 4))]
     autotune.launch(kernel, grid, (y, None), (8,), DOUBLE=True, num_warps=4)
-    assert len(kernel.searches) == 1 and kernel.launches[-1][1][0] is y
+    assert len(kernel.searches) == 1
+    assert kernel.launches[-1][1][0] is y
 
 
 @pytest.mark.parametrize('change', ['type', 'none', 'number', 'constant', 'grid', 'kernel'])
@@ -69,7 +70,8 @@ def test_what_differs_is_searched_for(kernel, change):
     )[change]
     arguments[0][place] = value
     autotune.launch(*arguments[0], DOUBLE=change != 'constant')
-    assert len(kernel.searches) + len(other.searches) == 2 and not kernel.launches
+    assert len(kernel.searches) + len(other.searches) == 2
+    assert not kernel.launches
 
 
 def test_addresses_that_are_not_aligned_are_searched_for_each_time(kernel):
@@ -78,11 +80,13 @@ def test_addresses_that_are_not_aligned_are_searched_for_each_time(kernel):
         autotune.launch(kernel, (1,), (x[1:], None), (8,), DOUBLE=False)
     autotune.launch(kernel, (1,), (x, None), (8,), DOUBLE=False)
     autotune.launch(kernel, (1,), (x[1:], None), (8,), DOUBLE=False)
-    assert len(kernel.searches) == 4 and not kernel.launches
+    assert len(kernel.searches) == 4
+    assert not kernel.launches
 
 
 def test_plans_do_not_pile_up(kernel, monkeypatch):
     monkeypatch.setattr(autotune, 'MAX_PLANS', 3)
     for n in range(7):
         autotune.launch(kernel, (1,), (torch.zeros(8), None), (n,), DOUBLE=False)
-    assert len(kernel.searches) == 7 and len(autotune.plans) <= 3
+    assert len(kernel.searches) == 7
+    assert len(autotune.plans) <= 3

@@ -49,26 +49,42 @@ def compiled(kernel, dtype, constants, config):
     return hopper.compiled(kernel, pointer, constants, ('C', 'size'), **options)
 
 
+kernels = pytest.mark.parametrize(
+    'case', range(len(CASES)), ids=[f'{k.fn.__module__[16:]}{k.fn.__name__}' for k, _ in CASES]
+)
+
+
+def compiled_case(case, dtype):
+    kernel, constants = CASES[case]
+    return compiled(kernel, dtype, constants, next(iter(getattr(kernel, 'configs', [])), None))
+
+
+@kernels
+def test_kernels_compile(case, tmp_path, monkeypatch):
+    monkeypatch.setenv('TRITON_CACHE_DIR', str(tmp_path))
+    assert compiled_case(case, torch.bfloat16).asm['cubin']
+
+
 @pytest.mark.codegen
 @pytest.mark.parametrize('dtype', TYPES)
-@pytest.mark.parametrize('case', range(len(CASES)), ids=[f'{k.fn.__module__[16:]}{k.fn.__name__}' for k, _ in CASES])
-def test_kernels_compile_and_read_whole_words(case, dtype, tmp_path, monkeypatch):
+@kernels
+def test_kernels_read_whole_words(case, dtype, tmp_path, monkeypatch):
     monkeypatch.setenv('TRITON_CACHE_DIR', str(tmp_path))
-    kernel, constants = CASES[case]
-    found = compiled(kernel, dtype, constants, next(iter(getattr(kernel, 'configs', [])), None))
+    found = compiled_case(case, dtype)
     assert found.asm['cubin']
     assert 'ld.global.v4.b32' in found.asm['ptx'] or 'ld.global.v2.b32' in found.asm['ptx']
 
 
+# In 16 bits, neighbours come in pairs: a warp has 64 channels, and loads of many columns in flight.
 @pytest.mark.codegen
-# Of 16 bits, neighbours come in pairs: a warp has 64 channels, and many columns on their way.
 @pytest.mark.parametrize(('dtype', 'read'), zip(TYPES, ('v2.b32', 'b32', 'b32'), strict=True))
 @pytest.mark.parametrize('case', range(len(CONVOLUTIONS)))
 def test_convolutions_compile_and_read_neighbours(case, dtype, read, tmp_path, monkeypatch):
     monkeypatch.setenv('TRITON_CACHE_DIR', str(tmp_path))
     kernel, constants = CONVOLUTIONS[case]
     found = compiled(kernel, dtype, constants, kernel.configs[0])
-    assert found.asm['cubin'] and f'ld.global.{read}' in found.asm['ptx']
+    assert found.asm['cubin']
+    assert f'ld.global.{read}' in found.asm['ptx']
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""The halves of a block as PyTorch operators: registered as PyTorch expects, for compilers and fake maps."""
+"""The branches of a block as PyTorch operators: registered as PyTorch expects, for compilers and fake maps."""
 
 import pytest
 import torch
@@ -21,7 +21,7 @@ def arguments(name, dtype=torch.float32, shape=(2, 3, 4, 8)):
 
 
 @by_interpreter
-@parametrize(('name', 'dtype'), [('spatial_branch', torch.float32), ('channel_branch', torch.bfloat16)])
+@parametrize(('name', 'dtype'), [('channel_branch', torch.bfloat16), ('spatial_branch', torch.float32)])
 def test_operators_are_what_they_are_registered_as(name, dtype):
     operator = getattr(torch.ops.moganet, name).default
     torch.library.opcheck(operator, arguments(name, dtype, (2, 2, 2, 8)))
@@ -35,7 +35,10 @@ def test_fake_maps_go_through_without_a_kernel(name):
         x, normed, mask, *_ = (t if t is None else mode.from_tensor(t) for t in real[:3])
         weights, options = [mode.from_tensor(w) for w in real[3]], real[4]
         out, *kept = operator(x, normed, mask, weights, options)
-        assert out.shape == x.shape and out.dtype is torch.bfloat16 and not any(t.requires_grad for t in kept)
+        assert out.shape == x.shape
+        assert out.dtype is torch.bfloat16
+        assert not any(t.requires_grad for t in kept)
         grads = torch.autograd.grad(out.sum(), (x, normed, *weights))
         for tensor, grad in zip((x, normed, *weights), grads, strict=True):
-            assert grad.shape == tensor.shape and grad.dtype is tensor.dtype
+            assert grad.shape == tensor.shape
+            assert grad.dtype is tensor.dtype

@@ -27,13 +27,18 @@ def assert_equals_reference(tensors, bound):
     exact = [x.double().requires_grad_() for x in tensors]
     expected = F.gelu(convolved(*exact))
     a = dwconv_gelu.forward(h, w, b)
-    assert a.dtype is h.dtype and a.is_contiguous() and relative(a, expected) < bound
+    assert a.dtype is h.dtype
+    assert a.is_contiguous()
+    assert relative(a, expected) < bound
     da = torch.randn_like(h)
     dh, dw, db = torch.autograd.grad(expected, exact, da.double())
     again, found, sums = dwconv_gelu.backward(da, h, w, b)
-    assert again.data_ptr() == da.data_ptr() and torch.equal(again, a)
-    assert found.dtype is h.dtype and relative(found, dh) < bound
-    assert sums.dtype is torch.float32 and sums.shape == (11, h.shape[-1])
+    assert again.data_ptr() == da.data_ptr()
+    assert torch.equal(again, a)
+    assert found.dtype is h.dtype
+    assert relative(found, dh) < bound
+    assert sums.dtype is torch.float32
+    assert sums.shape == (11, h.shape[-1])
     assert relative(sums[:9].t(), dw.flatten(1)) < bound
     assert relative(sums[9], db) < bound
     assert relative(sums[10], dh.sum((0, 1, 2))) < bound
@@ -116,7 +121,8 @@ def test_large_numbers_stay_what_they_are(dtype):
     assert torch.equal(dwconv_gelu.forward(h, w, b).view(-1), values.clamp_min(0))
     _, dh, sums = dwconv_gelu.backward(torch.ones_like(h), h, w, b)
     expected = (values > 0).float() + 0.5 * (values == 0)
-    assert torch.equal(sums[9], expected) and torch.equal(dh.view(-1).float(), expected)
+    assert torch.equal(sums[9], expected)
+    assert torch.equal(dh.view(-1).float(), expected)
 
 
 def test_an_image_of_2_to_the_31_elements_is_refused():

@@ -30,7 +30,8 @@ def per_image(x):
 
 def assert_near(found, expected, bound):
     for ours, theirs in zip(found, expected, strict=True):
-        assert ours.shape == theirs.shape and relative(ours, theirs) < bound
+        assert ours.shape == theirs.shape
+        assert relative(ours, theirs) < bound
 
 
 @pytest.fixture(params=marked('programs', PROGRAMS))
@@ -142,12 +143,13 @@ def test_channel_residual(masked, shape, dtype, bound):
     c = exact_t[..., channels : channels + 1]
     branch = exact_t[..., :channels] - exact_s * F.gelu(c)
     expected = exact_x + (1 if mask is None else mask) * branch
-    found, before_gelu = context.add_channel(x, t.flatten(0, 2), s, None, mask, torch.float32, keep=True)
+    found, before_gelu = context.add_channel(x, t.flatten(0, 2), s, None, mask, torch.float32, save_context=True)
     assert found.dtype is torch.float32
     assert_near([found, before_gelu], [expected, c.flatten()], bound)
     scaled = exact_x + (1 if mask is None else mask) * (factor * exact_t[..., :channels] - exact_s * F.gelu(c))
-    found, nothing = context.add_channel(x, t.flatten(0, 2), s, factor, mask, dtype, keep=False)
-    assert nothing is None and found.dtype is dtype
+    found, nothing = context.add_channel(x, t.flatten(0, 2), s, factor, mask, dtype, save_context=False)
+    assert nothing is None
+    assert found.dtype is dtype
     assert_near([found], [scaled], bound)
 
     d = torch.randn(shape).to(dtype)

@@ -23,7 +23,8 @@ def assert_equals_parts(shape, gate, dtype, bound):
     found = on_gpu.block(x.to(dtype), *arguments(shape[1], gate, dtype), cache=True)
     with ops.use('reference'):
         expected = ops.fused.block(x.double(), *arguments(shape[1], gate, torch.float64))
-    assert found.dtype is dtype and found.is_contiguous(memory_format=torch.channels_last)
+    assert found.dtype is dtype
+    assert found.is_contiguous(memory_format=torch.channels_last)
     assert relative(found, expected) < bound
 
 
@@ -35,22 +36,24 @@ def test_a_block_equals_its_parts(shape, gate):
     assert_equals_parts(shape, gate, torch.float32, 1e-6)
 
 
+@pytest.mark.interpreter
 @by_interpreter
-@parametrize(('dtype', 'bound'), interpreted.BOUNDS[1:])
+@pytest.mark.parametrize(('dtype', 'bound'), interpreted.BOUNDS[1:])
 @torch.no_grad()
 def test_half_precision_is_near(dtype, bound):
     assert_equals_parts((2, 16, 6, 5), 'single', dtype, bound)
 
 
+@pytest.mark.interpreter
 @by_interpreter
 @torch.no_grad()
 def test_what_is_prepared_follows_the_weights():
     spatial, channel, options = arguments(8)
     x = torch.randn(1, 8, 4, 4)
     before = on_gpu.block(x, spatial, channel, options, cache=True)
-    known = len(on_gpu._prepared)
+    known = len(on_gpu.cache_of_weights)
     assert torch.equal(on_gpu.block(x, spatial, channel, options, cache=True), before)
-    assert len(on_gpu._prepared) == known
+    assert len(on_gpu.cache_of_weights) == known
     for weights, i in ((spatial, 5), (channel, 6)):
         weights[i].mul_(2)  # in place
         after = on_gpu.block(x, spatial, channel, options, cache=True)

@@ -35,7 +35,7 @@ def test_autocast_on_a_gpu(dtype):
 
 @pytest.fixture
 def exact_products(monkeypatch):
-    """Without TF32, which matrix products have off by default."""
+    """Without TF32, which matmuls have off by default."""
     monkeypatch.setattr(torch.backends.cudnn, 'allow_tf32', False)
 
 

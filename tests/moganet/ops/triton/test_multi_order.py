@@ -1,4 +1,4 @@
-"""Triton kernels of the multi-order depthwise convolution: values, gradients, what they compile to."""
+"""Triton kernels of the multi-order depthwise convolution: values, gradients, compiled code."""
 
 import pytest
 import torch
@@ -56,11 +56,13 @@ def assert_exact(tensors, dilations):
     table = multi_order.table_of(weights)
     out = multi_order.forward(rows(u), table, dilations)
     grad_u, grads = multi_order.backward(rows(grad), rows(u), table, weights, dilations)
-    assert out.dtype == u.dtype and out.is_contiguous()
+    assert out.dtype == u.dtype
+    assert out.is_contiguous()
     value, gradient = TOLERANCES[out.dtype]
     assert relative_error(out.permute(0, 3, 1, 2).double(), out_expected) < value
     for tensor, found, wanted in zip(tensors, (grad_u.permute(0, 3, 1, 2), *grads), grads_expected, strict=True):
-        assert found.dtype == tensor.dtype and found.shape == tensor.shape
+        assert found.dtype == tensor.dtype
+        assert found.shape == tensor.shape
         if wanted.norm():
             assert relative_error(found.double(), wanted) < gradient
         else:
@@ -114,10 +116,12 @@ def test_programs_are_enough_and_not_too_many(monkeypatch):
         assert multi_order.launches_of(batch, 20, 33, channels, 1, 2, 3)[0].constants['IMAGES'] == images
     # Of 20 rows: 3 lines of 7. Blocks of 64 channels and 4 images would be 24 programs: each strip is cut in two.
     # A program has 32 channels of two images.
-    assert plain.integers[3] == 17 and plain.grid(dict(BLOCK=64)) == (2 * 3 * 2, 4)
+    assert plain.integers[3] == 17
+    assert plain.grid(dict(BLOCK=64)) == (2 * 3 * 2, 4)
     # Dilated by 2, twice 2 lines of 7, for odd and for even columns; by 3, thrice 2 lines of 5, for each third column.
     # Those are 32 and 72 programs, more than twice 40: each has two strips.
-    assert dilated.integers[3:5] == (17, 11) and dilated.grid(dict(BLOCK=64)) == (2 * 18 // 2, 4)
+    assert dilated.integers[3:5] == (17, 11)
+    assert dilated.grid(dict(BLOCK=64)) == (2 * 18 // 2, 4)
 
 
 def test_images_beyond_what_kernels_can_address_are_refused():

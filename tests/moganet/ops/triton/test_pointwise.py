@@ -28,7 +28,7 @@ SIDES = [(39, 96, 32), (40, 104, 48), (65, 56, 40)]
 
 
 class Case:
-    """Arguments of all functions, in a type, and what they give in double precision."""
+    """Arguments of all functions, in a type, and their results in double precision."""
 
     def __init__(self, m, n, k, dtype, device='cpu'):
         def some(*shape, scale=1.0):
@@ -49,7 +49,8 @@ class Case:
 
     def check(self, bound):
         for found, expected in zip(self.found(), self.expected(), strict=True):
-            assert found.dtype is self.u.dtype and found.shape == expected.shape
+            assert found.dtype is self.u.dtype
+            assert found.shape == expected.shape
             assert relative(found, expected) < bound
 
 
@@ -101,7 +102,8 @@ TILED = [('_gated', pointwise.TILED_DOUBLE), ('_added', pointwise.TILED_SINGLE)]
 def assert_is_as_fast_as_it_can_be(found):
     """Asynchronous copies of whole words, tensor cores, and no more shared memory than there is."""
     ptx = found.asm['ptx']
-    assert 'wgmma.mma_async' in ptx and ', 0x10' in ptx.split('cp.async.cg.shared.global', 1)[1].splitlines()[0]
+    assert 'wgmma.mma_async' in ptx
+    assert ', 0x10' in ptx.split('cp.async.cg.shared.global', 1)[1].splitlines()[0]
     assert 'st.global.v4.b32' in ptx
     assert found.metadata.shared <= pointwise.SHARED_MEMORY
 

@@ -1,4 +1,4 @@
-"""The kernel of a folded stem's first convolution: values, what it compiles to, and when it is used."""
+"""The kernel of a folded stem's first convolution: values, compiled code, and conditions of its use."""
 
 import pytest
 import torch
@@ -20,7 +20,8 @@ def assert_exact(x, outputs, bound):
     b = torch.randn(outputs, device=x.device).to(x.dtype)
     found = stem.embed(x, w, b)
     expected = F.gelu(F.conv2d(x.double(), w.double(), b.double(), stride=2, padding=1))
-    assert found.dtype is x.dtype and found.shape == expected.shape
+    assert found.dtype is x.dtype
+    assert found.shape == expected.shape
     assert found.is_contiguous(memory_format=torch.channels_last)
     assert relative(found, expected) < bound
 
@@ -60,7 +61,8 @@ def test_the_kernel_compiles_for_hopper(tmp_path, monkeypatch):
             ('N',),
             num_warps=config.num_warps,
         )
-        assert 'wgmma.mma_async' in found.asm['ptx'] and 'st.global.v4.b32' in found.asm['ptx']
+        assert 'wgmma.mma_async' in found.asm['ptx']
+        assert 'st.global.v4.b32' in found.asm['ptx']
         assert_keeps_all_in_registers(found, tmp_path)
 
 
