@@ -28,8 +28,8 @@ BOUNDS = ((torch.float32, 1e-6), (torch.bfloat16, 1e-2), (torch.float16, 1e-3))
 by_interpreter = pytest.mark.usefixtures('triton_interpreter')
 
 
-def marked(names: str | Sequence[str], values: Sequence, mark: pytest.MarkDecorator = pytest.mark.interpreter) -> list:
-    """Return values of a parametrisation; all but the first have ``mark``, which only `make test-all` selects."""
+def marked(names: str | Sequence[str], values: Sequence) -> list:
+    """Return values of a parametrisation; all but the first have the marker ``interpreter``, for `make test-all`."""
     single = isinstance(names, str) and ',' not in names
     first, *others = [(value,) if single else value for value in values]
     return [pytest.param(*first), *(pytest.param(*other, marks=pytest.mark.interpreter) for other in others)]
