@@ -35,7 +35,7 @@ def x():
 
 
 def computed(model, x, path, dtype=None):
-    """Outputs and gradients of ``model(x)`` by a path; ``dtype`` is that of autocast."""
+    """Return outputs, gradients and buffers of ``model(x)`` in a mode; ``dtype``: type of autocast."""
     model, x = copy.deepcopy(model), x.clone().requires_grad_()
     torch.manual_seed(3)  # the same samples are dropped
     with ops.use(path), torch.autocast('cpu', dtype=dtype, enabled=dtype is not None):

@@ -93,7 +93,7 @@ def test_programs_suffice_and_sums_are_small(size, channels):
 
 
 def identity(values, dtype=torch.float32):
-    """Arguments whose convolution is ``values``, in channels."""
+    """Return arguments whose convolution is ``values``, one per channel."""
     w = torch.zeros(len(values), 1, 3, 3)
     w[:, :, 1, 1] = 1
     return values.to(dtype).view(1, 1, 1, -1), w, torch.zeros(len(values))

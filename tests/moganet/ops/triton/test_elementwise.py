@@ -12,7 +12,7 @@ elementwise = pytest.importorskip('moganet.ops.triton.elementwise')
 context = pytest.importorskip('moganet.ops.triton.context')
 
 SHAPES = [(3, 5, 1, 8), (2, 5, 7, 72)]
-# Rows longer than a program's positions, and fewer programs than there could be.
+# One program per image, with chunks longer than a tile; and the real number of programs.
 PROGRAMS = [1, 1056]
 
 

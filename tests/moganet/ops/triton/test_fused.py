@@ -55,15 +55,15 @@ def test_what_is_prepared_follows_the_weights():
     assert torch.equal(on_gpu.block(x, spatial, channel, options, cache=True), before)
     assert len(on_gpu.cache_of_weights) == known
     for weights, i in ((spatial, 5), (channel, 6)):
-        weights[i].mul_(2)  # in place
+        weights[i].mul_(2)  # changed in place
         after = on_gpu.block(x, spatial, channel, options, cache=True)
         assert not torch.equal(after, before)
-        weights[i] = torch.nn.Parameter(weights[i] / 2, requires_grad=False)  # another one
+        weights[i] = torch.nn.Parameter(weights[i] / 2, requires_grad=False)  # replaced
         assert torch.equal(on_gpu.block(x, spatial, channel, options, cache=True), before)
     with torch.inference_mode():
         spatial = [w.clone() for w in spatial]
         assert torch.equal(on_gpu.block(x, spatial, channel, options, cache=True), before)
-        spatial[5].mul_(2)  # which leaves no trace
+        spatial[5].mul_(2)  # inference tensors count no versions
         assert not torch.equal(on_gpu.block(x, spatial, channel, options, cache=True), before)
 
 
@@ -77,7 +77,7 @@ def test_a_block_on_a_gpu_equals_its_parts(channels, side):
     found = ops.fused.block(x, *weights, options)
     with ops.use('reference'):
         expected = ops.fused.block(x, *weights, options)
-    assert relative(found, expected) < 1e-3  # TF32 is off by default; products of both sum in another order
+    assert relative(found, expected) < 1e-3  # TF32 is off by default; both sum in different orders
 
 
 @pytest.mark.gpu

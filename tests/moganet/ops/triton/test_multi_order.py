@@ -21,7 +21,7 @@ TOLERANCES = {torch.float32: (1e-5, 1e-4), torch.bfloat16: (2e-2, 2e-2), torch.f
 
 
 def arguments(shape, dtype=torch.float32, weight_dtype=None, device='cpu'):
-    """A map and weights; biases as large as the values, so that padding them would show."""
+    """Return a map and weights; biases are as large as the values, so that a padded bias shows."""
     channels = shape[1]
     _, middle, high = split_channels(channels)
     tensors = [torch.randn(shape, device=device).contiguous(memory_format=torch.channels_last)]
@@ -32,7 +32,7 @@ def arguments(shape, dtype=torch.float32, weight_dtype=None, device='cpu'):
 
 
 def expected(tensors, dilations, grad):
-    """The reference in float64: the output, and the gradients of all tensors."""
+    """Return the reference in float64: the output, and the gradients of all tensors."""
     tensors = [tensor.double().requires_grad_() for tensor in tensors]
 
     def conv(i):
@@ -76,7 +76,7 @@ def no_cached_launches():
     multi_order.launches_of.cache_clear()
 
 
-# Few programs: strips are as wide as the map, and a program has several of them; else strips are short.
+# With few programs, strips are as wide as the map, and a program computes several; otherwise strips are short.
 @by_interpreter
 @parametrize(
     'shape, dilations, few',
@@ -114,12 +114,12 @@ def test_programs_are_enough_and_not_too_many(monkeypatch):
     assert plain.constants['IMAGES'] == 2
     for batch, channels, images in ((1, 128, 1), (9, 128, 2), (3, 32, 2), (9, 32, 4)):
         assert multi_order.launches_of(batch, 20, 33, channels, 1, 2, 3)[0].constants['IMAGES'] == images
-    # Of 20 rows: 3 lines of 7. Blocks of 64 channels and 4 images would be 24 programs: each strip is cut in two.
-    # A program has 32 channels of two images.
+    # 20 rows make 3 lines of 7 rows. Blocks of 64 channels and 4 images would be 24 programs, so each strip is cut in
+    # two. A program computes 32 channels of two images.
     assert plain.integers[3] == 17
     assert plain.grid(dict(BLOCK=64)) == (2 * 3 * 2, 4)
-    # Dilated by 2, twice 2 lines of 7, for odd and for even columns; by 3, thrice 2 lines of 5, for each third column.
-    # Those are 32 and 72 programs, more than twice 40: each has two strips.
+    # Dilation 2 makes twice 2 lines of 7 rows, for odd and even columns; dilation 3 thrice 2 lines of 5 rows.
+    # These are 32 and 72 programs, more than twice 40: a program computes two strips.
     assert dilated.integers[3:5] == (17, 11)
     assert dilated.grid(dict(BLOCK=64)) == (2 * 18 // 2, 4)
 
@@ -137,7 +137,7 @@ def compiled_for_hopper(kernel, dtype, warps, **constants):
     return hopper.compiled(kernel, pointers.get, constants, num_warps=warps)
 
 
-# Two neighbours are read at once. Per column, K * K products of each row, of two channels per thread.
+# A load reads two neighbours. A thread computes K * K products for each row of a column and for two channels.
 @pytest.mark.codegen
 @pytest.mark.parametrize(
     ('dtype', 'read'), [('bf16', 'ld.global.b32'), ('fp16', 'ld.global.b32'), ('fp32', 'ld.global.v2.b32')]
@@ -157,7 +157,7 @@ def test_convolutions_compile_for_hopper(dtype, read, tmp_path, monkeypatch):
         SINGLE_7=False,
         **numbers,
     )
-    # All 11 rows; dilated, 11 of the 7x7, and of the 5x5 the 7 that exist, which 29 of 35 products meet.
+    # The 5x5 reads 11 rows. The dilated 7x7 reads 11. The dilated 5x5 reads the 7 that exist, in 29 of 35 products.
     for kernel, products, rows_read in ((compiled, 25 * 7, 11), (dilated, 49 * 5 + 5 * 29, 11 + 7)):
         assert kernel.metadata.shared == 0  # layouts fit each other: nothing is exchanged between threads
         assert kernel.asm['ptx'].count('fma.rn.f32') < 2 * products + 32  # divisions of integers have some, too

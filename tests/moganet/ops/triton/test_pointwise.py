@@ -22,7 +22,7 @@ SHAPES = [
     (257, 64, 64),  # tiles that hold all of N and K, and a last one with one row
     (70, 136, 40),  # the last tile of columns has few
 ]
-# Both tiles side by side: the second has columns of the map in every program, in the first one only, or in none.
+# Neighbouring tiles: the second holds columns of the map in every program, in the first program only, or in none.
 SIDE_BY_SIDE = [pointwise.tiled_config(32, 32, 16, 32, 4, 2), pointwise.tiled_config(64, 64, 64, 32, 4, 2)]
 SIDES = [(39, 96, 32), (40, 104, 48), (65, 56, 40)]
 
@@ -65,7 +65,7 @@ def test_functions_equal_double_precision(shape, dtype, bound):
 @parametrize('config', range(len(SIDE_BY_SIDE)))
 @parametrize('shape', SIDES, ids=str)
 def test_two_tiles_side_by_side(shape, config, monkeypatch):
-    monkeypatch.setattr(pointwise, 'resident_multiprocessors', lambda device: 0)  # as if there was no room for weights
+    monkeypatch.setattr(pointwise, 'resident_multiprocessors', lambda device: 0)  # as on a GPU with less shared memory
     for name in 'GATED', 'ADDED':
         tiled = pointwise.autotuned(pointwise.KEY, SIDE_BY_SIDE[config])(getattr(pointwise, f'_{name.lower()}'))
         monkeypatch.setattr(pointwise, name, pointwise.Kernels(tiled, tiled))
@@ -100,7 +100,7 @@ TILED = [('_gated', pointwise.TILED_DOUBLE), ('_added', pointwise.TILED_SINGLE)]
 
 
 def assert_is_as_fast_as_it_can_be(found):
-    """Asynchronous copies of whole words, tensor cores, and no more shared memory than there is."""
+    """Check asynchronous copies of whole words, tensor cores, and the limit of shared memory."""
     ptx = found.asm['ptx']
     assert 'wgmma.mma_async' in ptx
     assert ', 0x10' in ptx.split('cp.async.cg.shared.global', 1)[1].splitlines()[0]
