@@ -55,36 +55,14 @@ def _branch(
         out = forward(x, normed, mask, flat(weights), unpacked(options), saved)
         return out, *saved
 
-    def run_backward(
-        grad: Tensor,
-        normed: Tensor,
-        mask: Tensor | None,
-        weights: list[Tensor],
-        saved: list[Tensor],
-        options: list[int],
-    ) -> list[Tensor]:
-        d, grads = backward(grad.contiguous(), normed, mask, flat(weights), unpacked(options), saved)
-        return [d, *(_unshared(g.to(w.dtype).reshape(w.shape)) for g, w in zip(grads, weights, strict=True))]
-
     schema = FORWARD.format(', '.join(['Tensor'] * (count + 1)))
     operator = torch.library.custom_op(f'moganet::{name}', run, mutates_args=(), schema=schema)
-    derived = torch.library.custom_op(f'moganet::{name}_backward', run_backward, mutates_args=(), schema=BACKWARD)
+    derived = _backward_operator(name, backward)
 
     @operator.register_fake
     def _(x: Tensor, normed: Tensor, mask: Tensor | None, weights: list[Tensor], options: list[int]) -> tuple:
         out = torch.empty_like(x, dtype=torch.promote_types(x.dtype, weights[0].dtype))
         return out, *saved_like(normed, weights)
-
-    @derived.register_fake
-    def _(
-        grad: Tensor,
-        normed: Tensor,
-        mask: Tensor | None,
-        weights: list[Tensor],
-        saved: list[Tensor],
-        options: list[int],
-    ) -> list[Tensor]:
-        return [torch.empty_like(normed), *(w.new_empty(w.shape) for w in weights)]
 
     def save(ctx: Any, inputs: tuple, output: tuple) -> None:
         _, normed, mask, weights, ctx.options = inputs
@@ -104,6 +82,36 @@ def _branch(
         return operator(x, normed, mask, list(weights), packed(options))[0]
 
     return Branch(forward, backward, call)
+
+
+def _backward_operator(name: str, backward: Backward) -> Callable[..., list[Tensor]]:
+    """Return the operator ``moganet::{name}_backward``: gradients of ``normed`` and of the weights, in one list."""
+
+    def run_backward(
+        grad: Tensor,
+        normed: Tensor,
+        mask: Tensor | None,
+        weights: list[Tensor],
+        saved: list[Tensor],
+        options: list[int],
+    ) -> list[Tensor]:
+        d, grads = backward(grad.contiguous(), normed, mask, flat(weights), unpacked(options), saved)
+        return [d, *(_unshared(g.to(w.dtype).reshape(w.shape)) for g, w in zip(grads, weights, strict=True))]
+
+    operator = torch.library.custom_op(f'moganet::{name}_backward', run_backward, mutates_args=(), schema=BACKWARD)
+
+    @operator.register_fake
+    def _(
+        grad: Tensor,
+        normed: Tensor,
+        mask: Tensor | None,
+        weights: list[Tensor],
+        saved: list[Tensor],
+        options: list[int],
+    ) -> list[Tensor]:
+        return [torch.empty_like(normed), *(w.new_empty(w.shape) for w in weights)]
+
+    return operator
 
 
 def _unshared(x: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ elementwise = pytest.importorskip('moganet.ops.triton.elementwise')
 context = pytest.importorskip('moganet.ops.triton.context')
 
 SHAPES = [(3, 5, 1, 8), (2, 5, 7, 72)]
-# One program per image, with chunks longer than a tile; and the real number of programs.
+# One chunk per image, and the real number of programs.
 PROGRAMS = [1, 1056]
 
 
