@@ -35,7 +35,7 @@ def block(x: Tensor, spatial_weights: list[Tensor], channel_weights: list[Tensor
     """
     weights = [*spatial_weights, *channel_weights]
     if dispatch.backend_for_folded(x, weights) is None:
-        return channel_eager(spatial_eager(x, spatial_weights, options), channel_weights)
+        return eager(x, weights, options)
     if torch.compiler.is_compiling():
         return block_operator(x, weights, options.dilations, options.double_gate)
     return by_backend(x, weights, options)
@@ -44,6 +44,8 @@ def block(x: Tensor, spatial_weights: list[Tensor], channel_weights: list[Tensor
 def by_backend(x: Tensor, weights: list[Tensor], options: Options, cache: bool = True) -> Tensor:
     """Compute a folded block by the first backend that accepts its tensors.
 
+    None accepts if the mode was changed after the block was compiled; the eager operators then compute.
+
     Args:
         x: (B, C, H, W).
         weights: Folded weights of both branches.
@@ -51,7 +53,8 @@ def by_backend(x: Tensor, weights: list[Tensor], options: Options, cache: bool =
         cache: Keep derived forms of the weights for the next call.
     """
     backend = dispatch.first_for_folded(x, weights)
-    assert backend is not None, 'block() asks for a backend first'
+    if backend is None:
+        return eager(x, weights, options).contiguous(memory_format=torch.channels_last)
     return backend.folded(x, weights[:SPATIAL_WEIGHTS], weights[SPATIAL_WEIGHTS:], options, cache)
 
 
@@ -108,14 +111,18 @@ def _(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     return x.new_empty((batch, (height + 1) // 2, (width + 1) // 2, len(weight))).permute(0, 3, 1, 2)
 
 
-def spatial_eager(x: Tensor, weights: Sequence[Tensor], options: Options) -> Tensor:
-    """Compute a folded spatial branch by PyTorch's operators, for any device, graph or derivative.
+def eager(x: Tensor, weights: Sequence[Tensor], options: Options) -> Tensor:
+    """Compute a folded block by PyTorch's operators, for any device, graph or derivative.
 
     Args:
         x: (B, C, H, W).
-        weights: Folded weights of the branch.
+        weights: Folded weights of both branches.
         options: Settings of the block.
     """
+    return _channel_eager(_spatial_eager(x, weights[:SPATIAL_WEIGHTS], options), weights[SPATIAL_WEIGHTS:])
+
+
+def _spatial_eager(x: Tensor, weights: Sequence[Tensor], options: Options) -> Tensor:
     w_in, b_in, mean, w_gate, b_gate, w0, b0, w1, b1, w2, b2, w_value, b_value, w_out, b_out, shortcut = weights
     q = _pointwise(x, w_in)
     u = F.silu(q + torch.addcmul(b_in, mean, q.mean((2, 3)), value=-1)[:, :, None, None])
@@ -128,13 +135,7 @@ def spatial_eager(x: Tensor, weights: Sequence[Tensor], options: Options) -> Ten
     return x + torch.addcmul(_pointwise(g * v, w_out, b_out), x, shortcut[:, None, None])
 
 
-def channel_eager(x: Tensor, weights: Sequence[Tensor]) -> Tensor:
-    """Compute a folded channel branch by PyTorch's operators, for any device, graph or derivative.
-
-    Args:
-        x: (B, C, H, W).
-        weights: Folded weights of the branch.
-    """
+def _channel_eager(x: Tensor, weights: Sequence[Tensor]) -> Tensor:
     w1, b1, w_dw, b_dw, w_context, b_context, w2, b2, subtracted = weights
     h = F.gelu(_depthwise(_pointwise(x, w1, b1), w_dw, b_dw))
     context = F.gelu(_pointwise(h, w_context, b_context))

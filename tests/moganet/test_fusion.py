@@ -270,6 +270,17 @@ def test_the_operation_is_well_formed():
     torch.library.opcheck(ops.fused.block_operator, (x, weights, block.spatial.dilations, False))
 
 
+def test_the_operation_follows_a_mode_that_is_set_after_compiling():
+    block, x = moganet.fuse(few_blocks()).blocks1[0], torch.randn(1, 32, 9, 9)
+    weights = [*block.spatial.weights(), *block.channel.weights()]
+    found = []
+    for mode in ('auto', 'reference'):
+        with ops.use(mode), torch.no_grad():
+            found.append(ops.fused.block_operator(x, weights, block.spatial.dilations, False))
+        assert found[-1].is_contiguous(memory_format=torch.channels_last)
+    assert relative_error(*found) < 1e-5
+
+
 def test_without_blocks_there_is_nothing_to_fuse():
     with pytest.raises(ValueError, match='Linear has no MogaNet blocks to fuse'):
         moganet.fuse(nn.Linear(2, 2))
