@@ -7,7 +7,7 @@ from typing import NamedTuple
 from ..io.figures import new_figure, save_figure
 from ..io.images import read_image
 
-WIDTH, HEIGHT, DPI = 9.0, 5.0, 200  # inches and pixels per inch
+WIDTH, ROW_HEIGHT, DPI = 9.0, 2.5, 200  # inches and pixels per inch
 COLUMNS = 4
 
 
@@ -27,7 +27,7 @@ TILES = (
     Tile('classification', 'cls', 'predictions.png', (0, 0, 0.25, 0.5), 0, 0),
     Tile('detection', 'det', 'predictions.png', (0, 0, 0.25, 1 / 3), 0, 1),
     Tile('segmentation', 'seg', 'predictions.png', (0, 0.03, 0.5, 0.5), 0, 2),
-    Tile('2D pose', 'pose', 'predictions.png', (0.25, 0, 0.5, 1 / 3), 0, 3),
+    Tile('2D pose', 'pose', 'predictions.png', (0.781, 1 / 3, 0.969, 2 / 3), 0, 3),
     Tile('3D hands', 'expose', 'predictions.png', (0, 0, 1, 0.5), 1, 0),
     Tile('3D faces', 'expose', 'face/predictions.png', (0, 0, 1, 0.5), 1, 1),
     Tile('video prediction', 'video', 'prediction.png', (0, 0, 0.64, 0.752), 1, 2, 2),
@@ -50,8 +50,9 @@ def draw_tasks(work_dirs: str | Path, path: str | Path, tiles: Sequence[Tile] = 
     Raises:
         FileNotFoundError: a picture is missing.
     """
-    figure = new_figure(WIDTH, HEIGHT, dpi=DPI)
-    grid = figure.add_gridspec(1 + max(tile.row for tile in tiles), COLUMNS)
+    rows = 1 + max(tile.row for tile in tiles)
+    figure = new_figure(WIDTH, rows * ROW_HEIGHT, dpi=DPI)
+    grid = figure.add_gridspec(rows, COLUMNS)
     for tile in tiles:
         axes = figure.add_subplot(grid[tile.row, tile.column : tile.column + tile.span])
         image = read_image(_path(tile, work_dirs))
