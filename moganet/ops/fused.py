@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from ..arch import split_channels
 from . import dispatch, triton
 from .conditions import is_intercepted
-from .interface import Options
+from .interface import Backend, Options
 from .triton.backend import stem
 
 # Number of weights of a spatial branch.
@@ -34,27 +34,24 @@ def block(x: Tensor, spatial_weights: list[Tensor], channel_weights: list[Tensor
         (B, C, H, W).
     """
     weights = [*spatial_weights, *channel_weights]
-    if dispatch.backend_for_folded(x, weights) is None:
+    backend = dispatch.backend_for_folded(x, weights)
+    if backend is None:
         return eager(x, weights, options)
     if torch.compiler.is_compiling():
         return block_operator(x, weights, options.dilations, options.double_gate)
-    return by_backend(x, weights, options)
+    return run(backend, x, weights, options)
 
 
-def by_backend(x: Tensor, weights: list[Tensor], options: Options, cache: bool = True) -> Tensor:
-    """Compute a folded block by the first backend that accepts its tensors.
-
-    None accepts if the mode was changed after the block was compiled; the eager operators then compute.
+def run(backend: Backend, x: Tensor, weights: list[Tensor], options: Options, cache: bool = True) -> Tensor:
+    """Compute a folded block by a backend that accepts it.
 
     Args:
+        backend: The backend.
         x: (B, C, H, W).
         weights: Folded weights of both branches.
         options: Settings of the block.
         cache: Keep derived forms of the weights for the next call.
     """
-    backend = dispatch.first_for_folded(x, weights)
-    if backend is None:
-        return eager(x, weights, options).contiguous(memory_format=torch.channels_last)
     return backend.folded(x, weights[:SPATIAL_WEIGHTS], weights[SPATIAL_WEIGHTS:], options, cache)
 
 
@@ -64,8 +61,15 @@ BLOCK_SCHEMA = '(Tensor x, Tensor[] weights, int[] dilations, bool double) -> Te
 
 @torch.library.custom_op('moganet::fused_block', mutates_args=(), device_types=('cpu', 'cuda'), schema=BLOCK_SCHEMA)
 def block_operator(x: Tensor, weights: list[Tensor], dilations: Sequence[int], double: bool) -> Tensor:
-    """Compute a folded block as an operator of torch.compile's graphs."""
-    return by_backend(x, weights, Options(double, tuple(dilations)), cache=False)
+    """Compute a folded block as an operator of torch.compile's graphs.
+
+    If no backend accepts, since the mode was changed after the graph was compiled, the eager operators compute.
+    """
+    options = Options(double, tuple(dilations))
+    backend = dispatch.first_for_folded(x, weights)
+    if backend is None:
+        return eager(x, weights, options).contiguous(memory_format=torch.channels_last)
+    return run(backend, x, weights, options, cache=False)
 
 
 @block_operator.register_fake
