@@ -71,7 +71,7 @@ def faults(path: Path) -> Iterator[str]:
         if opening:
             yield f'{place}: opens with {opening[0]!r}: {text.splitlines()[0]}'
         for pattern, term in RETIRED:
-            found = re.search(pattern, text, re.I)
+            found = re.search(pattern, re.sub(r'`+[^`]*`+', '', text), re.I)  # names in code keep their spelling
             if found:
                 yield f'{place}: {found[0]!r} is retired, say {term!r}'
 
