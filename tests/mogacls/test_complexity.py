@@ -5,6 +5,7 @@ import torch
 from mmengine.config import Config
 from modelindex.load_model_index import load
 
+from helpers.cases import for_each
 from mogacls.complexity import count, default_shape, size_config
 from moganet.paper.metafile import CHECKOUT, rows
 
@@ -39,7 +40,7 @@ PRINTED = {
 GMACS_FVCORE = {'xtiny': 0.787, 'tiny': 1.088, 'small': 4.94, 'base': 9.88}
 
 
-@pytest.mark.parametrize('arch', PARAMETERS)
+@for_each(PARAMETERS)
 def test_count_gives_the_parameters_and_the_multiply_adds_at_each_input(arch):
     cfg = size_config(arch)
     counts = {224: count(cfg)} | {side: count(cfg, (side, side)) for side in (256, 384)}

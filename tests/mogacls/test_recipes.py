@@ -14,6 +14,7 @@ from mmengine.registry import MODELS, PARAM_SCHEDULERS, DefaultScope
 from torch import nn
 from torch.nn import functional as F
 
+from helpers.cases import for_each
 from moganet.checkpoint import read_checkpoint
 from moganet.run import engine, smoke
 from moganet.run.config import load_config
@@ -79,7 +80,7 @@ def the_only(values: list) -> object:
     return values[0] if values else None
 
 
-@pytest.mark.parametrize('row', ROWS, ids=NAMES)
+@for_each(ROWS)
 def test_recipe_has_the_released_values(row):
     cfg = recipe(row[0])
     expected = [None if value == 'None' else float(value) for value in row[1:]]
@@ -101,7 +102,7 @@ def test_recipe_has_the_released_values(row):
     ] == expected
 
 
-@pytest.mark.parametrize('name', NAMES)
+@for_each(NAMES)
 def test_recipe_sees_its_total_batch(name):
     cfg = recipe(name)
     total = 8 * cfg.train_dataloader.batch_size * cfg.optim_wrapper.get('accumulative_counts', 1)
@@ -111,7 +112,7 @@ def test_recipe_sees_its_total_batch(name):
     assert cfg.auto_scale_lr.base_batch_size == 8 * cfg.train_dataloader.batch_size
 
 
-@pytest.mark.parametrize('name', NAMES)
+@for_each(NAMES)
 def test_recipe_uses_the_released_precision_gate_and_averages(name):
     cfg = recipe(name)
     hooks = {hook['type'] for hook in cfg.custom_hooks}
@@ -124,7 +125,7 @@ def test_recipe_uses_the_released_precision_gate_and_averages(name):
     assert cfg.train_dataloader.get('drop_last', False) == (name in OFFICIAL)
 
 
-@pytest.mark.parametrize('name', NAMES)
+@for_each(NAMES)
 def test_recipe_erases_a_quarter_of_the_images_if_official(name):
     erasing = steps(recipe(name).train_dataloader.dataset.pipeline, 'RandomErasing')
     assert [step['erase_prob'] for step in erasing] == ([0.25] if name in OFFICIAL else [])
@@ -172,10 +173,7 @@ def cosine(step: float, total: float, top: float, floor: float) -> float:
     return floor + (top - floor) * (1 + math.cos(math.pi * step / total)) / 2
 
 
-@pytest.mark.parametrize(
-    ('name', 'cycle', 'floor'),
-    [('xt', 300, 1e-6), ('t_256', 300, 1e-6), ('s', 300, 1e-5), ('xl', 300, 1e-5), ('l_in21k', 90, 1e-5)],
-)
+@for_each([('xt', 300, 1e-6), ('t_256', 300, 1e-6), ('s', 300, 1e-5), ('xl', 300, 1e-5), ('l_in21k', 90, 1e-5)])
 def test_rate_follows_the_official_schedule_in_every_epoch(name, cycle, floor):
     rates = realised_rates(recipe(name), epoch_length=1)
     expected = [

@@ -8,6 +8,7 @@ from mmengine.registry import DefaultScope
 from modelindex.load_model_index import load
 from torch import nn
 
+from helpers.cases import for_each
 from helpers.tool_runs import run_tool
 from mogadet.complexity import Counted, count, default_shape
 from moganet.paper.metafile import CHECKOUT, rows
@@ -50,7 +51,7 @@ def config(name: str) -> Config:
     return load_config(CHECKOUT / f'configs/det/{name}.py')
 
 
-@pytest.mark.parametrize(('name', 'millions', 'parameters', 'gmacs'), ROWS, ids=[row[0] for row in ROWS])
+@for_each(map(tuple, ROWS))
 def test_count_gives_the_printed_digits(name, millions, parameters, gmacs, count_once):
     counted = count_once('det')(config(name))
     assert (counted.shape, counted.counter) == ((1280, 800), 'mmcv')

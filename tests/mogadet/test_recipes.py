@@ -14,6 +14,7 @@ from mmengine.optim import build_optim_wrapper
 from mmengine.registry import PARAM_SCHEDULERS, DefaultScope
 from torch import nn
 
+from helpers.cases import for_each
 from moganet.run.config import dicts, load_config
 
 CONFIGS = Path(__file__).parents[2] / 'configs/det'
@@ -74,9 +75,7 @@ def plain(node: object) -> object:
     return [plain(value) for value in node] if isinstance(node, list | tuple) else node
 
 
-@pytest.mark.parametrize(
-    ('name', 'arch', 'drop_path', 'rate', 'warmup', 'epochs', 'pipeline'), ROWS, ids=[row[0] for row in ROWS]
-)
+@for_each(map(tuple, ROWS))
 def test_recipe_has_the_released_values(name, arch, drop_path, rate, warmup, epochs, pipeline):
     cfg = recipe(name)
     steps = {'12': [8, 11], '36': [27, 33]}[epochs]
@@ -124,7 +123,7 @@ def pipeline_b(name: str) -> list[dict]:
     ]
 
 
-@pytest.mark.parametrize('name', NAMES)
+@for_each(NAMES)
 def test_recipe_keeps_what_all_released_configs_share(name):
     cfg = recipe(name)
     loader = cfg.train_dataloader
@@ -145,7 +144,7 @@ def test_recipe_keeps_what_all_released_configs_share(name):
     assert not cfg.get('model_wrapper_cfg')  # broadcast_buffers stays off
 
 
-@pytest.mark.parametrize('name', NAMES)
+@for_each(NAMES)
 def test_backbone_has_plain_batch_norm_and_trains_whole(name):
     model = build(name).train()
     norms = [m for m in model.backbone.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
@@ -275,7 +274,7 @@ def decays(name: str) -> dict[str, float]:
     return {names[p]: group['weight_decay'] for group in optimizer.param_groups for p in group['params']}
 
 
-@pytest.mark.parametrize('name', [MASK, RETINA, CASCADE, GIOU, 'faster_rcnn_moganet_t'])
+@for_each([MASK, RETINA, CASCADE, GIOU, 'faster_rcnn_moganet_t'])
 def test_weight_decay_spares_what_has_the_released_words_in_its_name(name):
     found = decays(name)
     assert found == {
@@ -290,7 +289,7 @@ def test_weight_decay_spares_what_has_the_released_words_in_its_name(name):
         assert found['roi_head.bbox_head.0.shared_convs.0.bn.weight'] == 0.05
 
 
-@pytest.mark.parametrize('name', [row[0] for row in ROWS])
+@for_each([row[0] for row in ROWS])
 def test_only_cascade_b_and_l_scale_their_rates_by_layer(name):
     layered = recipe(name).optim_wrapper.get('constructor') == 'LayerDepthOptimWrapperConstructor'
     assert layered == (name in LAYERED)

@@ -12,6 +12,7 @@ from mmdet.registry import DATASETS, MODELS
 from mmengine.registry import DefaultScope
 from PIL import Image
 
+from helpers.cases import for_each
 from helpers.checkpoint_files import command
 from helpers.tool_runs import ROOT, call, one_row, run_tool
 from mogadet.complexity import count
@@ -131,21 +132,20 @@ def test_every_released_detector_has_the_name_of_its_config():
     assert {row.url.rsplit('/', 1)[0] + '/' for row in RELEASED} == {folder}
 
 
-@pytest.mark.parametrize(
-    ('name', 'file'),
+@for_each(
     [
         ('retinanet_moganet_xt', 'retinanet_moganet_xtiny_fpn_1x_coco.pth'),
         ('mask_rcnn_moganet_s', 'mask_rcnn_moganet_small_fpn_1x_coco.pth'),
         ('mask_rcnn_moganet_l_ms3x', 'mask_rcnn_moganet_l_fpn_mstrain_480-800_3x_coco.pth'),
         ('cascade_mask_rcnn_moganet_s_ms3x', 'cascade_mask_rcnn_moganet_s_fpn_ms_3x_coco.pth'),
         ('cascade_mask_rcnn_moganet_b_giou_ms3x', 'cascade_mask_rcnn_moganet_b_fpn_giou_4conv1f_ms_3x_coco.pth'),
-    ],
+    ]
 )
 def test_names_mean_the_released_files(name, file):
     assert find_weights(f'moganet://det/{name}').file == file
 
 
-@pytest.mark.parametrize('row', RELEASED, ids=[row.name for row in RELEASED])
+@for_each(RELEASED)
 def test_tensors_have_the_names_of_mmdet_2(row):
     name = row.name.removeprefix('det/')
     cfg = load_config(CONFIGS / f'{name}.py')

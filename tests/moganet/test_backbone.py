@@ -9,6 +9,7 @@ from mmengine.registry import MODELS
 from torch import nn
 
 from helpers import official
+from helpers.cases import for_each
 from helpers.official import image, relative_error
 from moganet import MogaNet, ops
 from moganet.arch import ARCHS
@@ -39,7 +40,7 @@ def batch_norms(model):
     return {name: m for name, m in model.named_modules() if isinstance(m, nn.BatchNorm2d)}
 
 
-@pytest.mark.parametrize('arch', ARCHS)
+@for_each(ARCHS)
 def test_sizes_have_the_exact_number_of_parameters(arch):
     with torch.device('meta'):
         model = MogaNet(arch)
@@ -273,8 +274,7 @@ def test_initial_weights_follow_the_released_classifier():
             assert torch.equal(parameter, torch.full_like(parameter, 1e-5)), name
 
 
-@pytest.mark.parametrize(
-    ('name', 'layer'),
+@for_each(
     [
         ('backbone.patch_embed1.projection.0.weight', 0),
         ('backbone.blocks1.0.norm1.weight', 2),
@@ -288,14 +288,13 @@ def test_initial_weights_follow_the_released_classifier():
         ('backbone.blocks4.1.mlp.sigma.scale', 12),
         ('backbone.norm3.weight', 13),
         ('neck.conv.weight', 13),
-    ],
+    ]
 )
 def test_layer_depth_counts_as_the_released_detectors(name, layer):
     assert MogaNet(SMALLEST).get_layer_depth(name, 'backbone.') == (layer, 14)
 
 
-@pytest.mark.parametrize(
-    ('options', 'words'),
+@for_each(
     [
         (dict(arch='huge'), ['huge', 'xtiny', 'xlarge']),
         (dict(arch=dict(embed_dims=(8, 8, 8, 8), depths=(1, 1, 1, 1))), ['ffn_ratios']),
@@ -314,7 +313,7 @@ def test_layer_depth_counts_as_the_released_detectors(name, layer):
         (dict(frozen_stages=-2), ['frozen_stages=-2']),
         (dict(frozen_stages=3, out_indices=(1,)), ['frozen_stages=3', 'up to 2']),
         (dict(gate='triple'), ["gate='triple'", 'single, double']),
-    ],
+    ]
 )
 def test_options_out_of_range_are_refused_by_name(options, words):
     with pytest.raises(ValueError, match=re.escape(words[0])) as error:
@@ -323,7 +322,7 @@ def test_options_out_of_range_are_refused_by_name(options, words):
         assert word in str(error.value)
 
 
-@pytest.mark.parametrize('name', ['drop_path', 'attn_force_fp32', 'num_classes', 'conv_norm_cfg', 'pretrained'])
+@for_each(['drop_path', 'attn_force_fp32', 'num_classes', 'conv_norm_cfg', 'pretrained'])
 def test_unknown_arguments_are_refused(name):
     with pytest.raises(TypeError, match=name):
         MogaNet(**{name: 1})

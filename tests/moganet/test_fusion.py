@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 import moganet
+from helpers.cases import for_each
 from helpers.few_blocks import DEPTHS, few_blocks
 from helpers.official import relative_error
 from moganet import MogaNet, ops
@@ -81,7 +82,7 @@ def test_a_fused_model_changes_its_type_and_back():
         assert_same(back(x), fused(x), 1e-7)
 
 
-@pytest.mark.parametrize('sigma', [-1, -1 + 1e-7, -1 - 1e-4, -0.5, 30])
+@for_each([-1, -1 + 1e-7, -1 - 1e-4, -0.5, 30])
 def test_the_mean_is_taken_off_whatever_its_factor(sigma):
     model, x = few_blocks().double(), torch.randn(2, 3, 64, 64).double()
     model.blocks2[0].attn.sigma.scale.data.fill_(sigma)

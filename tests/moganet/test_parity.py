@@ -1,9 +1,12 @@
 """The backbone computes what the official code computes, in every mode, size by size."""
 
+from itertools import product
+
 import pytest
 import torch
 
 from helpers import official
+from helpers.cases import for_each
 from helpers.official import SIZES, image, relative_error
 
 TOLERANCE = 1e-5
@@ -55,8 +58,7 @@ def test_parameter_names_are_the_official_ones(arch):
     assert {name: list(tensor.shape) for name, tensor in model.state_dict().items()} == names
 
 
-@pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
-@pytest.mark.parametrize('arch', SIZES)
+@for_each(product(SIZES, [torch.float16, torch.bfloat16]))
 def test_autocast_stays_near_float32(arch, dtype):
     model, _, _ = official.backbone(arch, out_indices=(0, 1, 2, 3))
     x = image((2, 3, 64, 64))

@@ -8,6 +8,7 @@ from mmpose.registry import MODELS
 from modelindex.load_model_index import load
 from torch import nn
 
+from helpers.cases import for_each
 from helpers.tool_runs import run_tool
 from moganet.paper.metafile import CHECKOUT, rows
 from moganet.run.config import load_config
@@ -48,7 +49,7 @@ def head_macs(channels: int, height: int, width: int) -> int:
     return total + height * width // 16 * (WIDTH * JOINTS + JOINTS)
 
 
-@pytest.mark.parametrize(('name', 'millions', 'gmacs', 'parameters', 'flops'), ROWS, ids=[row[0] for row in ROWS])
+@for_each(map(tuple, ROWS))
 def test_count_gives_the_printed_digits(name, millions, gmacs, parameters, flops, count_once):
     counted = count_once('pose')(config(name))
     height, width = map(int, name.rsplit('_', 1)[1].split('x'))

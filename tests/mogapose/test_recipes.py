@@ -13,6 +13,7 @@ from mmengine.registry import PARAM_SCHEDULERS, DefaultScope
 from mmpose.registry import KEYPOINT_CODECS, MODELS
 from torch import nn
 
+from helpers.cases import for_each
 from moganet.run.config import load_config
 
 CONFIGS = Path(__file__).parents[2] / 'configs/pose'
@@ -66,7 +67,7 @@ def test_every_recipe_is_tested():
     assert configs == set(NAMES)
 
 
-@pytest.mark.parametrize(('name', 'arch', 'channels', 'drop_path', 'precision'), ROWS, ids=NAMES)
+@for_each(map(tuple, ROWS))
 def test_recipe_has_the_released_values(name, arch, channels, drop_path, precision):
     cfg = recipe(name)
     assert plain(cfg.model.backbone) == dict(
@@ -87,7 +88,7 @@ def test_recipe_has_the_released_values(name, arch, channels, drop_path, precisi
     assert plain(cfg.optim_wrapper) == dict(amp, optimizer=dict(type='Adam', lr=1e-3))
 
 
-@pytest.mark.parametrize('name', NAMES)
+@for_each(NAMES)
 def test_recipe_keeps_what_all_released_configs_share(name):
     cfg = recipe(name)
     assert plain(cfg.param_scheduler) == [
@@ -109,7 +110,7 @@ def test_recipe_keeps_what_all_released_configs_share(name):
     assert cfg.randomness == dict(seed=0)
 
 
-@pytest.mark.parametrize('name', NAMES)
+@for_each(NAMES)
 def test_pipelines_are_the_released_ones(name):
     cfg, size = recipe(name), codec(name)['input_size']
     load = [dict(type='LoadImage'), dict(type='GetBBoxCenterScale')]
@@ -136,7 +137,7 @@ def test_defaults_of_mmpose_are_what_the_recipe_relies_on():
     assert RandomFlip().prob == 0.5
 
 
-@pytest.mark.parametrize('name', NAMES)
+@for_each(NAMES)
 def test_evaluation_is_the_released_one(name):
     cfg = recipe(name)
     assert plain(cfg.model.test_cfg) == dict(flip_test=True, flip_mode='heatmap', shift_heatmap=True)
@@ -163,7 +164,7 @@ def test_data_root_moves_the_detected_boxes_too():
     assert cfg.val_evaluator.ann_file == '/data/people/annotations/person_keypoints_val2017.json'
 
 
-@pytest.mark.parametrize('name', NAMES)
+@for_each(NAMES)
 def test_model_has_plain_batch_norm_and_trains_whole(name):
     model = build(name).train()
     norms = [m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]

@@ -11,6 +11,7 @@ from mmengine.dataset import pseudo_collate
 from mmengine.registry import DefaultScope
 from mmpose.registry import DATASETS, MODELS
 
+from helpers.cases import for_each
 from helpers.checkpoint_files import command
 from helpers.keypoint_files import box, write_boxes, write_people
 from helpers.tool_runs import ROOT, call
@@ -93,7 +94,7 @@ def test_every_recipe_has_released_weights_of_its_name():
     assert {row.weights_name for row in rows('pose')} == {row.name for row in RELEASED}
 
 
-@pytest.mark.parametrize('row', RELEASED, ids=[row.name for row in RELEASED])
+@for_each(RELEASED)
 def test_tensors_have_the_names_of_mmpose_0(row):
     cfg = load_config(CONFIGS / f'{row.name.removeprefix("pose/")}.py')
     names = set(mmpose0_state(build(cfg, 'meta')))

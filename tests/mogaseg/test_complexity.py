@@ -11,6 +11,7 @@ from mmseg.registry import MODELS
 from modelindex.load_model_index import load
 from torch import nn
 
+from helpers.cases import for_each
 from helpers.tool_runs import run_tool
 from moganet.paper.metafile import CHECKOUT, rows
 from moganet.run.config import load_config
@@ -47,7 +48,7 @@ def conv(inputs: int, outputs: int, side: int, norm: bool = True) -> int:
     return inputs * outputs * side**2 + outputs * (2 if norm else 1)
 
 
-@pytest.mark.parametrize(('name', 'parameters', 'gmacs'), ROWS, ids=[row[0] for row in ROWS])
+@for_each(map(tuple, ROWS))
 def test_count_gives_the_printed_digits(name, parameters, gmacs, count_once):
     counted = count_once('seg')(config(name))
     assert (counted.shape, counted.counter) == ((640, 2560) if name.endswith('640') else (512, 2048), 'mmcv')

@@ -12,6 +12,7 @@ from mmseg.registry import DATASETS, MODELS, TRANSFORMS
 from PIL import Image
 from torch.nn import functional
 
+from helpers.cases import for_each
 from helpers.tool_runs import ROOT
 from moganet.run.config import load_config
 
@@ -52,7 +53,7 @@ SIZES = [
 ]
 
 
-@pytest.mark.parametrize(('size', 'tested'), SIZES)
+@for_each(SIZES)
 def test_test_size_is_rounded_up_to_a_multiple_of_32(size, tested):
     results = scene(*size)
     for step in build_steps('test'):

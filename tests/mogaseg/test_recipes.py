@@ -12,6 +12,7 @@ from mmengine.registry import PARAM_SCHEDULERS, DefaultScope
 from mmseg.registry import MODELS
 from torch import nn
 
+from helpers.cases import for_each
 from moganet.run import engine
 from moganet.run.config import load_config
 
@@ -60,7 +61,7 @@ def plain(node: object) -> object:
     return [plain(value) for value in node] if isinstance(node, list | tuple) else node
 
 
-@pytest.mark.parametrize(('name', 'arch', 'drop_path', 'widths'), ROWS, ids=[row[0] for row in ROWS])
+@for_each(map(tuple, ROWS))
 def test_recipe_has_the_released_sizes(name, arch, drop_path, widths):
     model, widths = recipe(name).model, list(map(int, widths.split(',')))
     assert plain(model.backbone) == dict(
@@ -78,7 +79,7 @@ def test_recipe_has_the_released_sizes(name, arch, drop_path, widths):
         assert model.auxiliary_head.in_channels == widths[2]
 
 
-@pytest.mark.parametrize('name', NAMES)
+@for_each(NAMES)
 def test_recipe_trains_with_the_released_values(name):
     cfg, fpn = recipe(name), name.startswith('fpn')
     adamw = dict(lr=2e-4, weight_decay=1e-4) if fpn else dict(lr=1e-4, betas=[0.9, 0.999], weight_decay=0.01)
@@ -95,7 +96,7 @@ def test_recipe_trains_with_the_released_values(name):
     assert not cfg.get('model_wrapper_cfg')
 
 
-@pytest.mark.parametrize('name', NAMES)
+@for_each(NAMES)
 def test_recipe_reads_ade20k_as_released(name):
     cfg, crop = recipe(name), 640 if name == XL else 512
     folders = dict(train='training', val='validation', test='validation')
@@ -127,7 +128,7 @@ def test_recipe_reads_ade20k_as_released(name):
     assert plain(cfg.test_evaluator) == dict(type='IoUMetric', iou_metrics=['mIoU'])
 
 
-@pytest.mark.parametrize('name', NAMES)
+@for_each(NAMES)
 def test_heads_are_as_released(name):
     model = plain(recipe(name).model)
     assert (model['type'], model['test_cfg']) == ('EncoderDecoder', dict(mode='whole'))
@@ -169,7 +170,7 @@ def test_heads_are_as_released(name):
     )
 
 
-@pytest.mark.parametrize('name', NAMES)
+@for_each(NAMES)
 def test_norms_are_synchronised_in_the_heads_only_and_all_is_trained(name):
     model = build(name).train()
     found = {

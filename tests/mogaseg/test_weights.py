@@ -12,6 +12,7 @@ from mmseg.datasets import ADE20KDataset
 from mmseg.registry import DATASETS, MODELS
 from PIL import Image
 
+from helpers.cases import for_each
 from helpers.checkpoint_files import command
 from helpers.tool_runs import ROOT, call, one_row, run_tool
 from moganet.arch import ARCHS
@@ -116,7 +117,7 @@ def test_names_mean_the_released_files(name, file):
     assert find_weights(f'moganet://seg/{name}').file == file
 
 
-@pytest.mark.parametrize('row', RELEASED, ids=[row.name for row in RELEASED])
+@for_each(RELEASED)
 def test_tensors_have_the_names_of_mmseg_0(row):
     name = row.name.removeprefix('seg/')
     names = set(build(name, 'meta').state_dict())

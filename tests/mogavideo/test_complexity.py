@@ -5,6 +5,7 @@ import runpy
 import pytest
 from mmengine.config import Config
 
+from helpers.cases import for_each
 from helpers.tool_runs import ROOT
 from moganet.errors import run_main
 from mogavideo.complexity import count, default_shape
@@ -33,7 +34,7 @@ def config(**options):
     return Config(dict(model=dict(type='SimVP', **options), default_scope='mmengine'))
 
 
-@pytest.mark.parametrize(('translator', 'parameters', 'gmacs'), ROWS, ids=[row[0] for row in ROWS])
+@for_each(map(tuple, ROWS))
 def test_count_gives_the_printed_digits(translator, parameters, gmacs, count_once):
     counted = count_once('video')(config(translator=translator))
     assert (counted.shape, counted.counter) == ((64, 64), 'fvcore')

@@ -2,6 +2,7 @@
 
 import json
 import math
+from itertools import product
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ import torch
 from mmengine.evaluator import Evaluator
 from skimage.metrics import structural_similarity
 
+from helpers.cases import for_each
 from moganet.paper.results import newest_metrics
 from mogavideo.metrics import VideoMetric, ssim
 
@@ -35,8 +37,7 @@ def clips():
     return [clip(*frames) for frames in zip(predictions, targets, inputs, strict=True)]
 
 
-@pytest.mark.parametrize('data_range', [1, 2])
-@pytest.mark.parametrize('shape', [(5, 1, 64, 64), (3, 3, 33, 40), (2, 1, 7, 9)])
+@for_each(product([(5, 1, 64, 64), (3, 3, 33, 40), (2, 1, 7, 9)], [1, 2]))
 def test_ssim_is_that_of_scikit_image(shape, data_range):
     random = np.random.default_rng(0)
     a = random.random(shape)

@@ -6,6 +6,7 @@ import pytest
 import torch
 from mmengine.registry import PARAM_SCHEDULERS
 
+from helpers.cases import for_each
 from helpers.tool_runs import ROOT
 from moganet.run.config import load_config
 
@@ -28,14 +29,14 @@ SETS = ('mmnist', 'mmnist_2000e', 'mfmnist')
 RATES = dict.fromkeys(product(('convmixer', 'convnext'), SETS), 1e-2)
 RATES |= dict.fromkeys(product(('uniformer', 'vit'), SETS), 5e-4)
 RATES |= {('van', 'mfmnist'): 5e-3}
-EVERY = pytest.mark.parametrize(('translator', 'data'), list(product(TRANSLATORS, SETS)))
+every_recipe = for_each(product(TRANSLATORS, SETS))
 
 
 def config(translator, data):
     return load_config(ROOT / f'configs/video/simvp_{translator}_{data}.py')
 
 
-@EVERY
+@every_recipe
 def test_translator_rate_and_length_are_the_released_ones(translator, data):
     cfg = config(translator, data)
     epochs = 2000 if data == 'mmnist_2000e' else 200
@@ -54,7 +55,7 @@ def test_translator_rate_and_length_are_the_released_ones(translator, data):
     )
 
 
-@EVERY
+@every_recipe
 def test_clips_are_those_of_the_data_set(translator, data):
     cfg = config(translator, data)
     train, test = cfg.train_dataloader, cfg.test_dataloader

@@ -9,6 +9,7 @@ import pytest
 import torch
 from mmengine.registry import MODELS
 
+from helpers.cases import for_each
 from helpers.official import image, relative_error
 from helpers.released_simvp import SMALL, TRANSLATORS, clip, small_model
 from helpers.tool_runs import ROOT
@@ -61,7 +62,7 @@ def test_out_frames_is_the_number_without_targets():
     assert model(torch.rand(1, 4, 1, 32, 32)).shape == (1, 6, 1, 32, 32)
 
 
-@pytest.mark.parametrize('translator', TRANSLATORS)
+@for_each(TRANSLATORS)
 def test_colour_clips_of_other_frames_and_size(translator):
     model = SimVP((4, 3, 32, 64), translator, hid_S=8, hid_T=32, N_T=3, out_frames=4).eval()
     x = torch.rand(2, 4, 3, 32, 64)
@@ -75,7 +76,7 @@ def test_colour_clips_of_other_frames_and_size(translator):
         assert (model(other)[0, -1] - both[0, -1]).abs().max() > 0
 
 
-@pytest.mark.parametrize('translator', [name for name in TRANSLATORS if name not in FIXED_SIZE])
+@for_each([name for name in TRANSLATORS if name not in FIXED_SIZE])
 def test_size_may_change_from_call_to_call(translator):
     model = small_model(translator)
     with torch.no_grad():
@@ -90,8 +91,7 @@ def test_depth_of_the_encoder_sets_the_stride(N_S):
     assert model(torch.rand(1, 4, 1, 64, 64)).shape == (1, 4, 1, 64, 64)
 
 
-@pytest.mark.parametrize(
-    ('translator', 'shape', 'message'),
+@for_each(
     [
         ('moganet', (1, 9, 1, 32, 32), r'inputs are \(1, 9, 1, 32, 32\): expected \(clips, 10 frames, 1 channels'),
         ('moganet', (1, 10, 3, 32, 32), 'expected .*10 frames, 1 channels'),
@@ -100,7 +100,7 @@ def test_depth_of_the_encoder_sets_the_stride(N_S):
         ('mlpmixer', (1, 10, 1, 32, 64), 'mlpmixer has weights for maps of 8x8 only, got 8x16'),
         ('mlpmixer', (1, 10, 1, 16, 64), 'mlpmixer has weights for maps of 8x8 only, got 4x16'),
         ('swin', (1, 10, 1, 24, 32), 'swin has windows of 4x4, which do not divide maps of 6x8'),
-    ],
+    ]
 )
 def test_clips_that_cannot_be_read_are_refused_in_one_line(translator, shape, message):
     with pytest.raises(ValueError, match=message) as error:
@@ -108,15 +108,14 @@ def test_clips_that_cannot_be_read_are_refused_in_one_line(translator, shape, me
     assert '\n' not in str(error.value)
 
 
-@pytest.mark.parametrize(
-    ('options', 'message'),
+@for_each(
     [
         (dict(in_shape=(10, 64, 64)), r'in_shape=\(10, 64, 64\): expected \(frames, channels, height, width\)'),
         (dict(in_shape=(10, 1, 62, 64)), 'in_shape has frames of 62x64: expected multiples of 4'),
         (dict(hid_S=15), 'hid_S=15: expected an even number'),
         (dict(N_S=3), 'N_S=3: expected an even number'),
         (dict(out_frames=0), 'out_frames=0: expected 1 or more'),
-    ],
+    ]
 )
 def test_options_that_cannot_be(options, message):
     with pytest.raises(ValueError, match=message):
@@ -130,7 +129,7 @@ def test_modes_that_cannot_be():
         moganet()(clip(), mode='loss')
 
 
-@pytest.mark.parametrize('translator', TRANSLATORS)
+@for_each(TRANSLATORS)
 def test_channels_last_gives_the_same(translator):
     model = small_model(translator)
     with torch.no_grad():
@@ -138,7 +137,7 @@ def test_channels_last_gives_the_same(translator):
         assert relative_error(model.to(memory_format=torch.channels_last)(clip()), expected) < 1e-5
 
 
-@pytest.mark.parametrize('translator', TRANSLATORS)
+@for_each(TRANSLATORS)
 def test_bfloat16_autocast_stays_near_float32(translator):
     model = small_model(translator)
     with torch.no_grad():
@@ -158,7 +157,7 @@ def test_double_precision_agrees_with_float32():
         assert relative_error(single, model.double()(clip().double())) < 1e-5
 
 
-@pytest.mark.parametrize('translator', TRANSLATORS)
+@for_each(TRANSLATORS)
 def test_recomputation_changes_neither_values_nor_gradients_nor_statistics(translator):
     states, gradients, losses = [], [], []
     for with_cp in (False, True):
@@ -189,7 +188,7 @@ def test_recomputation_keeps_fewer_maps():
     assert kept[1] == 2 * 8 * 8 * (160 + 3 * 64) < 0.05 * kept[0]
 
 
-@pytest.mark.parametrize('translator', TRANSLATORS)
+@for_each(TRANSLATORS)
 def test_every_parameter_gets_a_gradient(translator):
     model = small_model(translator).train()
     model(clip(), clip(), mode='loss')['loss'].backward()

@@ -1,12 +1,14 @@
 """The twelve translators equal the released code: outputs, names and initialisation."""
 
 import math
+from itertools import product
 
 import pytest
 import torch
 from torch import nn
 
 from helpers import simvp_formulas
+from helpers.cases import for_each
 from helpers.official import image, relative_error
 from helpers.released_simvp import SMALL, TRANSLATORS, clip, expected, keys, small_model, state_dict
 from moganet.backbone import MogaBlock
@@ -33,7 +35,7 @@ def test_each_translator_is_checked_by_an_output_or_a_formula():
     assert set(EXPECTED) & set(FORMULAS) == set()
 
 
-@pytest.mark.parametrize('translator', EXPECTED)
+@for_each(EXPECTED)
 def test_prediction_equals_the_released_code(translator):
     with torch.no_grad():
         prediction = small_model(translator)(clip())
@@ -41,7 +43,7 @@ def test_prediction_equals_the_released_code(translator):
     assert relative_error(prediction[..., ::4, ::4], EXPECTED[translator]) < TOLERANCE
 
 
-@pytest.mark.parametrize('translator', FORMULAS)
+@for_each(FORMULAS)
 def test_prediction_equals_the_formula(translator):
     with torch.no_grad():
         prediction = small_model(translator)(clip())
@@ -49,7 +51,7 @@ def test_prediction_equals_the_formula(translator):
     assert relative_error(prediction, formula) < TOLERANCE
 
 
-@pytest.mark.parametrize('translator', [name for name in FORMULAS if name != 'mlpmixer'])
+@for_each([name for name in FORMULAS if name != 'mlpmixer'])
 def test_prediction_of_another_size_equals_the_formula(translator):
     clips = image((1, 10, 1, 16, 48), seed=1).sigmoid()
     with torch.no_grad():
@@ -58,14 +60,14 @@ def test_prediction_of_another_size_equals_the_formula(translator):
     assert relative_error(prediction, formula) < TOLERANCE
 
 
-@pytest.mark.parametrize('translator', TRANSLATORS)
+@for_each(TRANSLATORS)
 def test_names_and_shapes_are_the_released_ones(translator):
     for size, model in (('small', SimVP(translator=translator, **SMALL)), ('full', full(translator))):
         released = {name: torch.empty(shape, device='meta') for name, shape in keys(translator, size).items()}
         assert shapes(model.from_released(released)[0]) == shapes(model.state_dict()), size
 
 
-@pytest.mark.parametrize('translator', [name for name in TRANSLATORS if name != 'moganet'])
+@for_each([name for name in TRANSLATORS if name != 'moganet'])
 def test_released_names_are_unchanged_save_moganets(translator):
     assert set(keys(translator, 'full')) == set(full(translator).state_dict())
 
@@ -80,8 +82,7 @@ def test_moganets_block_is_the_cores():
     assert all(isinstance(block.norm2, nn.BatchNorm2d) and not block.attn.double_gate for block in blocks)
 
 
-@pytest.mark.parametrize('last', [0.0, 0.2])
-@pytest.mark.parametrize('translator', [name for name in TRANSLATORS if name not in ('incepu', 'convmixer')])
+@for_each(product([name for name in TRANSLATORS if name not in ('incepu', 'convmixer')], [0.0, 0.2]))
 def test_drop_path_goes_from_one_percent_to_its_last_rate(translator, last):
     with torch.device('meta'):
         model = SimVP(translator=translator, drop_path=last, N_T=5)
@@ -108,7 +109,7 @@ def test_drop_path_drops_whole_samples_while_training():
 START = dict.fromkeys(('moganet', 'gsta', 'convmixer', 'convnext', 'van', 'hornet', 'uniformer'), 'fan_out')
 
 
-@pytest.mark.parametrize('translator', [name for name in TRANSLATORS if name != 'incepu'])
+@for_each([name for name in TRANSLATORS if name != 'incepu'])
 def test_blocks_start_as_released(translator):
     model = SimVP(translator=translator, **SMALL)
     large = [
@@ -124,8 +125,7 @@ def test_blocks_start_as_released(translator):
         assert not module.bias.any()
 
 
-@pytest.mark.parametrize(
-    ('translator', 'names', 'value'),
+@for_each(
     [
         ('gsta', ('layer_scale_1', 'layer_scale_2'), 1e-2),
         ('van', ('layer_scale_1', 'layer_scale_2'), 1e-2),
@@ -133,7 +133,7 @@ def test_blocks_start_as_released(translator):
         ('convnext', ('gamma',), 1e-6),
         ('hornet', ('gamma1', 'gamma2'), 1e-6),
         ('uniformer', ('gamma_1', 'gamma_2'), 1e-6),
-    ],
+    ]
 )
 def test_scales_of_blocks_start_as_released(translator, names, value):
     block = SimVP(translator=translator, **SMALL).hid.enc[1].block
@@ -156,15 +156,12 @@ def test_uniformer_is_local_first_and_where_channels_change():
     assert kinds == ['ConvBlock', *['AttentionBlock'] * 6, 'ConvBlock']
 
 
-@pytest.mark.parametrize(
-    ('size', 'side'), [((16, 16), 4), ((14, 28), 7), ((32, 40), 4), ((96, 96), 6), ((256, 256), 8), ((4, 4), 4)]
-)
+@for_each([((16, 16), 4), ((14, 28), 7), ((32, 40), 4), ((96, 96), 6), ((256, 256), 8), ((4, 4), 4)])
 def test_side_of_swins_windows(size, side):
     assert translators.window_side(size) == side
 
 
-@pytest.mark.parametrize(
-    ('options', 'message'),
+@for_each(
     [
         (dict(translator='moga'), "translator='moga': expected one of moganet, gsta, vit"),
         (dict(N_T=1), 'N_T=1: expected 2 or more'),
@@ -172,7 +169,7 @@ def test_side_of_swins_windows(size, side):
         (dict(hid_T=60), 'hid_T=60 and frames x hid_S=640: expected multiples of 8'),
         (dict(translator='incepu', hid_T=24), 'of hid_T 16 for incepu'),
         (dict(translator='swin', in_shape=(10, 1, 72, 72)), 'windows of 4x4, which do not divide maps of 18x18'),
-    ],
+    ]
 )
 def test_options_that_no_translator_can_have(options, message):
     with pytest.raises(ValueError, match=message), torch.device('meta'):

@@ -110,6 +110,8 @@ def test_with_cuda_nothing_is_replaced(monkeypatch):
     assert cfg.model.norm_cfg.type == 'SyncBN'
 
 
+# tests/mogadet/test_dist.py checks the same of a detector in every run.
+@pytest.mark.slow
 def test_two_processes_train_as_one_with_twice_the_batch(tiny_config, tmp_path):
     # Norms keep their statistics, since each process would have its own; so does whatever else depends on chance.
     config = tiny_config(

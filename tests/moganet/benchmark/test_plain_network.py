@@ -1,15 +1,16 @@
 """The network written down twice, independently, computes the same: values, statistics and gradients."""
 
-import pytest
+from itertools import product
+
 import torch
 
+from helpers.cases import for_each
 from helpers.official import relative_error, state_dict
 from moganet import MogaNet, ops
 from moganet.benchmark.plain_network import PlainMogaNet
 
 
-@pytest.mark.parametrize('arch', ['xtiny', 'tiny', 'small'])
-@pytest.mark.parametrize('train', [False, True])
+@for_each(product(['xtiny', 'tiny', 'small'], [False, True]))
 def test_plain_network_agrees_in_value_and_gradient(arch, train):
     weights = {name: tensor for name, tensor in state_dict(arch).items() if not name.startswith('head.')}
     models = [MogaNet(arch), PlainMogaNet(arch)]

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from helpers import checkpoint_files
+from helpers.cases import for_each
 from helpers.checkpoint_files import TENSORS
 from moganet.checkpoint import detect_layout, tensors_of, to_backbone, to_mmpretrain, to_official
 
@@ -24,7 +25,7 @@ def with_prefix(prefix, state):
     return {prefix + name: value for name, value in state.items()}
 
 
-@pytest.mark.parametrize('arch', RELEASED)
+@for_each(RELEASED)
 def test_backbone_and_head_have_the_released_number_of_tensors(arch):
     with torch.device('meta'):
         names = checkpoint_files.backbone(arch=arch).state_dict()
@@ -84,7 +85,7 @@ def test_conversion_of_detector_is_refused(convert):
         convert(detector(checkpoint_files.mmpretrain()))
 
 
-@pytest.mark.parametrize('prefix', ['', 'module.', 'backbone.', 'module.backbone.', 'model.encoder.'])
+@for_each(['', 'module.', 'backbone.', 'module.backbone.', 'model.encoder.'])
 def test_to_backbone_takes_any_prefix_off(prefix):
     state = checkpoint_files.official()
     backbone = to_backbone(with_prefix(prefix, state))

@@ -8,6 +8,7 @@ from mmengine.model import BaseModule
 from torch import nn
 
 from helpers import checkpoint_files
+from helpers.cases import for_each
 from helpers.checkpoint_files import ARCH, CLASSES, TENSORS, Classifier, Detector
 from moganet import MogaNet, fuse
 from moganet.checkpoint import gate_of, load_backbone, load_for_inference, load_model
@@ -151,8 +152,7 @@ def test_other_network_is_refused(save):
 CONFIG = "model = dict(type='ImageClassifier', backbone=dict(type='MogaNet', arch='small', {}), neck=dict(type='G'))"
 
 
-@pytest.mark.parametrize(
-    ('name', 'content', 'gate'),
+@for_each(
     [
         (OPENMIXUP_SMALL, {}, 'double'),
         (OPENMIXUP_SINGLE, {}, 'single'),
@@ -171,7 +171,7 @@ CONFIG = "model = dict(type='ImageClassifier', backbone=dict(type='MogaNet', arc
         ('w.pth', {'arch': 'moganet_small'}, 'single'),
         ('w.pth', {'arch': 'moganet_small', 'args': argparse.Namespace(attn_force_fp32=True)}, 'double'),
         ('w.pth', {'arch': 'resnet50'}, None),
-    ],
+    ]
 )
 def test_gate_is_read_from_name_and_content(name, content, gate):
     assert gate_of(content, name) == gate

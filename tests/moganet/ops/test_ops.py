@@ -2,11 +2,13 @@
 
 import copy
 import re
+from itertools import product
 
 import pytest
 import torch
 from torch import nn
 
+from helpers.cases import for_each
 from helpers.few_blocks import few_blocks, lively
 from helpers.official import relative_error
 from moganet import ops
@@ -68,8 +70,7 @@ def graph(node, seen=None):
     return found
 
 
-@pytest.mark.parametrize('path', ['auto', 'pytorch'])
-@pytest.mark.parametrize('arch', ARCHS)
+@for_each(product(ARCHS, ['auto', 'pytorch']))
 def test_faster_path_equals_reference_in_training(arch, path):
     found = both(few_blocks(arch, drop_path_rate=0.3).train(), torch.randn(2, 3, 64, 64), path=path)
     assert is_fast(found[0][0])
@@ -77,24 +78,25 @@ def test_faster_path_equals_reference_in_training(arch, path):
     assert_same(found, 1e-5, 1e-4)
 
 
-@pytest.mark.parametrize('path', ['auto', 'pytorch'])
-@pytest.mark.parametrize('arch', ARCHS)
+@for_each(product(ARCHS, ['auto', 'pytorch']))
 def test_faster_path_equals_reference_in_inference(arch, path):
     assert_same(both(few_blocks(arch).eval(), torch.randn(1, 3, 64, 64), False, path), 1e-5, 1e-4)
 
 
-@pytest.mark.parametrize('train', [True, False])
-@pytest.mark.parametrize('options', [dict(), dict(gate='double'), dict(final_dilation=False)])
-@pytest.mark.parametrize('shape', [(1, 3, 75, 101), (3, 3, 33, 64), (2, 3, 160, 40)])
+@for_each(
+    product(
+        [(1, 3, 75, 101), (3, 3, 33, 64), (2, 3, 160, 40)],
+        [dict(), dict(gate='double'), dict(final_dilation=False)],
+        [True, False],
+    )
+)
 def test_faster_path_is_exact_to_double_precision(shape, options, train):
     found = both(few_blocks('xtiny', **options).double().train(train), torch.randn(shape, dtype=torch.float64))
     assert is_fast(found[0][0])
     assert_same(found, 1e-12, 1e-9 if train else 1e-11)
 
 
-@pytest.mark.parametrize('size', [(1, 1), (2, 2), (1, 5), (3, 4), (6, 6), (7, 10), (16, 16), (70, 66)])
-@pytest.mark.parametrize('batch', [1, 3])
-@pytest.mark.parametrize('path', ['auto', 'pytorch'])
+@for_each(product([(1, 1), (2, 2), (1, 5), (3, 4), (6, 6), (7, 10), (16, 16), (70, 66)], [1, 3], ['auto', 'pytorch']))
 def test_a_block_on_maps_of_any_size(size, batch, path):
     block = lively(MogaBlock(16, 4, 0.2, (1, 2, 3), 'single')).eval()
     found = both(block, torch.randn(batch, 16, *size), path=path)

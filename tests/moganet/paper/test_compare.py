@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from helpers.cases import for_each
 from moganet.paper.compare import MISMATCH, MISPRINT, NOT_MEASURED, SAME, compare
 from moganet.paper.complexity import Complexity
 from moganet.paper.metafile import Metric, Misprint, Printed, Row
@@ -57,9 +58,7 @@ def test_compare_lets_no_other_misprint_explain_it(parameters, misprint):
     assert verdicts(make_row([misprint], parameters))['Parameters'] == MISMATCH
 
 
-@pytest.mark.parametrize(
-    ('logged', 'verdict'), [(0.407, SAME), (0.409, SAME), (0.405, SAME), (0.4095, MISMATCH), (0.4, MISMATCH)]
-)
+@for_each([(0.407, SAME), (0.409, SAME), (0.405, SAME), (0.4095, MISMATCH), (0.4, MISMATCH)])
 def test_compare_scales_a_metric_and_holds_it_to_its_tolerance(logged, verdict):
     assert verdicts(make_row(), results={'coco/bbox_mAP': logged})['box AP'] == verdict
 

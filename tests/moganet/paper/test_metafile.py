@@ -3,6 +3,7 @@
 import pytest
 import yaml
 
+from helpers.cases import for_each
 from moganet.checkpoint import find_weights
 from moganet.paper.metafile import CHECKOUT, Metric, Printed, rows, tasks
 
@@ -59,8 +60,7 @@ def write_metafile(root, text):
     return root
 
 
-@pytest.mark.parametrize(
-    ('text', 'number', 'matches'),
+@for_each(
     [
         ('0.80 G', 0.7951e9, True),
         ('0.80 G', 0.7949e9, False),
@@ -70,7 +70,7 @@ def write_metafile(root, text):
         ('43.9 M', 43_720_475, False),
         ('2.6 K', 2550, True),
         ('76.5', 76.46, True),
-    ],
+    ]
 )
 def test_printed_matches_what_rounds_to_its_digits(text, number, matches):
     assert Printed(text).matches(number) is matches
@@ -82,7 +82,7 @@ def test_printed_value_is_in_ones():
     assert Printed('76.5').value == 76.5
 
 
-@pytest.mark.parametrize('text', ['0.80G', '-1 M', '1,000', '5 T', '', 'many'])
+@for_each(['0.80G', '-1 M', '1,000', '5 T', '', 'many'])
 def test_printed_refuses_what_is_no_printed_number(text):
     with pytest.raises(ValueError, match='no number as a table prints it'):
         Printed(text)
@@ -120,13 +120,13 @@ def test_rows_hold_the_one_published_imagenet21k_result():
     }
 
 
-@pytest.mark.parametrize('task', tasks())
+@for_each(tasks())
 def test_rows_name_configs_that_exist(task):
     for row in rows(task):
         assert (CHECKOUT / row.config).is_file(), row.config
 
 
-@pytest.mark.parametrize('task', tasks())
+@for_each(tasks())
 def test_rows_agree_with_the_table_of_published_weights(task):
     named = [row for row in rows(task) if row.weights_name]
     assert named or task == 'expose'  # whose weights were never released

@@ -3,6 +3,7 @@
 import pytest
 from mmengine.config import Config, ConfigDict
 
+from helpers.cases import for_each
 from moganet.run import tasks
 from moganet.run.config import load_config, shrink
 from moganet.run.preflight import check_data, datasets_of, register_layout
@@ -156,15 +157,14 @@ def test_shrink_keeps_iteration_based_training():
     assert shrink(cfg).train_cfg == {'type': 'I', 'max_iters': 2, 'val_interval': 2}
 
 
-@pytest.mark.parametrize(
-    ('cfg', 'task'),
+@for_each(
     [
         ({'default_scope': 'mmpretrain'}, 'cls'),
         ({'default_scope': 'mmdet'}, 'det'),
         ({'custom_imports': {'imports': ['moganet']}, 'default_scope': 'mmseg'}, 'seg'),
         ({'custom_imports': {'imports': ['mogavideo']}}, 'video'),
         ({'custom_imports': {'imports': ['mogapose.expose']}, 'default_scope': 'mmpose'}, 'expose'),
-    ],
+    ]
 )
 def test_task_of_reads_the_package_before_the_scope(cfg, task):
     assert task_of(Config(cfg)) == task

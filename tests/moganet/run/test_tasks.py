@@ -6,6 +6,7 @@ import inspect
 import pytest
 from mmengine.config import Config
 
+from helpers.cases import for_each
 from moganet.benchmark import training
 from moganet.run import evaluate, tasks
 from moganet.run.config import load_config
@@ -16,7 +17,7 @@ def arguments(function) -> list[str]:
     return [name for name in inspect.signature(function).parameters if name != 'self']
 
 
-@pytest.mark.parametrize('name', PACKAGES)
+@for_each(PACKAGES)
 def test_every_field_of_a_task_resolves(name):
     task = find_task(name)
     assert isinstance(task, Task)

@@ -7,6 +7,7 @@ import sys
 import pytest
 from mmengine.config import Config
 
+from helpers.cases import for_each
 from helpers.tool_runs import ROOT
 from moganet import commands
 from moganet.arch import ARCHS
@@ -15,8 +16,7 @@ from moganet.swap import channels, plan, plan_swap, probe, verify
 SMALL = [64, 128, 320, 512]
 
 
-@pytest.mark.parametrize(
-    ('strides', 'stages'),
+@for_each(
     [
         ((4.0, 8.0, 16.0, 32.0), (0, 1, 2, 3)),
         ((8.0, 16.0, 32.0), (1, 2, 3)),
@@ -26,7 +26,7 @@ SMALL = [64, 128, 320, 512]
         ((16.0, 16.0, 16.0, 16.0), (0, 1, 2, 3)),  # a plain transformer
         ((16.0, 32.0, 64.0), (1, 2, 3)),
         ((None,), (3,)),  # a vector
-    ],
+    ]
 )
 def test_stages_follow_the_strides(strides, stages):
     assert plan.choose_stages(strides) == stages
@@ -41,8 +41,7 @@ def test_strides_that_no_stages_stand_for_are_refused(strides):
 OLD, NEW = (256, 512, 1024, 2048), (64, 128, 320, 512)
 
 
-@pytest.mark.parametrize(
-    ('part', 'expected'),
+@for_each(
     [
         (
             dict(in_channels=[256, 512, 1024, 2048], out_channels=256),
@@ -75,7 +74,7 @@ OLD, NEW = (256, 512, 1024, 2048), (64, 128, 320, 512)
             dict(in_channels=[256, 512], channels=768, num_convs=0),
             dict(in_channels=[64, 128], channels=192, num_convs=0),
         ),
-    ],
+    ]
 )
 def test_channels_of_the_backbone_are_replaced_and_others_are_not(part, expected):
     channels.replace(part, OLD, NEW)

@@ -6,6 +6,7 @@ from mmengine.config import Config
 from mmengine.registry import DefaultScope
 from modelindex.load_model_index import load
 
+from helpers.cases import for_each
 from helpers.tool_runs import run_tool
 from moganet.paper.metafile import CHECKOUT, rows
 from moganet.run.config import load_config
@@ -29,7 +30,7 @@ def config(name: str) -> Config:
     return load_config(CHECKOUT / f'configs/expose/{name}.py')
 
 
-@pytest.mark.parametrize(('name', 'parameters', 'gmacs', 'fvcore', 'millions', 'flops'), ROWS, ids=NAMES)
+@for_each(map(tuple, ROWS))
 def test_count_gives_the_printed_digits(name, parameters, gmacs, fvcore, millions, flops, count_once):
     counted = count_once('expose')(config(name))
     side = 224 if name.startswith('hand') else 256

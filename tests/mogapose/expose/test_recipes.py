@@ -12,6 +12,7 @@ from mmengine.optim import build_optim_wrapper
 from mmengine.registry import PARAM_SCHEDULERS, DefaultScope
 from torch import nn
 
+from helpers.cases import for_each
 from helpers.tool_runs import ROOT
 from moganet.run.config import load_config
 from mogapose.expose.registry import MODELS
@@ -95,7 +96,7 @@ def test_every_recipe_is_tested():
     assert configs - {'body_moganet_s'} == set(NAMES)
 
 
-@pytest.mark.parametrize('name', NAMES)
+@for_each(NAMES)
 def test_recipe_has_the_network_of_its_part(name):
     part, arch, channels = RECIPES[name]
     model = plain(recipe(name).model)
@@ -120,7 +121,7 @@ def test_recipe_has_the_network_of_its_part(name):
     assert data['bgr_to_rgb'] is True
 
 
-@pytest.mark.parametrize('name', NAMES)
+@for_each(NAMES)
 def test_pipelines_and_files_are_those_of_its_part(name):
     cfg, part = recipe(name), RECIPES[name][0]
     loaders = [plain(cfg[f'{use}_dataloader']) for use in ('train', 'val', 'test')]
@@ -139,7 +140,7 @@ def test_pipelines_and_files_are_those_of_its_part(name):
     assert plain(cfg.val_evaluator) == plain(cfg.test_evaluator) == metric
 
 
-@pytest.mark.parametrize('name', NAMES)
+@for_each(NAMES)
 def test_training_is_a_hundred_epochs_of_adam(name):
     cfg = recipe(name)
     assert plain(cfg.optim_wrapper) == dict(optimizer=dict(type='Adam', lr=1e-4, weight_decay=1e-4))

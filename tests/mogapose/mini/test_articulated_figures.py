@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from numpy.random import RandomState
 
+from helpers.cases import for_each
 from mogapose.mini import articulated_figures
 
 SEEDS = range(40)
@@ -117,7 +118,7 @@ def test_front_and_back_differ(seen, seed):
     assert front.image[y, x].max() < 110  # a pupil
 
 
-@pytest.mark.parametrize('seed', range(20))
+@for_each(range(20))
 def test_every_joint_lies_on_the_figure(seed):
     figure = articulated_figures.draw_figure(160, RandomState(seed))
     height, width = figure.opacity.shape

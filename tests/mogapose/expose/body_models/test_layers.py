@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from helpers.cases import for_each
 from helpers.official_body_models import write_flame
 from mogapose.expose.body_models.landmarks import contour_row
 from mogapose.expose.body_models.layers import FLAME, MANO, SMPLX
@@ -174,9 +175,7 @@ def test_the_body_has_its_vertices_between_joints_and_face(models):
     torch.testing.assert_close(of_body - of_body[0], face - face[0], atol=3e-6, rtol=0)
 
 
-@pytest.mark.parametrize(
-    ('degrees', 'row'), [(0, 0), (0.4, 0), (-10, 10), (-39, 39), (-60, 39), (1, 40), (10.4, 49), (39, 78), (60, 78)]
-)
+@for_each([(0, 0), (0.4, 0), (-10, 10), (-39, 39), (-60, 39), (1, 40), (10.4, 49), (39, 78), (60, 78)])
 def test_the_row_of_the_contour_is_the_turn_of_the_head(degrees, row):
     turn = torch.deg2rad(torch.tensor([[0.0, degrees, 0]]))
     assert contour_row(axis_angle_to_matrix(turn)).tolist() == [row]

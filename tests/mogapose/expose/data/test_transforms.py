@@ -6,6 +6,7 @@ import pytest
 import torch
 from mmengine.registry import TRANSFORMS as ROOT_TRANSFORMS
 
+from helpers.cases import for_each
 from mogapose.expose.body_models.layers import FLAME, SMPLX
 from mogapose.expose.data.transforms import crop_transform
 from mogapose.expose.models import conventions
@@ -81,7 +82,7 @@ def test_names_are_found_in_the_scope_and_do_not_hide_those_of_others():
         assert type(ROOT_TRANSFORMS.build(dict(step, type=f'mogapose.{step["type"]}'))).__name__ == step['type']
 
 
-@pytest.mark.parametrize('step', EVERY_STEP, ids=lambda step: step['type'])
+@for_each(EVERY_STEP)
 def test_a_step_leaves_what_it_was_given_as_it_was(step):
     given = sample()
     before = copy_of(given)

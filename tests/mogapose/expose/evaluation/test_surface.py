@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from helpers.cases import for_each
 from mogapose.expose.evaluation import surface
 from mogapose.expose.evaluation.surface import surface_distances, triangle_distances
 
@@ -47,8 +48,7 @@ def least_of_all_pairs(points, vertices, faces):
     return best.min(1)
 
 
-@pytest.mark.parametrize(
-    ('point', 'distance'),
+@for_each(
     [
         ((1, 1, 2), 2),  # above the inside
         ((1, 1, 0), 0),
@@ -58,7 +58,7 @@ def least_of_all_pairs(points, vertices, faces):
         ((-2, -3, 6), 7),  # beyond corners
         ((4, -5, 12), 13),
         ((0, 7, 3), 5),
-    ],
+    ]
 )
 def test_distance_to_a_triangle_by_hand(point, distance):
     found = surface_distances(torch.tensor([point], dtype=torch.float32), TRIANGLE, ONE)
@@ -132,8 +132,7 @@ def test_far_from_the_origin_no_digits_are_lost():
     )
 
 
-@pytest.mark.parametrize(
-    ('points', 'faces', 'message'),
+@for_each(
     [
         (torch.zeros(0, 3), ONE, r'points of shape \(0, 3\): expected \(N, 3\) with at least one row'),
         (torch.zeros(2, 2), ONE, r'points of shape \(2, 2\)'),
@@ -141,7 +140,7 @@ def test_far_from_the_origin_no_digits_are_lost():
         (torch.zeros(2, 3), ONE + 1, 'faces hold 1 to 3: expected whole numbers of 3 vertices, from 0'),
         (torch.zeros(2, 3), ONE.float(), 'expected whole numbers'),
         (torch.tensor([[0, 0, math.nan]]), ONE, 'NaN or infinite'),
-    ],
+    ]
 )
 def test_bad_meshes_are_refused(points, faces, message):
     with pytest.raises(ValueError, match=message):

@@ -1,8 +1,11 @@
 """The renderer: pixels, depth and light against formulas."""
 
+from itertools import product
+
 import numpy as np
 import pytest
 
+from helpers.cases import for_each
 from helpers.expose_meshes import HALVES, SQUARE, ball
 from mogapose.expose.mini import render as rendering
 from mogapose.expose.mini.render import composite, perspective, rasterise, render, vertex_normals
@@ -87,8 +90,7 @@ def test_normals_of_a_ball_point_outwards():
     np.testing.assert_allclose(normals[between], vertices[between] / 2, atol=0.01)
 
 
-@pytest.mark.parametrize('angle', [0, 30, 60, 90, 120])
-@pytest.mark.parametrize('side', [1, -1])
+@for_each(product([0, 30, 60, 90, 120], [1, -1]))
 def test_light_falls_by_lamberts_law_on_both_sides(angle, side):
     lamp = 7 * np.array([np.sin(np.deg2rad(angle)), 0, -np.cos(np.deg2rad(angle))])
     colours, opacity = render(SQUARE, SQUARE, HALVES[:, ::side], np.array([100, 200, 50]), lamp, (10, 10))

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from helpers.cases import for_each
 from helpers.checkpoint_files import command
 from helpers.expose_models import head_shapes
 from helpers.official_body_models import dumps
@@ -21,8 +22,7 @@ def head(part, in_channels=8, **options):
     return MODELS.build(dict(type=HEADS[part], in_channels=in_channels, **options)).eval()
 
 
-@pytest.mark.parametrize(
-    ('part', 'channels', 'parameters'),
+@for_each(
     [
         ('hand', 256, 1_536_109),
         ('hand', 512, 1_798_253),
@@ -32,7 +32,7 @@ def head(part, in_channels=8, **options):
         ('face', 2048, 3_485_861),
         ('body', 256, 2_011_477),
         ('body', 512, 2_273_621),
-    ],
+    ]
 )
 def test_head_has_the_parameters_of_the_paper_s_tables(part, channels, parameters):
     with torch.device('meta'):
@@ -193,8 +193,7 @@ def test_options_change_the_vector_and_the_camera():
     assert len(linear.regressor.module.blocks) == 3
 
 
-@pytest.mark.parametrize(
-    ('part', 'options', 'message'),
+@for_each(
     [
         ('hand', dict(num_expression_coeffs=10), 'ExPoseHandHead has no expression'),
         ('face', dict(num_betas=0), 'num_betas=0.*expected 1 or more'),
@@ -204,7 +203,7 @@ def test_options_change_the_vector_and_the_camera():
         ('hand', dict(regressor_cfg=dict(init='zeros')), "init='zeros': expected one of default, xavier"),
         ('hand', dict(mean_pose_path='no/all_means.pkl'), 'no/all_means.pkl does not exist'),
         ('body', dict(shape_mean_path='no/shape_mean.npy'), 'no/shape_mean.npy does not exist'),
-    ],
+    ]
 )
 def test_option_outside_its_range_is_refused(part, options, message):
     with pytest.raises((ValueError, FileNotFoundError), match=message):

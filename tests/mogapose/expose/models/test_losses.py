@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 
+from helpers.cases import for_each
 from mogapose.expose.models.losses import L1Loss, MSELoss, RotationDistance, ShapeThresholdPriorLoss
 from mogapose.expose.models.rotation import axis_angle_to_matrix
 from mogapose.expose.registry import MODELS
@@ -13,8 +14,7 @@ PRED = torch.tensor([[1.0, 2], [3, 4]])
 TARGET = torch.tensor([[0.0, 4], [3, 1]])  # differences 1, 2, 0, 3
 
 
-@pytest.mark.parametrize(
-    ('loss', 'options', 'call', 'expected'),
+@for_each(
     [
         (L1Loss, {}, {}, 6.0),
         (MSELoss, {}, {}, 14.0),
@@ -25,7 +25,7 @@ TARGET = torch.tensor([[0.0, 4], [3, 1]])  # differences 1, 2, 0, 3
         (L1Loss, {}, dict(reduction_override='mean', avg_factor=3), 2.0),
         (L1Loss, {}, dict(weight=torch.tensor([[1.0, 0.5], [7, 0]])), 2.0),
         (MSELoss, {}, dict(weight=torch.tensor([[1.0], [2]])), 23.0),
-    ],
+    ]
 )
 def test_elementwise_loss_sums_what_it_is_told_to(loss, options, call, expected):
     assert loss(**options)(PRED, TARGET, **call).item() == pytest.approx(expected)
