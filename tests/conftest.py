@@ -1,4 +1,4 @@
-"""What every test may rely on: one thread, restored random states, skips for hardware and files that are not there."""
+"""Set-up of every test: one thread, restored random states, skips without the hardware or files that a test needs."""
 
 import functools
 import gc
@@ -28,7 +28,7 @@ yapf_api.FormatCode = lambda text, **_: (text, False)
 
 @pytest.fixture(autouse=True)
 def restored_random_states():
-    """Each test starts from seed 0 and leaves the random states as it found them."""
+    """Start each test from seed 0, and restore the random states after it."""
     states = random.getstate(), np.random.get_state(), torch.get_rng_state()
     random.seed(0)
     np.random.seed(0)
@@ -41,7 +41,7 @@ def restored_random_states():
 
 @pytest.fixture(autouse=True)
 def restored_instances():
-    """MMEngine keeps scopes and visualizers for a whole process: no test goes on with those of another one's run."""
+    """Restore scopes and visualizers, which MMEngine keeps for a whole process."""
     kept = {kind: kind._instance_dict.copy() for kind in (DefaultScope, Visualizer)}
     yield
     for kind, instances in kept.items():
@@ -121,7 +121,7 @@ def weights(tmp_path, monkeypatch):
 
 @pytest.fixture
 def told(monkeypatch):
-    """What a run's log is told of the path that computes, as if nothing had been said before."""
+    """Messages to a run's log about the backend, as in a process that has logged none yet."""
     monkeypatch.setattr(dispatch, '_announced', False)
     logger = MMLogger.get_instance('told', logger_name='told')
     records = []
