@@ -66,7 +66,7 @@ def code_lines(path):
 
 
 def too_large(path):
-    """What of a file is over a limit, as (path, function or '*'), and how much it has."""
+    """Return the parts of a file that are over a limit: {(path, function or '*'): size}."""
     long = [f for f in nodes(path, ast.FunctionDef) if f.end_lineno - f.lineno >= MAX_FUNCTION]
     lines = code_lines(path) if long or (ROOT / path).read_text().count('\n') > MAX_FILE else set()
     found = {(path, '*'): len(lines)} if len(lines) > MAX_FILE else {}
