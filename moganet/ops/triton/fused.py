@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 from torch.utils.weak import WeakTensorKeyDictionary
 
+from ... import compat
 from ..interface import Options
 from . import context, dwconv_gelu, elementwise, multi_order, pointwise
 from .matmul import matmul
@@ -75,7 +76,7 @@ def prepared(
     sources = [*spatial_weights[5:11], *channel_weights[4:8]]
     if any(source.is_inference() for source in sources):  # changes of inference tensors cannot be detected
         return _prepare(*sources)
-    state = [(source.data_ptr(), source._version) for source in sources]
+    state = [(source.data_ptr(), compat.tensor_version(source)) for source in sources]
     cached = cache_of_weights.get(sources[0])
     if cached and cached[0] == state and all(a is b for a, b in zip(cached[1], sources[1:], strict=True)):
         return cached[2]
