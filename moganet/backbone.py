@@ -256,15 +256,15 @@ class MogaNet(nn.Module):
         """Return the maps of the stages in ``out_indices`` for an image (B, in_channels, H, W)."""
         outs = []
         stages = [self._stage(i) for i in range(1, self.num_stages + 1)]
-        _, blocks, _ = stages[0]
-        x, restored = ops.to_layout(x, blocks[0].preferred_layout(x))
+        _, first_blocks, _ = stages[0]
+        x, restore = ops.to_layout(x, first_blocks[0].preferred_layout(x))
         for i, (embed, blocks, norm) in enumerate(stages):
             x = embed(x)
             for block in blocks:
                 x = checkpointed(block, x) if self.with_cp and torch.is_grad_enabled() else block(x)
             x = norm(x)
             if i in self.out_indices:
-                outs.append(restored(x))
+                outs.append(restore(x))
         return tuple(outs)
 
     def train(self, mode: bool = True) -> 'MogaNet':

@@ -21,7 +21,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from .backbone import MogaBlock, MogaNet, PatchEmbed, StemEmbed
+from .backbone import (
+    ChannelAggregationFFN,
+    MogaBlock,
+    MogaNet,
+    MultiOrderDWConv,
+    MultiOrderGatedAggregation,
+    PatchEmbed,
+    StemEmbed,
+)
 from .compat import BatchNorm, child_parameters
 from .ops import dispatch, fused
 from .ops.interface import Options
@@ -214,6 +222,18 @@ def _convolution(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> nn.Conv2d:
     return nn.utils.convert_conv2d_weight_memory_format(fuse_conv_bn_eval(conv, norm), torch.channels_last)
 
 
+# Modules with convolutions that folding looks into.
+_CONTAINERS = (
+    MogaBlock,
+    StemEmbed,
+    PatchEmbed,
+    MultiOrderGatedAggregation,
+    MultiOrderDWConv,
+    ChannelAggregationFFN,
+    nn.Sequential,
+)
+
+
 def _check(name: str, module: nn.Module) -> None:
     """Raise ValueError if a module inside is of another class than it was built as."""
     modified = dispatch.modified_module(module) if type(module) is MogaBlock else None
@@ -228,6 +248,9 @@ def _check(name: str, module: nn.Module) -> None:
         leaf = next(part.children(), None) is None
         if leaf and isinstance(getattr(part, 'weight', None), Tensor) and not isinstance(part, (BatchNorm, nn.Conv2d)):
             expected = 'a convolution or a BatchNorm'
+        wraps = any(isinstance(child, nn.Conv2d) for child in part.children())
+        if wraps and not isinstance(part, _CONTAINERS):  # such as LoRA around a convolution
+            expected = 'a convolution'
         if expected:
             _refuse(name, inner, part, expected)
 

@@ -144,7 +144,8 @@ def modified_module(block: Block) -> str | None:
 def preferred_layout(block: Block, x: Tensor) -> torch.memory_format | None:
     """Return the memory format in which a network of such blocks computes ``x`` fastest, or None if any will do.
 
-    Backends compute channels-last maps: an image in another format would be converted in front of each block.
+    Backends compute channels-last maps: an image in another format would be converted in front of each block. The image
+    stands for the maps of the first block here: a backend accepts by type, device and size, not by channels.
 
     Args:
         block: A ``MogaBlock``, the first of the network.

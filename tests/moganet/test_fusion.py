@@ -293,6 +293,11 @@ def test_without_blocks_there_is_nothing_to_fuse():
         ('blocks2.0.norm1', nn.GroupNorm(1, 64), 'blocks2.0.norm1 is a GroupNorm.*BatchNorm'),
         ('patch_embed3.norm', nn.BatchNorm2d(96, track_running_stats=False), 'patch_embed3.norm.*running statistics'),
         ('blocks1.0.mlp.fc1', nn.ConvTranspose2d(32, 256, 1), 'blocks1.0.mlp.fc1 is a ConvTranspose2d.*convolution'),
+        (
+            'blocks1.0.mlp.fc2',
+            nn.ModuleList([nn.Conv2d(256, 32, 1)]),
+            'blocks1.0.mlp.fc2 is a ModuleList.*a convolution',
+        ),
         ('blocks1.0.attn', nn.Identity(), 'blocks1.0.attn is a Identity.*expected a MultiOrderGatedAggregation'),
     ],
 )
